@@ -1,0 +1,1 @@
+"""Writing, signing and checking manifests and geneses, and the ceremonies by which anchors do it together."""

@@ -1,0 +1,58 @@
+"""Every limit on what comes from outside, in one place, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds that a manifest may lower and never raise. Sizes are bytes, times are milliseconds."""
+
+    record_bytes: int = 64 * 1024
+    """One record. Larger payloads live in blobs; a reader can hold a full walk batch in memory."""
+    seal_bytes: int = 64 * 1024
+    """One seal. Room for several post-quantum signatures beside the classical ones."""
+    nesting: int = 16
+    """Containers in containers, the outermost being level 1. Deep nesting is only ever an attack on recursion."""
+    integer: int = 2**53 - 1
+    """Absolute value of any integer: what every language reads alike."""
+    fan_in: int = 256
+    """Edges of one record, all classes together. Bounds the work that one id can cause."""
+    walk_roots: int = 1_000
+    """Roots of one walk request."""
+    walk_edges: int = 1_000_000
+    """Edges one walk may traverse, and records it may hold."""
+    chunk_bytes: int = 1024 * 1024
+    """One reply chunk on the wire; fits a Yamux receive window."""
+    reply_bytes: int = 256 * 1024 * 1024
+    """One whole reply."""
+    request_bytes: int = 1024 * 1024
+    """One request frame: a thousand roots and a long `have` list fit."""
+    connections: int = 300
+    """Open connections of one node, at about 65 KiB each."""
+    streams_per_connection: int = 128
+    """Own streams on one connection; the muxer blocks for ever at 256."""
+    requests_per_peer: int = 16
+    """Requests of one peer that are answered at the same time."""
+    receive_window_bytes: int = 1024 * 1024
+    """Unread bytes held for one stream; the muxer does not enforce its own window."""
+    progress_timeout_ms: int = 10_000
+    """A request without any progress for this long has failed."""
+    write_stall_ms: int = 30_000
+    """A peer that takes nothing for this long is cut off."""
+    delegation_hops: int = 32
+    """Length of a delegation chain and of a policy chain: nobody reviews a longer one."""
+    clock_skew_ms: int = 5 * 60 * 1000
+    """How far ahead of the reader's clock a record's claimed time may lie."""
+    bundle_bytes: int = 4 * 1024 * 1024 * 1024
+    """One bundle file."""
+    bundle_header_bytes: int = 1024
+    """A CARv1 header with one root is 59 bytes; anything much larger is not ours."""
+    anchors: int = 64
+    """Members of a manifest's anchor set: each costs a pairing to check."""
+    proof_hashes: int = 64
+    """Hashes of one Merkle proof: a tree of 2^53 leaves needs fewer."""
+
+
+DEFAULT = Limits()

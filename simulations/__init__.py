@@ -1,0 +1,1 @@
+"""Deterministic federated populations that drive the same protocol code as a node."""
