@@ -1,0 +1,277 @@
+"""The record: one canonical DAG-CBOR map whose id is the hash of its bytes, as an immutable value.
+
+Normative text: docs/spec/record.md. Everything here is structure that can be judged from the bytes alone; what needs
+other records is a rule of `tslg.protocol.admission`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from tslg.protocol import cid, codec
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import RecordError
+from tslg.protocol.kinds import CLASSES, KINDS
+from tslg.protocol.limits import DEFAULT
+
+VERSION: Final = 1
+
+_KEYS: Final = frozenset(("v", "kind", "agent", "seq", "prev", "time", "manifest", "key", "log", "preds", "body"))
+_OWN_EDGE: Final = frozenset(("cid",))
+_FOREIGN_EDGE: Final = frozenset(("cid", "agent", "verified"))
+_HEAD: Final = frozenset(("size", "root"))
+_MAX_INT: Final = DEFAULT.integer
+
+
+class Edge(NamedTuple):
+    """A typed reference to a predecessor.
+
+    Attributes:
+        cid: the predecessor's id.
+        agent: whose log it lies in; None for the author's own log.
+        verified: how many edges behind it the author verified itself; None for all of them, and for own edges.
+    """
+
+    cid: Link
+    agent: Link | None = None
+    verified: int | None = None
+
+
+class Head(NamedTuple):
+    """The state of a log's Merkle tree: its number of leaves and its 32-byte root (RFC 9162, section 2.1)."""
+
+    size: int
+    root: bytes
+
+
+class Record(NamedTuple):
+    """One record, immutable, with the bytes that it was read from.
+
+    Attributes:
+        id: CIDv1 over `data`.
+        data: the canonical bytes: what is hashed, signed, stored and sent.
+        kind: a key of `tslg.protocol.kinds.KINDS`.
+        agent: the first record of this log, None in that first record itself.
+        seq: position in the log, from 0.
+        prev: the record at `seq - 1`, None at 0.
+        time: claimed wall clock, ms since 1970 UTC.
+        manifest: the manifest version in force, None only in a root manifest.
+        key: the record that registers the verification key; None in a log's first record and in federation logs.
+        log: the log's tree before this record, None at seq 0.
+        preds: edges by class, each tuple sorted by id and never empty.
+        body: the fields of the kind.
+    """
+
+    id: Link
+    data: bytes
+    kind: str
+    agent: Link | None
+    seq: int
+    prev: Link | None
+    time: int
+    manifest: Link | None
+    key: Link | None
+    log: Head | None
+    preds: Mapping[str, tuple[Edge, ...]]
+    body: Mapping[str, Any]
+
+    @property
+    def owner(self) -> Link:
+        """The id of the agent or federation in whose log this record lies."""
+        return self.agent if self.agent is not None else self.id
+
+    def edges(self, *classes: str) -> Iterable[Edge]:
+        """Yield the edges of the named classes (of all classes, in name order, if none is named)."""
+        for name in classes or sorted(self.preds):
+            yield from self.preds.get(name, ())
+
+
+def parse(data: bytes, hash_name: str = "sha2-256") -> Record:
+    """Read a record from its bytes.
+
+    Args:
+        data: the record's bytes, at most `Limits.record_bytes`.
+        hash_name: the hash of the federation's manifest, from which the id is computed.
+
+    Raises:
+        RecordError: the bytes are canonical but are not a record.
+        CodecError: the bytes are not canonical.
+    """
+    if len(data) > DEFAULT.record_bytes:
+        raise RecordError(
+            f"{len(data)} bytes, the limit is {DEFAULT.record_bytes}",
+            code="TSLG-R-SIZE",
+            mend="put large payloads into blobs and name them by digest",
+        )
+    value = codec.decode_unchecked(data)
+    return _from_value(value, data, cid.compute(data, hash_name))
+
+
+def parse_as(expected: Link, data: bytes) -> Record:
+    """Read a record that must have the id `expected`, whatever whitelisted hash that id uses.
+
+    Raises:
+        RecordError: `TSLG-R-ID` if the bytes have another id, others as `parse`.
+        CodecError: the bytes are not canonical.
+    """
+    record = parse(data, cid.hash_name(expected))
+    if record.id != expected:
+        raise RecordError("the bytes have another id", code="TSLG-R-ID", record=expected, mend="fetch the record anew")
+    return record
+
+
+def build(
+    *,
+    kind: str,
+    agent: Link | None,
+    seq: int,
+    prev: Link | None,
+    time: int,
+    manifest: Link | None,
+    key: Link | None,
+    log: Head | None,
+    preds: Mapping[str, Iterable[Edge]],
+    body: Mapping[str, Any],
+    hash_name: str = "sha2-256",
+) -> Record:
+    """Make a record from its fields; edges may come in any order, repeated edges are an error.
+
+    Raises:
+        RecordError: the fields do not make a record. CodecError: a value has no canonical form.
+    """
+    value = {
+        "v": VERSION,
+        "kind": kind,
+        "agent": agent,
+        "seq": seq,
+        "prev": prev,
+        "time": time,
+        "manifest": manifest,
+        "key": key,
+        "log": None if log is None else {"size": log.size, "root": log.root},
+        "preds": {name: [_edge_value(edge) for edge in sorted(edges, key=_edge_cid)] for name, edges in preds.items()},
+        "body": dict(body),
+    }
+    data = codec.encode_unchecked(value)
+    if len(data) > DEFAULT.record_bytes:
+        raise RecordError(
+            f"{len(data)} bytes, the limit is {DEFAULT.record_bytes}",
+            code="TSLG-R-SIZE",
+            mend="put large payloads into blobs and name them by digest",
+        )
+    return _from_value(value, data, cid.compute(data, hash_name))
+
+
+def _edge_cid(edge: Edge) -> bytes:
+    return edge.cid
+
+
+def _edge_value(edge: Edge) -> dict[str, Any]:
+    if edge.agent is None:
+        return {"cid": edge.cid}
+    return {"cid": edge.cid, "agent": edge.agent, "verified": edge.verified}
+
+
+def _from_value(value: Any, data: bytes, id: Link) -> Record:
+    """Check every field of a decoded value; nothing in it is left unchecked."""
+    if type(value) is not dict or value.keys() != _KEYS:
+        raise _wrong("KEYS", "a record is a map of exactly the eleven keys", id)
+    if type(value["v"]) is not int or value["v"] != VERSION:
+        raise _wrong("VERSION", "`v` is not 1", id)
+    kind_name = value["kind"]
+    kind = KINDS.get(kind_name) if type(kind_name) is str else None
+    if kind is None:
+        raise _wrong("KIND", "unknown kind", id)
+    seq, time = value["seq"], value["time"]
+    if type(seq) is not int or type(time) is not int or not 0 <= seq <= _MAX_INT or not 0 <= time <= _MAX_INT:
+        raise _wrong("FIELD", "`seq` and `time` are integers from 0", id)
+    agent, prev, manifest, key = value["agent"], value["prev"], value["manifest"], value["key"]
+    for link in (agent, prev, manifest, key):
+        if link is not None and (type(link) is not Link or not cid.is_record_id(link)):
+            raise _wrong("LINK", "a link field is not a record id or null", id)
+    head = _head(value["log"], id)
+    _check_place(kind.first, agent, seq, prev, head, id)
+    body = value["body"]
+    if type(body) is not dict:
+        raise _wrong("BODY", "`body` is a map", id)
+    fields = kind.fields
+    for name, item in body.items():
+        field = fields.get(name)
+        if field is None or not field.valid(item):
+            raise _wrong("BODY", f"body field {name[:40]!r} is unknown in a {kind_name} or of the wrong type", id)
+    if not kind.required <= body.keys():
+        raise _wrong("BODY", f"a {kind_name} needs the body fields {sorted(kind.required)}", id)
+    return Record(
+        id, data, kind_name, agent, seq, prev, time, manifest, key, head, _preds(value["preds"], id), body
+    )
+
+
+def _head(value: Any, id: Link) -> Head | None:
+    if value is None:
+        return None
+    if type(value) is not dict or value.keys() != _HEAD:
+        raise _wrong("LOG", "`log` is null or {size, root}", id)
+    size, root = value["size"], value["root"]
+    if type(size) is not int or not 0 <= size <= _MAX_INT or type(root) is not bytes or len(root) != 32:
+        raise _wrong("LOG", "`log` is an integer size and a root of 32 bytes", id)
+    return Head(size, root)
+
+
+def _check_place(
+    first: bool, agent: Link | None, seq: int, prev: Link | None, head: Head | None, id: Link
+) -> None:
+    """A log's first record names no log, no previous record and no tree; every other names all three."""
+    if seq == 0:
+        if not first or agent is not None or prev is not None or head is not None:
+            raise _wrong("PLACE", "seq 0 is a genesis or root manifest with `agent`, `prev` and `log` null", id)
+    elif first or agent is None or prev is None or head is None or head.size != seq:
+        raise _wrong("PLACE", "after seq 0 a record names `agent`, `prev` and a `log` of size `seq`", id)
+
+
+def _preds(value: Any, id: Link) -> dict[str, tuple[Edge, ...]]:
+    if type(value) is not dict:
+        raise _wrong("EDGES", "`preds` is a map", id)
+    preds: dict[str, tuple[Edge, ...]] = {}
+    count = 0
+    for name, items in value.items():
+        if name not in CLASSES:
+            raise _wrong("CLASS", f"unknown predecessor class {name[:40]!r}", id)
+        if type(items) is not list or not items:
+            raise _wrong("EDGES", "a class holds a non-empty list of edges", id)
+        count += len(items)
+        if count > DEFAULT.fan_in:
+            raise _wrong("FAN-IN", f"more than {DEFAULT.fan_in} edges", id)
+        edges = []
+        last = b""
+        for item in items:
+            edge = _edge(item, id)
+            if edge.cid <= last:
+                raise _wrong("ORDER", "edges are sorted by id, without repeats", id)
+            last = edge.cid
+            edges.append(edge)
+        preds[name] = tuple(edges)
+    return preds
+
+
+def _edge(item: Any, id: Link) -> Edge:
+    if type(item) is dict:
+        if item.keys() == _OWN_EDGE:
+            link = item["cid"]
+            if type(link) is Link and cid.is_record_id(link):
+                return Edge(link)
+        elif item.keys() == _FOREIGN_EDGE:
+            link, agent, verified = item["cid"], item["agent"], item["verified"]
+            if (
+                type(link) is Link
+                and cid.is_record_id(link)
+                and type(agent) is Link
+                and cid.is_record_id(agent)
+                and (verified is None or (type(verified) is int and 0 <= verified <= _MAX_INT))
+            ):
+                return Edge(link, agent, verified)
+    raise _wrong("EDGE", "an edge is {cid} or {cid, agent, verified}", id)
+
+
+def _wrong(rule: str, detail: str, id: Link) -> RecordError:
+    return RecordError(detail, code=f"TSLG-R-{rule}", record=id)
