@@ -17,6 +17,8 @@ class Limits:
     """Containers in containers, the outermost being level 1. Deep nesting is only ever an attack on recursion."""
     integer: int = 2**53 - 1
     """Absolute value of any integer: what every language reads alike."""
+    cid_bytes: int = 256
+    """One id given as text. The longest accepted one, an identity CID over two digests, stays below 200."""
     fan_in: int = 256
     """Edges of one record, all classes together. Bounds the work that one id can cause."""
     walk_roots: int = 1_000
