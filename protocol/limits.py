@@ -51,6 +51,8 @@ class Limits:
     """One bundle file."""
     bundle_header_bytes: int = 1024
     """A CARv1 header with one root is 59 bytes; anything much larger is not ours."""
+    bundle_root_bytes: int = 128 * 1024 * 1024
+    """A bundle's root block: 83 bytes for each of a million records, and room for their proofs."""
     anchors: int = 64
     """Members of a manifest's anchor set: each costs a pairing to check."""
     proof_hashes: int = 64
