@@ -540,6 +540,26 @@ SEAL_RULES: Final[tuple[Rule, ...]] = (rule_seal,)
 RULES: Final[tuple[Rule, ...]] = STRUCTURE_RULES + LOG_RULES + SEAL_RULES
 
 
+_ONLY: Final[dict[Rule, frozenset[str]]] = {
+    rule_vocabulary: frozenset(("policy",)),
+    rule_narrowing: frozenset(("policy",)),
+    rule_delegating: frozenset(("delegation",)),
+    rule_registration: frozenset(("genesis", "registration")),
+    rule_target: frozenset(("verification",)),
+    rule_anchors: frozenset(("manifest", "manifest-amendment")),
+}
+"""Rules that concern some kinds alone; they return None for every other kind, so a walk need not call them."""
+
+_WALK_RULES: Final = {
+    kind: tuple(rule for rule in STRUCTURE_RULES if kind in _ONLY.get(rule, (kind,))) for kind in KINDS
+}
+
+
+def rules_of_a_walk(kind: str) -> tuple[Rule, ...]:
+    """Return the rules that a walk runs on a record of this kind: all but those of the log's end and the seal."""
+    return _WALK_RULES[kind]
+
+
 def judge(record: Record, seal: bytes, context: Context, rules: Sequence[Rule] = RULES) -> Refusal | None:
     """Return the refusal of the first rule that the record breaks, or None. Later rules may rely on earlier ones."""
     for rule in rules:

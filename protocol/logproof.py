@@ -1,0 +1,161 @@
+"""Proving that the records of one agent that a walk visited lie in one append-only log, without the rest of the log.
+
+The records are sorted by position and split into runs of neighbours. A run that starts at 0 starts from the empty tree.
+Any other run starts from the inclusion proof of its first record as the last leaf of the tree that ends with it, which
+consists of the peaks of the tree before it. Along a run each id is appended and each `log.root` compared. Between two
+runs a consistency proof leads from the tree after the one to the tree before the other. Normative text: docs/spec/log.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tslg.protocol.codec import Link
+from tslg.protocol.log import Peaks, verify_consistency
+from tslg.protocol.record import Head, Record
+
+Span = tuple[int, int]
+
+
+class Needs(NamedTuple):
+    """Which proofs one log needs: inclusion of these records as last leaves, consistency from size to size."""
+
+    inclusion: tuple[Link, ...]
+    consistency: tuple[Span, ...]
+
+
+class Fault(NamedTuple):
+    """A rule of the log that a record breaks for certain."""
+
+    code: str
+    record: Link
+    detail: str
+
+
+@dataclass(slots=True)
+class LogCheck:
+    """What is known of one agent's log.
+
+    Attributes:
+        faults: broken rules.
+        unproved: first records of runs that could not be tied to the run before them.
+        segments: runs proved to lie in one tree; each list is in order of position.
+        end: size and root of the tree after the newest record, None where it could not be computed.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    unproved: list[Link] = field(default_factory=list)
+    segments: list[list[Record]] = field(default_factory=list)
+    end: Head | None = None
+
+
+def runs(records: Iterable[Record]) -> list[list[Record]]:
+    """Split records of one log, in any order and without two at one position, into runs of neighbours."""
+    found: list[list[Record]] = []
+    expected = -1
+    for record in sorted(records, key=_position):
+        if record.seq != expected:
+            found.append([])
+        found[-1].append(record)
+        expected = record.seq + 1
+    return found
+
+
+def needs(records: Iterable[Record]) -> Needs:
+    """Return the proofs that tie these records of one log together."""
+    split = runs(records)
+    inclusion = tuple(run[0].id for run in split if run[0].seq > 0)
+    consistency = tuple((left[-1].seq + 1, right[0].seq) for left, right in zip(split, split[1:], strict=False))
+    return Needs(inclusion, consistency)
+
+
+def check(
+    records: Sequence[Record],
+    inclusion: Mapping[Link, Sequence[bytes]],
+    consistency: Mapping[Span, Sequence[bytes]],
+) -> LogCheck:
+    """Check the order of records of one log, with whatever proofs are there.
+
+    A proof that does not hold counts as one that is missing: whoever served it may lie. A root that does not follow
+    from signed neighbours is a fault of the author.
+    """
+    result = LogCheck()
+    before: Head | None = None
+    for run in runs(records):
+        first = run[0]
+        tied = not result.segments or _consistent(before, first, consistency)
+        if not tied:
+            result.unproved.append(first.id)
+        if tied and result.segments:
+            result.segments[-1].extend(run)
+        else:
+            result.segments.append(list(run))
+        before = _follow(run, inclusion, result)
+    result.end = before
+    return result
+
+
+def _consistent(before: Head | None, first: Record, consistency: Mapping[Span, Sequence[bytes]]) -> bool:
+    if before is None or first.log is None:
+        return False
+    proof = consistency.get((before.size, first.seq))
+    return proof is not None and verify_consistency(before.size, first.seq, before.root, first.log.root, list(proof))
+
+
+def _follow(run: list[Record], inclusion: Mapping[Link, Sequence[bytes]], result: LogCheck) -> Head | None:
+    """Follow the tree along one run; return the tree after it, None where it could not be followed."""
+    first = run[0]
+    peaks = _start(first, inclusion)
+    if peaks is None:
+        if first.id not in result.unproved:
+            result.unproved.append(first.id)
+        _check_links(run, result)
+        return None
+    append, root = peaks.append, peaks.root
+    append(first.id)
+    previous = first
+    for record in run[1:]:
+        head = record.log
+        if head is None or head.root != root():
+            result.faults.append(Fault("TSLG-A-HEAD", record.id, "`log.root` is not the root of the log before it"))
+            return None
+        append(record.id)
+        fault = _link_fault(previous, record)
+        if fault is not None:
+            result.faults.append(fault)
+        previous = record
+    return Head(previous.seq + 1, root())
+
+
+def _start(first: Record, inclusion: Mapping[Link, Sequence[bytes]]) -> Peaks | None:
+    if first.log is None:
+        return Peaks()
+    proof = inclusion.get(first.id)
+    if proof is None:
+        return None
+    try:
+        peaks = Peaks.from_last_inclusion(first.seq, list(proof))
+    except ValueError:
+        return None
+    return peaks if peaks.root() == first.log.root else None
+
+
+def _check_links(run: list[Record], result: LogCheck) -> None:
+    for previous, record in zip(run, run[1:], strict=False):
+        fault = _link_fault(previous, record)
+        if fault is not None:
+            result.faults.append(fault)
+
+
+def _link_fault(previous: Record, record: Record) -> Fault | None:
+    if record.prev != previous.id:
+        return Fault("TSLG-A-PREV", record.id, "`prev` is not the record before it")
+    if record.time < previous.time:
+        return Fault("TSLG-A-TIME", record.id, f"its time {record.time} is before the previous record's {previous.time}")
+    return None
+
+
+def _position(record: Record) -> int:
+    return record.seq

@@ -1,0 +1,56 @@
+"""Opening what a store, a bundle or a peer handed over: bytes and seal become a record whose signature was checked.
+
+This is the part of verification that needs no other record than the key's, so that any number of workers can do it
+before the walker, which alone knows the graph, judges the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tslg.protocol import record as records
+from tslg.protocol import signatures
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import SealError
+from tslg.protocol.keys import Key
+from tslg.protocol.record import Record
+from tslg.protocol.seal import parse as parse_seal
+from tslg.protocol.seal import to_be_signed
+
+
+class Opened(NamedTuple):
+    """A record that hashes to its id, with its seal's bytes.
+
+    `sealed` tells whether the author's signature verifies; None where it was not checked yet.
+    """
+
+    record: Record
+    seal: bytes
+    sealed: bool | None = None
+
+
+def open_record(id: Link, data: bytes, seal: bytes, keys: Mapping[Link, Key] | None = None) -> Opened:
+    """Open one record; with `keys`, also verify the signature of an agent's record whose key is among them.
+
+    Only the plain case is decided here: one signature, by the key that the record names. Every other seal (geneses,
+    federation records, keys not at hand) is left to the seal rule, with `sealed` None.
+
+    Raises:
+        RecordError, CodecError: the bytes are not the record with this id.
+    """
+    record = records.parse_as(id, data)
+    if not keys or record.key is None:
+        return Opened(record, seal)
+    key = keys.get(record.key)
+    if key is None or record.agent is None:
+        return Opened(record, seal)
+    try:
+        parsed = parse_seal(seal)
+    except SealError:
+        return Opened(record, seal, False)
+    entry = parsed.signatures[0]
+    if parsed.many or entry.alg != key.alg or entry.kid != key.record or entry.bitmap is not None:
+        return Opened(record, seal, False)
+    message = to_be_signed(data, key.alg)
+    return Opened(record, seal, signatures.verify(key.alg, key.public, message, entry.value))

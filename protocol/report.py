@@ -1,0 +1,168 @@
+"""The report of a walk: a verdict with its reasons, how far it went, what commits to the rest, and a digest over it all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+from tslg.protocol import cid, codec
+from tslg.protocol.codec import Link
+from tslg.protocol.record import Record
+from tslg.protocol.traversal import Step
+
+VALID: Final = "valid"
+INVALID: Final = "invalid"
+UNDETERMINED: Final = "undetermined"
+EXIT_CODES: Final[Mapping[str, int]] = {VALID: 0, INVALID: 1, UNDETERMINED: 2}
+
+NOT_DIGESTED: Final = frozenset(("name", "peer", "seconds", "round_trips", "report_digest"))
+"""What differs between two readers of the same graph, and so stays out of the digest."""
+
+
+class Finding(NamedTuple):
+    """A broken rule: its code, the record that breaks it, the steps that lead there, and what is wrong."""
+
+    code: str
+    record: Link
+    path: tuple[Step, ...]
+    detail: str
+
+
+class Undetermined(NamedTuple):
+    """Something that could not be had, and why: `absent`, `withheld`, `pruned`, `unreachable`, `unproved: …`, …"""
+
+    record: Link
+    reason: str
+
+
+class FrontierEntry(NamedTuple):
+    """Where the walk stopped in one lineage: the deepest verified record, whose tree commits to all before it."""
+
+    agent: Link
+    record: Link
+    size: int
+    root: bytes
+
+
+class Freshness(NamedTuple):
+    """The newest head of a log known from outside, from whom (`log`, `peer`, `witness`, `nobody`) and its age (ms)."""
+
+    agent: Link
+    size: int
+    source: str
+    age_ms: int | None
+
+
+class AgentSummary(NamedTuple):
+    """One agent that the walk met: its id, its name, who served it, and how many of its records were verified."""
+
+    id: Link
+    name: str | None
+    peer: str | None
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a walk found. `depth` is D, None for unbounded; `log` says how order was checked (visited, full, none).
+
+    `records` holds the verified records by id, so that `resume` can go deeper without repeating work.
+    """
+
+    target: Link
+    federation: Link
+    depth: int | None
+    signatures: str
+    log: str
+    edges: int
+    agents: tuple[AgentSummary, ...]
+    findings: tuple[Finding, ...]
+    undetermined: tuple[Undetermined, ...]
+    frontier: tuple[FrontierEntry, ...]
+    freshness: tuple[Freshness, ...]
+    records: Mapping[Link, Record] = field(repr=False)
+    seconds: float = 0.0
+    round_trips: int | None = None
+
+    @property
+    def verdict(self) -> str:
+        """`invalid` if a rule is broken, else `undetermined` if something could not be had, else `valid`."""
+        if self.findings:
+            return INVALID
+        return UNDETERMINED if self.undetermined else VALID
+
+    @property
+    def exit_code(self) -> int:
+        """0 valid, 1 invalid, 2 undetermined."""
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over the DAG-CBOR of the printed report without what differs between readers."""
+        return hashlib.sha256(codec.encode(_digested(self._document()))).digest()
+
+    def timed(self, seconds: float, round_trips: int | None = None) -> Report:
+        """Return the report with what it cost."""
+        return replace(self, seconds=seconds, round_trips=round_trips)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as one JSON document (docs/spec/report.md)."""
+        document = self._document()
+        document["report_digest"] = self.digest.hex()
+        document["seconds"] = round(self.seconds, 6)
+        if self.round_trips is not None:
+            document["round_trips"] = self.round_trips
+        return document
+
+    def _document(self) -> dict[str, Any]:
+        text = cid.to_text
+        return {
+            "verdict": self.verdict,
+            "target": text(self.target),
+            "federation": text(self.federation),
+            "depth": self.depth,
+            "signatures": self.signatures,
+            "log": self.log,
+            "edges": self.edges,
+            "records": sum(agent.records for agent in self.agents),
+            "agents": [_agent(agent) for agent in self.agents],
+            "findings": [
+                {
+                    "code": finding.code,
+                    "record": text(finding.record),
+                    "path": [{"class": step.name, "cid": text(step.parent)} for step in finding.path],
+                    "detail": finding.detail,
+                }
+                for finding in self.findings
+            ],
+            "undetermined": [{"record": text(item.record), "reason": item.reason} for item in self.undetermined],
+            "frontier": [
+                {"agent": text(entry.agent), "record": text(entry.record), "size": entry.size, "root": entry.root.hex()}
+                for entry in self.frontier
+            ],
+            "freshness": [
+                {"agent": text(item.agent), "size": item.size, "from": item.source, "age_ms": item.age_ms}
+                for item in self.freshness
+            ],
+        }
+
+
+def _agent(agent: AgentSummary) -> dict[str, Any]:
+    document: dict[str, Any] = {"id": cid.to_text(agent.id)}
+    if agent.name is not None:
+        document["name"] = agent.name
+    if agent.peer is not None:
+        document["peer"] = agent.peer
+    document["records"] = agent.records
+    return document
+
+
+def _digested(document: dict[str, Any]) -> dict[str, Any]:
+    """Drop what is not digested, at the top and in the list of agents, where it occurs."""
+    kept = {name: value for name, value in document.items() if name not in NOT_DIGESTED}
+    kept["agents"] = [
+        {name: value for name, value in agent.items() if name not in NOT_DIGESTED} for agent in document["agents"]
+    ]
+    return kept

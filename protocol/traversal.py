@@ -1,0 +1,78 @@
+"""The order in which ancestry is walked, shared by whoever verifies a walk and whoever serves one.
+
+Level by level from the target. Within a level, all edges of that level's records, sorted by class name, then cited id,
+then citing id. `depth` counts edges traversed, those that lead to a record already visited included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from tslg.protocol.codec import Link
+
+
+class Step(NamedTuple):
+    """One typed edge, in the order of the walk. `agent` is whose log the parent lies in, None for the child's own."""
+
+    name: str
+    parent: Link
+    child: Link
+    agent: Link | None
+
+
+EdgesOf = Callable[[Link], Iterable[Step]]
+
+
+class Traversal:
+    """A breadth-first walk that stops after `depth` edges and knows exactly what it left out.
+
+    Attributes:
+        visited: ids in the order of discovery, each with the step by which it was discovered (None for a root).
+        traversed: edges traversed so far.
+        rest: edges of the last level that the depth left out, in order.
+        level: ids discovered and not yet expanded.
+    """
+
+    def __init__(self, roots: Sequence[Link], depth: int | None) -> None:
+        self.depth = depth
+        self.visited: dict[Link, Step | None] = dict.fromkeys(roots)
+        self.level: list[Link] = list(self.visited)
+        self.traversed = 0
+        self.rest: list[Step] = []
+        self.expanded: set[Link] = set()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to expand, or the depth is used up."""
+        return not self.level or bool(self.rest) or (self.depth is not None and self.traversed >= self.depth)
+
+    def expand(self, edges_of: EdgesOf) -> list[Link]:
+        """Traverse the edges of the current level; return the ids discovered, which are the next level.
+
+        `edges_of` gives the edges of a record, none for a record that could not be had.
+        """
+        steps = [step for id in self.level for step in edges_of(id)]
+        steps.sort()
+        self.expanded.update(self.level)
+        if self.depth is not None and self.traversed + len(steps) > self.depth:
+            room = self.depth - self.traversed
+            steps, self.rest = steps[:room], steps[room:]
+        self.traversed += len(steps)
+        found: list[Link] = []
+        visited = self.visited
+        for step in steps:
+            if step.parent not in visited:
+                visited[step.parent] = step
+                found.append(step.parent)
+        self.level = found
+        return found
+
+    def path(self, id: Link) -> list[Step]:
+        """Return the steps from a root to a visited record; empty for a root or an id that was not visited."""
+        steps = []
+        step = self.visited.get(id)
+        while step is not None:
+            steps.append(step)
+            step = self.visited.get(step.child)
+        return steps[::-1]

@@ -1,0 +1,479 @@
+"""The walker: bounded verification of delegated ancestry, pure and sans-I/O.
+
+It asks for ids in batches (`wants`), is handed records (`supply`) or told why not (`cannot`, `broken`), asks for log
+proofs (`wants_proofs`, `supply_proofs`), and ends with a report (`finish`). It does no I/O and trusts nothing it is
+handed: every record must hash to the id that was asked for, break no admission rule, be sealed, and lie in one log with
+the others of its agent. Normative text: docs/spec/verification.md.
+
+    walker = Walker(target, federation, now_ms=..., depth=50)
+    while ids := walker.wants():
+        for id in ids: walker.supply(open_record(id, data, seal))     # or walker.cannot(id, "absent")
+    walker.supply_proofs(inclusion, consistency)                        # for walker.wants_proofs()
+    report = walker.finish()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from tslg.protocol import cid, logproof, signatures
+from tslg.protocol.admission import SEAL_RULES, judge, rules_of_a_walk
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import RecordError, TslgError, UsageError
+from tslg.protocol.keys import Key, key_of
+from tslg.protocol.limits import DEFAULT, Limits
+from tslg.protocol.logproof import LogCheck, Needs
+from tslg.protocol.manifest import Manifest
+from tslg.protocol.opening import Opened
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
+from tslg.protocol.record import Record
+from tslg.protocol.report import AgentSummary, Finding, Freshness, FrontierEntry, Report, Undetermined
+from tslg.protocol.traversal import Step, Traversal
+
+SIGNATURE_MODES: Final = ("all", "heads")
+LOG_MODES: Final = ("visited", "full", "none")
+
+
+class OutsideHead(NamedTuple):
+    """A head that the reader knows from somewhere else than the records it is handed.
+
+    `source` is `witness`, `peer` or `log` (the log's own node); `age_ms` is how long ago it was seen.
+    """
+
+    agent: Link
+    size: int
+    root: bytes
+    source: str
+    age_ms: int
+
+
+class Walker:
+    """Verifies the ancestry of one record, up to `depth` typed edges.
+
+    Args:
+        target: the record to verify.
+        federation: the root manifest's id, which the reader pins.
+        now_ms: the reader's clock.
+        depth: D, how many typed edges may be traversed in all; None for all there are.
+        signatures: `all` checks every seal; `heads` one per agent and key, and ties the rest to it by hashing.
+        log: `visited` proves that the visited records of each agent lie in one log; `none` does not.
+        known: records that an earlier walk verified, whose seals are not checked again.
+        limits: bounds on the work.
+    """
+
+    def __init__(
+        self,
+        target: Link,
+        federation: Link,
+        *,
+        now_ms: int,
+        depth: int | None = None,
+        signatures: str = "all",
+        log: str = "visited",
+        known: Mapping[Link, Record] | None = None,
+        limits: Limits = DEFAULT,
+    ) -> None:
+        if signatures not in SIGNATURE_MODES or log not in LOG_MODES:
+            raise UsageError(f"signatures are checked {SIGNATURE_MODES}, logs {LOG_MODES}")
+        if depth is not None and not 0 <= depth <= limits.walk_edges:
+            raise UsageError(f"the depth is 0 to {limits.walk_edges} edges, or none")
+        if signatures == "heads" and log == "none":
+            raise UsageError("one signature per log says nothing without the logs", mend="use signatures=all")
+        self.target = target
+        self.federation = federation
+        self.now_ms = now_ms
+        self.depth = depth
+        self.signatures = signatures
+        self.log = log
+        self.limits = limits
+        self.complete = False
+        self._traversal = Traversal([target], depth if depth is not None else limits.walk_edges)
+        self._held: dict[Link, Record] = {}
+        self._seals: dict[Link, bytes] = {}
+        self._sealed: dict[Link, bool | None] = {}
+        self._known = known or {}
+        self._manifests: dict[Link, Manifest | None] = {}
+        self._findings: dict[Link, tuple[str, str]] = {}
+        self._unavailable: dict[Link, str] = {}
+        self._support: dict[Link, None] = {federation: None}
+        self._pending: set[Link] = {target, federation}
+        self._inclusion: dict[Link, Sequence[bytes]] = {}
+        self._consistency: dict[Link, dict[tuple[int, int], Sequence[bytes]]] = {}
+        self._ends: dict[Link, Link] = {}
+        self.keys: dict[Link, Key] = {}
+
+    # --- being fed -------------------------------------------------------------------------------------------------
+
+    def wants(self) -> list[Link]:
+        """Return the ids needed next, nearest first; empty when every record that the walk needs was given or refused."""
+        while not self._pending and not self._traversal.done:
+            for id in self._traversal.expand(self._steps):
+                if id not in self._held and id not in self._unavailable and id not in self._findings:
+                    self._pending.add(id)
+        return sorted(self._pending)
+
+    def supply(self, opened: Opened) -> None:
+        """Take one record that hashes to its id. Records that nobody asked for are dropped."""
+        record = opened.record
+        if record.id not in self._pending:
+            return
+        self._pending.discard(record.id)
+        self._held[record.id] = record
+        self._seals[record.id] = opened.seal
+        self._sealed[record.id] = True if record.id in self._known else opened.sealed
+        key = key_of(record)
+        if key is not None:
+            self.keys[record.id] = key
+        self._want_support(record)
+
+    def cannot(self, id: Link, reason: str) -> None:
+        """Take note that a wanted record cannot be had: `absent`, `withheld`, `pruned`, `unreachable`, …"""
+        if id in self._pending:
+            self._pending.discard(id)
+            self._unavailable[id] = reason
+
+    def broken(self, id: Link, error: TslgError) -> None:
+        """Take note that what stands for a wanted record is not it, or is no record at all."""
+        if id in self._pending:
+            self._pending.discard(id)
+            self._findings[id] = (error.code, error.detail)
+
+    def _want_support(self, record: Record) -> None:
+        """Ask for the manifest and key chains, which are always verified and never counted."""
+        for id in (record.manifest, record.key, record.agent):
+            if id is not None and id not in self._support:
+                self._support[id] = None
+                self._want(id)
+        if record.kind == "manifest-amendment":
+            for edge in record.edges("amends"):
+                self._support.setdefault(edge.cid)
+                self._want(edge.cid)
+
+    def _want(self, id: Link) -> None:
+        if id not in self._held and id not in self._unavailable and id not in self._findings:
+            self._pending.add(id)
+
+    def _steps(self, id: Link) -> Iterable[Step]:
+        record = self._held.get(id)
+        if record is None:
+            return ()
+        return [Step(name, edge.cid, id, edge.agent) for name, edges in record.preds.items() for edge in edges]
+
+    # --- heads and log proofs --------------------------------------------------------------------------------------
+
+    def supply_head(self, claim: HeadClaim, opened: Opened) -> None:
+        """Take the newest record of a visited log, as whoever serves the log claims it, so that order reaches to it."""
+        record = opened.record
+        if record.id != claim.record or record.owner != claim.agent or record.seq + 1 != claim.size:
+            return
+        held = self._ends.get(claim.agent)
+        if held is not None and self._held[held].seq >= record.seq:
+            return
+        if record.id not in self._held:
+            self._held[record.id] = record
+            self._seals[record.id] = opened.seal
+            self._sealed[record.id] = opened.sealed
+        self._ends[claim.agent] = record.id
+
+    def wants_logs(self) -> dict[Link, int]:
+        """Return, by agent, up to which position its whole log is needed (`log="full"` alone)."""
+        if self.log != "full":
+            return {}
+        return {agent: max(record.seq for record in records) + 1 for agent, records in self._by_agent().items()}
+
+    def supply_log(self, opened: Opened) -> None:
+        """Take one record of a visited agent's log that the ancestry itself did not need."""
+        record = opened.record
+        if record.id not in self._held and self.log == "full":
+            self._held[record.id] = record
+            self._seals[record.id] = opened.seal
+            self._sealed[record.id] = opened.sealed
+            key = key_of(record)
+            if key is not None:
+                self.keys[record.id] = key
+
+    def wants_proofs(self) -> dict[Link, Needs]:
+        """Return, by agent, the log proofs that are needed and not given yet."""
+        if self.log == "none":
+            return {}
+        wanted = {}
+        for agent, records in self._by_agent().items():
+            needed = logproof.needs(records)
+            given = self._consistency.get(agent, {})
+            lacking = Needs(
+                tuple(id for id in needed.inclusion if id not in self._inclusion),
+                tuple(span for span in needed.consistency if span not in given),
+            )
+            if lacking.inclusion or lacking.consistency:
+                wanted[agent] = lacking
+        return wanted
+
+    def supply_proofs(
+        self, inclusion: Iterable[InclusionProof] = (), consistency: Iterable[ConsistencyProof] = ()
+    ) -> None:
+        """Take log proofs; they are checked when the walk ends, and ones that nobody asked for do no harm."""
+        for proof in inclusion:
+            self._inclusion.setdefault(proof.record, proof.proof)
+        for link in consistency:
+            self._consistency.setdefault(link.agent, {}).setdefault((link.old_size, link.size), link.proof)
+
+    def _by_agent(self) -> dict[Link, list[Record]]:
+        """Group what the walk holds by log, leaving out logs of which only the chain was needed."""
+        visited = self._traversal.visited
+        owners = {self._held[id].owner for id in visited if id in self._held}
+        groups: dict[Link, list[Record]] = {owner: [] for owner in sorted(owners)}
+        taken: dict[tuple[Link, int], Link] = {}
+        for record in self._held.values():
+            owner = record.owner
+            if owner in groups:
+                at = (owner, record.seq)
+                if taken.setdefault(at, record.id) == record.id:
+                    groups[owner].append(record)
+        return groups
+
+    # --- the context of the admission rules --------------------------------------------------------------------------
+
+    def record(self, id: Link) -> Record | None:
+        """Return a record that the walk holds."""
+        return self._held.get(id)
+
+    def manifest(self, id: Link) -> Manifest | None:
+        """Return a manifest version that the walk holds and that breaks no rule."""
+        return self._manifests.get(id)
+
+    def key(self, id: Link) -> Key | None:
+        """Return a key whose registration the walk holds."""
+        return self.keys.get(id)
+
+    def tail(self, owner: Link) -> None:
+        """Logs are checked by proofs; a walk holds no log's end."""
+        return
+
+    def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Verify one signature."""
+        return signatures.verify(alg, public, message, signature)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self, outside: Iterable[OutsideHead] = (), *, served_by: str = "nobody", complete_logs: bool = False) -> Report:
+        """Judge everything that was handed in and return the report.
+
+        Args:
+            outside: heads known from elsewhere.
+            served_by: who vouches for the newest records handed in: `log`, `peer`, `witness` or `nobody`.
+            complete_logs: whether the source claims to hold whole logs, so that a shorter one has lost its tail.
+        """
+        for id in sorted(self._pending):
+            self.cannot(id, "absent")
+        self._judge_chains()
+        broken_chain: set[Link | None] = {id for id in self._support if id in self._findings or id in self._unavailable}
+        for id in self._traversal.visited:
+            if id in self._held and id not in self._support:
+                self._judge(id, broken_chain)
+        for id in self._held:
+            if id not in self._traversal.visited and id not in self._support:
+                self._judge(id, broken_chain)
+        checks = self._check_logs()
+        self._check_seals(checks)
+        unproved = self._unproved(checks) + self._gaps()
+        freshness, tails = self._freshness(checks, outside, served_by, complete_logs)
+        return self._report(unproved + tails, freshness)
+
+    def _judge_chains(self) -> None:
+        """Judge manifests oldest version first, then the geneses and registrations, which rest on them."""
+        support = [self._held[id] for id in self._support if id in self._held]
+        for record in sorted((r for r in support if r.owner == self.federation), key=lambda r: (r.seq, r.id)):
+            self._judge(record.id, frozenset(), sealed=False)
+            if record.id not in self._findings and record.kind in ("manifest", "manifest-amendment"):
+                self._manifests[record.id] = Manifest.from_record(record)
+        for record in sorted((r for r in support if r.owner != self.federation), key=lambda r: (r.seq, r.id)):
+            self._judge(record.id, frozenset())
+
+    def _judge(self, id: Link, broken_chain: Collection[Link | None], *, sealed: bool = True) -> None:
+        record = self._held[id]
+        if id in self._findings:
+            return
+        if broken_chain and (record.manifest in broken_chain or record.key in broken_chain or record.agent in broken_chain):
+            return
+        if record.kind == "manifest" and id == self.federation:
+            # The root manifest is the one version that answers for itself: its own envelope and anchors apply to it.
+            try:
+                self._manifests[id] = Manifest.from_record(record)
+            except RecordError as error:
+                self._findings[id] = (error.code, error.detail)
+                return
+        refusal = judge(record, self._seals[id], self, rules_of_a_walk(record.kind))
+        if refusal is None and (not sealed or record.agent is None):
+            refusal = judge(record, self._seals[id], self, SEAL_RULES)
+            self._sealed[id] = refusal is None
+        if refusal is not None:
+            self._manifests.pop(id, None)
+            self._findings[id] = (refusal.code, refusal.detail)
+
+    def _check_logs(self) -> dict[Link, LogCheck]:
+        if self.log == "none":
+            return {}
+        checks = {}
+        for agent, records in self._by_agent().items():
+            check = logproof.check(records, self._inclusion, self._consistency.get(agent, {}))
+            for fault in check.faults:
+                self._findings.setdefault(fault.record, (fault.code, fault.detail))
+            checks[agent] = check
+        positions: dict[tuple[Link, int], Link] = {}
+        for record in self._held.values():
+            other = positions.setdefault((record.owner, record.seq), record.id)
+            if other != record.id:
+                detail = f"position {record.seq} of its log also holds {cid.to_text(other)}"
+                self._findings.setdefault(record.id, ("TSLG-V-FORK", detail))
+        return checks
+
+    def _check_seals(self, checks: Mapping[Link, LogCheck]) -> None:
+        """Verify the seals that nobody verified yet: all of them, or the newest per key of each proved stretch of log."""
+        if self.signatures == "heads":
+            chosen = [id for check in checks.values() for segment in check.segments for id in _newest_per_key(segment)]
+        else:
+            chosen = list(self._held)
+        for id in chosen:
+            if self._sealed.get(id) is None and id not in self._findings:
+                refusal = judge(self._held[id], self._seals[id], self, SEAL_RULES)
+                self._sealed[id] = refusal is None
+        for id, holds in self._sealed.items():
+            if holds is False:
+                self._findings.setdefault(id, ("TSLG-A-SEAL", "the seal does not hold under the agent's key"))
+        if self.signatures == "heads":
+            self._trust_by_heads(checks)
+
+    def _trust_by_heads(self, checks: Mapping[Link, LogCheck]) -> None:
+        """What lies before a record whose seal holds, in the same proved stretch, is what its author signed."""
+        for check in checks.values():
+            for segment in check.segments:
+                for record in segment:
+                    if self._sealed.get(record.id) is None:
+                        self._sealed[record.id] = True
+
+    def _unproved(self, checks: Mapping[Link, LogCheck]) -> list[Undetermined]:
+        reason = "unproved: no proof that it lies in one log with the agent's other records"
+        return [Undetermined(id, reason) for check in checks.values() for id in check.unproved]
+
+    def _gaps(self) -> list[Undetermined]:
+        """Where whole logs were asked for, name the logs that have gaps."""
+        gaps = []
+        for agent, size in self.wants_logs().items():
+            held = len(self._by_agent()[agent])
+            if held < size:
+                gaps.append(Undetermined(agent, f"absent: {size - held} of the {size} records of its log"))
+        return gaps
+
+    def _freshness(
+        self, checks: Mapping[Link, LogCheck], outside: Iterable[OutsideHead], served_by: str, complete_logs: bool
+    ) -> tuple[list[Freshness], list[Undetermined]]:
+        """Hold what was handed in against every head known from elsewhere; say so where none is known."""
+        known: dict[Link, list[OutsideHead]] = {}
+        for head in outside:
+            known.setdefault(head.agent, []).append(head)
+        freshness, tails = [], []
+        for agent, records in self._by_agent().items():
+            newest = max(records, key=lambda record: record.seq)
+            age = None if served_by == "nobody" else 0
+            entry = Freshness(agent, newest.seq + 1, served_by, age)
+            for head in sorted(known.get(agent, ()), key=lambda head: (head.size, -head.age_ms)):
+                tail = self._hold_against(head, newest, records, checks.get(agent), complete_logs)
+                if tail is not None:
+                    tails.append(tail)
+                if head.size >= entry.size:
+                    entry = Freshness(agent, head.size, head.source, head.age_ms)
+            freshness.append(entry)
+        return freshness, tails
+
+    def _hold_against(
+        self, head: OutsideHead, newest: Record, records: Sequence[Record], check: LogCheck | None, complete_logs: bool
+    ) -> Undetermined | None:
+        if head.size > newest.seq + 1:
+            detail = f"the log ends at {newest.seq + 1} records here, a head of {head.size} is known from a {head.source}"
+            if complete_logs:
+                self._findings.setdefault(newest.id, ("TSLG-V-TAIL", detail))
+                return None
+            return Undetermined(newest.id, f"tail: {detail}")
+        root = _root_at(head.size, records, check)
+        if root is not None and root != head.root:
+            detail = f"another log of {head.size} records by this agent is known from a {head.source}"
+            self._findings.setdefault(newest.id, ("TSLG-V-FORK", detail))
+        return None
+
+    def _report(self, undetermined: list[Undetermined], freshness: list[Freshness]) -> Report:
+        traversal = self._traversal
+        missing = [Undetermined(id, reason) for id, reason in sorted(self._unavailable.items())]
+        verified = {
+            id: self._held[id]
+            for id in traversal.visited
+            if id in self._held and id not in self._findings and self._sealed.get(id)
+        }
+        unsealed = [
+            Undetermined(id, "unproved: nothing that could be had vouches for its seal")
+            for id in traversal.visited
+            if id in self._held and id not in self._findings and not self._sealed.get(id)
+        ]
+        findings = [
+            Finding(code, id, tuple(traversal.path(id)), detail)
+            for id, (code, detail) in sorted(self._findings.items(), key=lambda item: (len(traversal.path(item[0])), item[0]))
+        ]
+        return Report(
+            target=self.target,
+            federation=self.federation,
+            depth=self.depth,
+            signatures=self.signatures,
+            log=self.log,
+            edges=traversal.traversed,
+            agents=self._agents(verified),
+            findings=tuple(findings),
+            undetermined=tuple(sorted(set(missing + unsealed + undetermined))),
+            frontier=self._frontier(verified),
+            freshness=tuple(freshness),
+            records=verified,
+        )
+
+    def _agents(self, verified: Mapping[Link, Record]) -> tuple[AgentSummary, ...]:
+        counts: dict[Link, int] = {}
+        for record in verified.values():
+            counts[record.owner] = counts.get(record.owner, 0) + 1
+        return tuple(AgentSummary(agent, self._name(agent), None, counts[agent]) for agent in sorted(counts))
+
+    def _name(self, agent: Link) -> str | None:
+        first = self._held.get(agent)
+        return None if first is None else str(first.body["name"])
+
+    def _frontier(self, verified: Mapping[Link, Record]) -> tuple[FrontierEntry, ...]:
+        """Name, for every lineage with edges left out, its earliest stopped record; its tree commits to all before."""
+        traversal = self._traversal
+        stopped = {step.child for step in traversal.rest}
+        stopped.update(id for id in traversal.level if id in self._held and self._held[id].preds)
+        entries: dict[Link, Record] = {}
+        for id in stopped:
+            record = verified.get(id)
+            if record is not None and record.log is not None:
+                held = entries.get(record.owner)
+                if held is None or record.seq < held.seq:
+                    entries[record.owner] = record
+        return tuple(
+            FrontierEntry(agent, record.id, record.log.size, record.log.root)
+            for agent, record in sorted(entries.items())
+            if record.log is not None
+        )
+
+
+def _newest_per_key(segment: Sequence[Record]) -> list[Link]:
+    newest: dict[Link | None, Link] = {}
+    for record in segment:
+        newest[record.key] = record.id
+    return list(newest.values())
+
+
+def _root_at(size: int, records: Sequence[Record], check: LogCheck | None) -> bytes | None:
+    """Return the root of the log at `size`, if a held record states it or it is the log's end."""
+    for record in records:
+        if record.log is not None and record.log.size == size:
+            return record.log.root
+    if check is not None and check.end is not None and check.end.size == size:
+        return check.end.root
+    return None
