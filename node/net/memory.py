@@ -1,0 +1,254 @@
+"""An in-memory network for tests and simulations: the same frames, limits and errors, no sockets.
+
+Nothing here reads a clock other than trio's or draws random numbers, so a run under trio's mock clock repeats itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from tslg.node.net import errors
+from tslg.node.net.exchange import Asking, Reply, Serving, StreamBroken, ask
+from tslg.node.net.seam import Announcement, Handler, TaskStatus, Validator, peer_id_of
+from tslg.protocol.limits import DEFAULT, Limits
+
+_PIECE_BYTES = 64 * 1024
+_PIECES_IN_FLIGHT = 16
+_ANNOUNCEMENTS = 256
+
+
+@dataclass(slots=True)
+class Faults:
+    """What goes wrong with one peer, from now on."""
+
+    down: bool = False
+    """Nobody reaches it and it reaches nobody; exchanges under way break off."""
+    delay_ms: int = 0
+    """Every piece that it sends arrives this much later."""
+    garble: Callable[[bytes], bytes] | None = None
+    """Applied to every piece that it sends."""
+
+
+class _Pipe:
+    """One end of a stream between two peers."""
+
+    def __init__(
+        self,
+        outgoing: trio.MemorySendChannel[bytes],
+        incoming: trio.MemoryReceiveChannel[bytes],
+        own: Faults,
+        other: Faults,
+    ) -> None:
+        self._outgoing = outgoing
+        self._incoming = incoming
+        self._own = own
+        self._other = other
+        self._done = False
+        self._heard_all = False
+
+    async def receive(self) -> bytes:
+        try:
+            data = await self._incoming.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            raise StreamBroken("the other side is gone") from None
+        self._check()
+        if not data:
+            self._heard_all = True
+        return data
+
+    async def send(self, data: bytes) -> None:
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            if self._own.delay_ms:
+                await trio.sleep(self._own.delay_ms / 1000)
+            await self._put(self._own.garble(piece) if self._own.garble else piece)
+
+    async def send_eof(self) -> None:
+        await self._put(b"")
+        self._done = True
+
+    async def abort(self) -> None:
+        if not self._done:
+            self._outgoing.close()
+        if not self._heard_all:
+            self._incoming.close()
+
+    async def _put(self, piece: bytes) -> None:
+        self._check()
+        try:
+            await self._outgoing.send(piece)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise StreamBroken("the other side is gone") from None
+
+    def _check(self) -> None:
+        if self._own.down or self._other.down:
+            raise StreamBroken("the connection is lost")
+
+
+def _pipe_pair(a: Faults, b: Faults) -> tuple[_Pipe, _Pipe]:
+    from_a, to_b = trio.open_memory_channel[bytes](_PIECES_IN_FLIGHT)
+    from_b, to_a = trio.open_memory_channel[bytes](_PIECES_IN_FLIGHT)
+    return _Pipe(from_a, to_a, a, b), _Pipe(from_b, to_b, b, a)
+
+
+@dataclass
+class MemoryHub:
+    """Connects any number of `MemoryNetwork`s, and breaks things between them on demand."""
+
+    members: dict[str, MemoryNetwork] = field(default_factory=dict)
+    providers: dict[bytes, list[str]] = field(default_factory=dict)
+
+    def network(self, peer_id: str, limits: Limits = DEFAULT) -> MemoryNetwork:
+        """A new member under an id that must not be taken; it can be reached while its `run` is under way."""
+        if peer_id in self.members:
+            raise ValueError(f"there is a member {peer_id} already")
+        self.members[peer_id] = MemoryNetwork(self, peer_id, limits)
+        return self.members[peer_id]
+
+    def faults(self, peer_id: str) -> Faults:
+        """The faults of one member, to be set."""
+        return self.members[peer_id].faults
+
+
+class MemoryNetwork:
+    """One member of a `MemoryHub`; a `seam.Network`. It knows every address, and connects on the first request."""
+
+    def __init__(self, hub: MemoryHub, peer_id: str, limits: Limits) -> None:
+        self.faults = Faults()
+        self._hub = hub
+        self._peer_id = peer_id
+        self._limits = limits
+        self._serving = Serving(limits)
+        self._asking = Asking(limits)
+        self._nursery: trio.Nursery | None = None
+        self._connected: set[str] = set()
+        self._cut_off: set[str] = set()
+        self._topics: dict[str, list[tuple[Validator, trio.MemorySendChannel[Announcement]]]] = {}
+
+    @property
+    def peer_id(self) -> str:
+        """See `seam.Network`."""
+        return self._peer_id
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """See `seam.Network`."""
+        return (f"/memory/{self._peer_id}/p2p/{self._peer_id}",) if self._nursery else ()
+
+    async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
+        """See `seam.Network`."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            for peer in tuple(self._connected):
+                self._disconnect(peer)
+
+    def serve(self, protocol: str, handler: Handler) -> None:
+        """See `seam.Network`."""
+        self._serving.handlers[protocol] = handler
+
+    def request(
+        self, peer: str, protocol: str, payload: bytes, *, limits: Limits | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See `seam.Network`."""
+        return self._request(peer_id_of(peer), protocol, payload, limits or self._limits)
+
+    @asynccontextmanager
+    async def _request(self, peer: str, protocol: str, payload: bytes, limits: Limits) -> AsyncIterator[Reply]:
+        async with self._asking.turn(peer):
+            other = await self._connect(peer)
+            if protocol not in other._serving.handlers:
+                raise errors.NotServed(f"peer {peer} does not speak {protocol}", peer=peer)
+            near, far = _pipe_pair(self.faults, other.faults)
+            other._accept(far, protocol, self._peer_id)
+            try:
+                yield await ask(near, payload, peer, limits)
+            finally:
+                await near.abort()
+
+    async def _connect(self, peer: str) -> MemoryNetwork:
+        await trio.lowlevel.checkpoint()
+        other = self._hub.members.get(peer)
+        if other is None or other._nursery is None or other.faults.down or self.faults.down:
+            self._disconnect(peer)
+            raise errors.Unreachable(f"peer {peer} cannot be reached", peer=peer)
+        if peer in self._cut_off or self._peer_id in other._cut_off:
+            raise errors.Unreachable(f"peer {peer} is cut off", peer=peer)
+        self._connected.add(peer)
+        other._connected.add(self._peer_id)
+        return other
+
+    def _disconnect(self, peer: str) -> None:
+        self._connected.discard(peer)
+        if peer in self._hub.members:
+            self._hub.members[peer]._connected.discard(self._peer_id)
+
+    def _accept(self, stream: _Pipe, protocol: str, peer: str) -> None:
+        assert self._nursery is not None
+
+        async def answer() -> None:
+            try:
+                await self._serving.answer(stream, protocol, peer)
+            finally:
+                await stream.abort()
+
+        self._nursery.start_soon(answer)
+
+    async def announce(self, topic: str, payload: bytes) -> None:
+        """See `seam.Network`."""
+        await trio.lowlevel.checkpoint()
+        for peer, other in sorted(self._hub.members.items()):
+            if peer != self._peer_id and other._nursery is not None and not (other.faults.down or self.faults.down):
+                other._hear(topic, Announcement(payload, self._peer_id))
+
+    def _hear(self, topic: str, announcement: Announcement) -> None:
+        if announcement.peer in self._cut_off:
+            return
+        for validator, channel in tuple(self._topics.get(topic, ())):
+            if not validator(announcement.payload, announcement.peer):
+                continue
+            try:
+                channel.send_nowait(announcement)
+            except trio.WouldBlock:
+                continue
+            except trio.BrokenResourceError:
+                self._topics[topic].remove((validator, channel))
+
+    async def subscribe(self, topic: str, validator: Validator) -> trio.MemoryReceiveChannel[Announcement]:
+        """See `seam.Network`."""
+        await trio.lowlevel.checkpoint()
+        send, receive = trio.open_memory_channel[Announcement](_ANNOUNCEMENTS)
+        self._topics.setdefault(topic, []).append((validator, send))
+        return receive
+
+    async def provide(self, key: bytes) -> None:
+        """See `seam.Network`."""
+        await trio.lowlevel.checkpoint()
+        known = self._hub.providers.setdefault(key, [])
+        if self._peer_id not in known:
+            known.append(self._peer_id)
+
+    async def find_providers(self, key: bytes) -> list[str]:
+        """See `seam.Network`."""
+        await trio.lowlevel.checkpoint()
+        found = [self._hub.members[peer] for peer in self._hub.providers.get(key, ()) if peer != self._peer_id]
+        return [address for member in found for address in member.addresses]
+
+    def peers(self) -> tuple[str, ...]:
+        """See `seam.Network`."""
+        return tuple(sorted(self._connected))
+
+    async def cut_off(self, peer: str) -> None:
+        """See `seam.Network`."""
+        await trio.lowlevel.checkpoint()
+        peer_id = peer_id_of(peer)
+        self._cut_off.add(peer_id)
+        self._disconnect(peer_id)

@@ -1,0 +1,135 @@
+"""What the rest of a node may ask of a network. Implemented in memory and by libp2p; nothing else touches a stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from tslg.node.net.errors import AddressError
+from tslg.protocol.limits import Limits
+
+Handler = Callable[[bytes, str], AsyncGenerator[bytes, None]]
+"""`async def handler(request, peer)`: an async generator that yields the payloads of the reply's chunks.
+
+Each payload is at most `limits.chunk_bytes`; a reply without a payload is sent as one empty chunk. The handler raises
+a subclass of `errors.Answered` to answer with its code. It is closed at its next `yield` when the asker goes away."""
+
+Validator = Callable[[bytes, str], bool]
+"""`validator(payload, peer)`: whether an announcement may be delivered and forwarded.
+
+It must not wait, and must return False only for what can never be valid: the verdict is kept for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A payload announced on a topic, and the id of the peer that announced it first."""
+
+    payload: bytes
+    peer: str
+
+
+class TaskStatus(Protocol):
+    """What `nursery.start` hands to the task it starts."""
+
+    def started(self) -> None:
+        """Let `nursery.start` return."""
+        ...
+
+
+class Network(Protocol):
+    """One peer's view of the network.
+
+    A peer is named by its id or by an address, a multiaddr that ends in `/p2p/<id>`. By id alone only a peer can be
+    asked that is connected or was found through `find_providers`. Every failure that has to do with a peer is a
+    `errors.PeerError`.
+    """
+
+    @property
+    def peer_id(self) -> str:
+        """This peer's own id."""
+        ...
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses at which others can reach this peer, each ending in `/p2p/<id>`; empty before `run`."""
+        ...
+
+    async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
+        """Be part of the network until cancelled. `started()` is called when requests can be made and answered.
+
+        Raises ListenError if the address to listen on cannot be had.
+        """
+        ...
+
+    def serve(self, protocol: str, handler: Handler) -> None:
+        """Answer requests of `protocol` (such as `/tslg/walk/1`) with `handler` from now on."""
+        ...
+
+    def request(
+        self, peer: str, protocol: str, payload: bytes, *, limits: Limits | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Send one request; the context is an iterator over the payloads of the reply's chunks.
+
+        Entering raises what goes wrong on the way to the peer, iterating what goes wrong with the reply; see
+        `errors`. Leaving early tells the peer to stop. `limits` may lower the network's own for this request.
+        """
+        ...
+
+    async def announce(self, topic: str, payload: bytes) -> None:
+        """Tell everybody who subscribed to `topic`. A hint: it may be lost."""
+        ...
+
+    async def subscribe(self, topic: str, validator: Validator) -> trio.MemoryReceiveChannel[Announcement]:
+        """Receive the announcements of others on `topic` that `validator` lets through; closing it unsubscribes.
+
+        Announcements that find the channel full are dropped.
+        """
+        ...
+
+    async def provide(self, key: bytes) -> None:
+        """Make it known that this peer can be asked about `key` (an agent's or a federation's id)."""
+        ...
+
+    async def find_providers(self, key: bytes) -> list[str]:
+        """Addresses of peers that say they can be asked about `key`. Hearsay, and never this peer itself."""
+        ...
+
+    def peers(self) -> tuple[str, ...]:
+        """The ids of the peers connected at the moment, sorted."""
+        ...
+
+    async def cut_off(self, peer: str) -> None:
+        """Close the connections to a peer that broke a rule, and have no more to do with it."""
+        ...
+
+
+def peer_id_of(peer: str) -> str:
+    """The id in an address, or the id itself. Raises AddressError."""
+    head, mark, peer_id = peer.rpartition("/p2p/")
+    if not peer_id or "/" in peer_id or (mark and not head) or (not mark and peer.startswith("/")):
+        raise AddressError(f"{peer[:200]!r} names no peer", mend="use an address that ends in /p2p/<peer id>")
+    return peer_id
+
+
+@asynccontextmanager
+async def running(network: Network) -> AsyncIterator[Network]:
+    """Run `network` for the length of a block. Errors of either come out as they are."""
+    failure: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                await nursery.start(network.run)
+                yield network
+            except Exception as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) != 1:
+            raise
+        raise group.exceptions[0] from None
+    if failure is not None:
+        raise failure
