@@ -43,6 +43,10 @@ class ByteStream(Protocol):
         """Close this side; StreamBroken if the other side is gone."""
         ...
 
+    async def wait_broken(self) -> None:
+        """Return when the other side, which has closed, gives up on hearing from us too."""
+        ...
+
     async def abort(self) -> None:
         """Give the stream up, whatever its state. Never fails, and does its work even when cancelled."""
         ...
@@ -188,6 +192,24 @@ class Serving:
                 del self._active[peer]
 
     async def _run(self, handler: Handler, request: bytes, peer: str, stream: ByteStream) -> None:
+        """Run the handler for as long as the asker is there to listen."""
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                await stream.wait_broken()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            try:
+                await self._send_reply(handler, request, peer, stream)
+            except Exception as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _send_reply(self, handler: Handler, request: bytes, peer: str, stream: ByteStream) -> None:
         sent = False
         async with aclosing(handler(request, peer)) as payloads:
             async for payload in payloads:

@@ -6,15 +6,19 @@ Nothing here reads a clock other than trio's or draws random numbers, so a run u
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import trio
 
 from tslg.node.net import errors
 from tslg.node.net.exchange import Asking, Reply, Serving, StreamBroken, ask
-from tslg.node.net.seam import Announcement, Handler, TaskStatus, Validator, peer_id_of
+from tslg.node.net.seam import Announcement, Handler, Validator, peer_id_of
 from tslg.protocol.limits import DEFAULT, Limits
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 _PIECE_BYTES = 64 * 1024
 _PIECES_IN_FLIGHT = 16
@@ -47,8 +51,6 @@ class _Pipe:
         self._incoming = incoming
         self._own = own
         self._other = other
-        self._done = False
-        self._heard_all = False
 
     async def receive(self) -> bytes:
         try:
@@ -56,8 +58,6 @@ class _Pipe:
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise StreamBroken("the other side is gone") from None
         self._check()
-        if not data:
-            self._heard_all = True
         return data
 
     async def send(self, data: bytes) -> None:
@@ -69,13 +69,15 @@ class _Pipe:
 
     async def send_eof(self) -> None:
         await self._put(b"")
-        self._done = True
+
+    async def wait_broken(self) -> None:
+        with suppress(StreamBroken):
+            while True:
+                await self.receive()
 
     async def abort(self) -> None:
-        if not self._done:
-            self._outgoing.close()
-        if not self._heard_all:
-            self._incoming.close()
+        self._outgoing.close()
+        self._incoming.close()
 
     async def _put(self, piece: bytes) -> None:
         self._check()
@@ -139,7 +141,7 @@ class MemoryNetwork:
         """See `seam.Network`."""
         return (f"/memory/{self._peer_id}/p2p/{self._peer_id}",) if self._nursery else ()
 
-    async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `seam.Network`."""
         try:
             async with trio.open_nursery() as nursery:

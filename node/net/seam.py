@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from tslg.node.net.errors import AddressError
 from tslg.protocol.limits import Limits
 
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
 Handler = Callable[[bytes, str], AsyncGenerator[bytes, None]]
 """`async def handler(request, peer)`: an async generator that yields the payloads of the reply's chunks.
 
 Each payload is at most `limits.chunk_bytes`; a reply without a payload is sent as one empty chunk. The handler raises
-a subclass of `errors.Answered` to answer with its code. It is closed at its next `yield` when the asker goes away."""
+a subclass of `errors.Answered` to answer with its code. It is cancelled when the asker goes away."""
 
 Validator = Callable[[bytes, str], bool]
 """`validator(payload, peer)`: whether an announcement may be delivered and forwarded.
@@ -30,14 +33,6 @@ class Announcement:
 
     payload: bytes
     peer: str
-
-
-class TaskStatus(Protocol):
-    """What `nursery.start` hands to the task it starts."""
-
-    def started(self) -> None:
-        """Let `nursery.start` return."""
-        ...
 
 
 class Network(Protocol):
@@ -58,7 +53,7 @@ class Network(Protocol):
         """The addresses at which others can reach this peer, each ending in `/p2p/<id>`; empty before `run`."""
         ...
 
-    async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be part of the network until cancelled. `started()` is called when requests can be made and answered.
 
         Raises ListenError if the address to listen on cannot be had.

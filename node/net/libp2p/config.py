@@ -1,0 +1,31 @@
+"""What a libp2p node is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tslg.protocol.limits import DEFAULT, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Libp2pConfig:
+    """Settings of one `Libp2pNetwork`."""
+
+    seed: bytes = field(repr=False)
+    """The 32-byte Ed25519 seed of the peer's identity. Secret."""
+    listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
+    """Multiaddrs to listen on; port 0 takes any free port."""
+    limits: Limits = DEFAULT
+    """Bounds on what peers may cost this node."""
+    pulse_ms: int = 15_000
+    """How often a connection is asked for a sign of life, and how long the other side has to give one."""
+    discovery: bool = False
+    """Run the DHT, which `provide` and `find_providers` need."""
+    gossip: bool = False
+    """Run gossipsub, which `announce` and `subscribe` need."""
+    bootstrap: tuple[str, ...] = ()
+    """Addresses of peers to connect to at the start, when discovery or gossip is on."""
+
+    def __post_init__(self) -> None:
+        if len(self.seed) != 32:
+            raise ValueError("the seed of a peer's identity has 32 bytes")

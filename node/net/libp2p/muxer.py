@@ -1,0 +1,183 @@
+"""Yamux with the bounds and the care that the library's own lacks (defects 2, 3, 4, 5 and 9)."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import trio
+from libp2p.abc import ISecureConn
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.peer.id import ID
+from libp2p.stream_muxer.exceptions import MuxedStreamError
+from libp2p.stream_muxer.yamux import yamux
+
+from tslg.protocol.limits import Limits
+
+_log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 2.0
+_FIRST_PULSE_SECONDS = 0.5
+"""Also the first measurement of the round-trip time, from which the receive windows grow."""
+
+
+class WindowExceeded(BaseLibp2pError):
+    """A peer sent more than its receive window allows."""
+
+
+@contextmanager
+def shielded(seconds: float) -> Iterator[trio.CancelScope]:
+    """A scope that no outside cancellation enters, but that ends itself after `seconds`."""
+    scope = trio.CancelScope()
+    scope.shield = True
+    scope.deadline = trio.current_time() + seconds
+    with scope:
+        yield scope
+
+
+def cap_receive_window(limits: Limits) -> None:
+    """Let no window grow beyond the limit; the library's own bound, for the whole process, is 16 MiB."""
+    cast(Any, yamux).MAX_WINDOW_SIZE = limits.receive_window_bytes
+
+
+class _BoundedBuffer(bytearray):
+    """Unread bytes of one stream; asks before it takes more."""
+
+    def __init__(self, admit: Callable[[int], None]) -> None:
+        super().__init__()
+        self._admit = admit
+
+    def extend(self, data: Any) -> None:
+        self._admit(len(self) + len(data))
+        super().extend(data)
+
+
+class _BoundedBuffers(dict[int, bytearray]):
+    """The library's table of unread bytes by stream id, made to hold bounded buffers only."""
+
+    def __init__(self, admit: Callable[[int, int], None]) -> None:
+        super().__init__()
+        self._admit = admit
+
+    def __setitem__(self, stream_id: int, _empty: bytearray) -> None:
+        super().__setitem__(stream_id, _BoundedBuffer(lambda size: self._admit(stream_id, size)))
+
+
+class BoundedYamux(yamux.Yamux):
+    """One connection's muxer. It ends its connection, and nothing else, when the peer misbehaves or is gone."""
+
+    def __init__(self, secured_conn: ISecureConn, peer_id: ID, limits: Limits, pulse_seconds: float) -> None:
+        super().__init__(secured_conn, peer_id, is_initiator=secured_conn.is_initiator)
+        self._limits = limits
+        self._pulse_seconds = pulse_seconds
+        self._torn_down = False
+        self.stream_buffers: dict[int, bytearray] = _BoundedBuffers(self._bound_unread_bytes)
+
+    # Defect 4: the library only logs that a peer overruns its receive window, and buffers without end.
+
+    def _bound_unread_bytes(self, stream_id: int, size: int) -> None:
+        window = self._limits.receive_window_bytes
+        # The library's bookkeeping can grant a little more than one window, never two.
+        if size > 2 * window:
+            self._overrun(f"{size} unread bytes on one stream")
+        if self._is_theirs(stream_id):
+            others = sum(len(b) for i, b in self.stream_buffers.items() if i != stream_id and self._is_theirs(i))
+            if size + others > window * self._limits.requests_per_peer:
+                self._overrun(f"{size + others} unread bytes on the streams that the peer opened")
+
+    def _is_theirs(self, stream_id: int) -> bool:
+        return stream_id % 2 != self.next_stream_id % 2
+
+    def _overrun(self, what: str) -> None:
+        self._mark_broken()
+        raise WindowExceeded(f"{what} from {self.peer_id}")
+
+    # A connection that breaks must never look like streams that ended in good order.
+
+    def _mark_broken(self) -> None:
+        self.event_shutting_down.set()
+        for stream in self.streams.values():
+            stream.reset_received = True
+
+    async def _read_data_body(self, length: int) -> bytes:
+        try:
+            return await super()._read_data_body(length)
+        except BaseException:
+            self._mark_broken()
+            raise
+
+    async def handle_incoming(self) -> None:
+        """Read frames until the connection ends, and leave nothing open behind."""
+        await super().handle_incoming()
+        await self._cleanup_on_error()
+
+    async def _cleanup_on_error(self) -> None:
+        if self._torn_down:
+            return
+        self._torn_down = True
+        self._mark_broken()
+        with shielded(_CLOSE_SECONDS):
+            await super()._cleanup_on_error()
+
+    async def close(self, error_code: int = yamux.GO_AWAY_NORMAL) -> None:
+        """Close the connection at once: a farewell frame could wait for a peer that takes nothing any more."""
+        await self._cleanup_on_error()
+
+    async def start(self) -> None:
+        """Serve the connection. The library runs this as a task of the host: an error here would end the host."""
+        try:
+            await super().start()
+        except Exception as error:
+            _log.debug("connection to %s failed: %r", self.peer_id, error)
+            await self._cleanup_on_error()
+            self.event_started.set()
+
+    # Defect 2: cancelling a write leaves half a Noise frame behind, after which the connection is lost.
+
+    async def _write_frame(self, data: bytes) -> None:
+        async with self._write_lock:
+            with shielded(self._limits.write_stall_ms / 1000) as patience:
+                await self.secured_conn.write(data)
+        if patience.cancelled_caught:
+            await self._cleanup_on_error()
+            raise MuxedStreamError("the peer takes nothing")
+        await trio.lowlevel.checkpoint()
+
+    # Defect 3: a cancelled opening keeps one of 256 stream slots for ever.
+
+    async def open_stream(self) -> yamux.YamuxStream:
+        """Open a stream; not to be cancelled, but bounded by the write stall limit."""
+        with shielded(self._limits.write_stall_ms / 1000):
+            return await super().open_stream()
+        raise MuxedStreamError("the peer takes nothing")
+
+    # Defect 9: nothing notices a peer that vanished without closing. The library sends Yamux pings to measure the
+    # round-trip time, but ignores a missing answer; here a missing answer ends the connection.
+
+    async def _measure_rtt_loop(self) -> None:
+        pause = min(_FIRST_PULSE_SECONDS, self._pulse_seconds)
+        while True:
+            with trio.move_on_after(pause):
+                await self.event_shutting_down.wait()
+            if self.event_shutting_down.is_set():
+                return
+            if not await self._has_pulse():
+                await self._cleanup_on_error()
+                return
+            pause = self._pulse_seconds
+
+    async def _has_pulse(self) -> bool:
+        self._ping_id = (self._ping_id + 1) % 2**32
+        self._ping_event = trio.Event()
+        header = struct.pack(yamux.YAMUX_HEADER_FORMAT, 0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, self._ping_id)
+        try:
+            await self._write_frame(header)
+        except BaseLibp2pError:
+            return False
+        self._ping_sent_time = trio.current_time()
+        with trio.move_on_after(self._pulse_seconds):
+            await self._ping_event.wait()
+        return self._ping_event.is_set()
