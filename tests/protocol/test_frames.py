@@ -1,5 +1,7 @@
 """Request frames and reply chunks: round trips in any pieces, and every way to break them."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ chunks = st.lists(payloads, min_size=1, max_size=5)
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def decode_reply(data: bytes, cuts: list[int] = (), max_chunk: int = 1000, max_reply: int = 10_000) -> list:
