@@ -1,0 +1,350 @@
+"""The agent's interface: every state, action and decision becomes a signed record before it takes effect.
+
+`BlockingAgent` is for plain code and threads, `Agent` for trio and asyncio; both write through the node's ledger and
+return once the record is durable. What is cited is a `Record`, an id, or an id's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sniffio
+
+from tslg.node.ledger import Draft, Ledger
+from tslg.protocol import cid
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import UsageError
+from tslg.protocol.record import Edge, Record
+from tslg.protocol.report import Report
+
+Reference = Record | Link | str
+References = Reference | Iterable[Reference] | None
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class BlockingAgent:
+    """One agent of this node. Safe to use from several threads.
+
+    Attributes:
+        id: the agent's id: its genesis record's.
+        name: the name in its genesis.
+    """
+
+    def __init__(self, ledger: Ledger, genesis: Record) -> None:
+        self.id = genesis.id
+        self.name: str = genesis.body["name"]
+        self._ledger = ledger
+        self._prior: Link = self._newest("state") or genesis.id
+        adopted = ledger.store.get_meta(f"policy/{cid.to_text(self.id)}")
+        self._policy: Link | None = Link(adopted) if adopted is not None else self._newest("policy")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {cid.short(self.id)}>"
+
+    # --- what an agent records -------------------------------------------------------------------------------------
+
+    def state(
+        self,
+        data: Mapping[str, Any],
+        *,
+        name: str | None = None,
+        policy: References = None,
+        evidence: References = None,
+        delegation: References = None,
+        **scope: Any,
+    ) -> Record:
+        """Record what the agent is in from here on; later records derive from it.
+
+        Args:
+            data: the state itself, or digests of it.
+            name: a name for it.
+            policy, evidence, delegation: records to cite.
+            **scope: `uses`, `spends`, `class_`, `tier`: what it claims of its policies.
+
+        Raises:
+            Refusal: an admission rule refuses it.
+        """
+        body = _body(scope, data=dict(data), name=name)
+        made = self._append("state", body, policy=policy, evidence=evidence, delegation=delegation)
+        self._prior = made.id
+        return made
+
+    def act(
+        self,
+        name: str,
+        input: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | None = None,
+        *,
+        policy: References = None,
+        evidence: References = None,
+        delegation: References = None,
+        principal: Reference | None = None,
+        blob: Mapping[str, Any] | None = None,
+        **scope: Any,
+    ) -> Record:
+        """Record something done. Without `policy` it is done under the agent's adopted policy, or the grant."""
+        body = _body(scope, name=name, input=input, output=output, principal=_id_or_none(principal), blob=blob)
+        return self._append("action", body, policy=policy, evidence=evidence, delegation=delegation, authorised=True)
+
+    def decide(
+        self,
+        name: str,
+        outcome: str,
+        *,
+        evidence: References,
+        policy: References = None,
+        delegation: References = None,
+        reason: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        principal: Reference | None = None,
+        blob: Mapping[str, Any] | None = None,
+        **scope: Any,
+    ) -> Record:
+        """Record a decision on evidence. Without `policy` it is taken under the agent's adopted policy, or the grant."""
+        body = _body(
+            scope,
+            name=name,
+            outcome=outcome,
+            reason=reason,
+            data=data,
+            principal=_id_or_none(principal),
+            blob=blob,
+        )
+        return self._append("decision", body, policy=policy, evidence=evidence, delegation=delegation, authorised=True)
+
+    def observe(
+        self,
+        source: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        content: bytes | None = None,
+        media_type: str = "application/octet-stream",
+        evidence: References = None,
+        delegation: References = None,
+    ) -> Record:
+        """Record something perceived. `content` of any size goes into the blob store, its digest into the record."""
+        blob = None if content is None else self.blob(content, media_type)
+        body = _body({}, source=source, data=data, blob=blob)
+        return self._append("observation", body, evidence=evidence, delegation=delegation)
+
+    def policy(
+        self,
+        name: str,
+        *,
+        capabilities: Iterable[str] = (),
+        limits: Mapping[str, int] | None = None,
+        classes: Iterable[str] = (),
+        tiers: Iterable[str] = (),
+        not_before: int | None = None,
+        not_after: int | None = None,
+        under: References = None,
+        delegation: References = None,
+        document: Mapping[str, Any] | None = None,
+    ) -> Record:
+        """Record a policy, to be cited, granted to others, or adopted as the agent's own (`adopt`).
+
+        Args:
+            name: its name.
+            capabilities: what it allows, from the deployment's vocabulary.
+            limits: the most that may be spent, by name.
+            classes, tiers: governance classes and tiers that may be claimed, from the manifest's.
+            not_before, not_after: ms since 1970 UTC, None for open.
+            under: policies that it narrows.
+            delegation: the delegation by which a narrowed policy of another agent is held.
+            document: a blob with the text that it stands for.
+        """
+        body = _body(
+            {},
+            name=name,
+            capabilities=sorted(set(capabilities)),
+            limits=dict(limits or {}),
+            classes=sorted(set(classes)),
+            tiers=sorted(set(tiers)),
+            document=document,
+        )
+        body |= {"not_before": not_before, "not_after": not_after}
+        return self._append("policy", body, policy=under, delegation=delegation)
+
+    def adopt(self, policy: Reference) -> None:
+        """Act under this policy of its own from here on, also after a restart, where no other is named."""
+        self._policy = _id(policy)
+        self._ledger.store.set_meta(f"policy/{cid.to_text(self.id)}", self._policy)
+
+    def delegate(
+        self,
+        to: Reference,
+        task: Mapping[str, Any],
+        grant: Reference,
+        *,
+        expires: int,
+        hops: int = 0,
+        evidence: References = None,
+        delegation: References = None,
+    ) -> Record:
+        """Record that a task and a policy are handed to another agent. `Node.delegate` also sends it there.
+
+        Args:
+            to: the delegate's id.
+            task: what is to be done.
+            grant: the policy under which it may be done.
+            expires: ms since 1970 UTC.
+            hops: how many times it may be passed on.
+            evidence: records to cite.
+            delegation: the delegation that is passed on, if it is one.
+        """
+        body = {"delegate": _id(to), "task": dict(task), "grant": _id(grant), "expires": expires, "hops": hops}
+        return self._append("delegation", body, policy=grant, evidence=evidence, delegation=delegation)
+
+    def verification(self, report: Report, *, evidence: References = None) -> Record:
+        """Publish the report of an audit as a record of one's own, for others to rely on, deepen or refute."""
+        body = {
+            "target": report.target,
+            "verdict": report.verdict,
+            "depth": report.depth,
+            "signatures": report.signatures,
+            "edges": report.edges,
+            "records": len(report.records),
+            "report": report.digest,
+            "frontier": [entry._asdict() for entry in report.frontier],
+        }
+        return self._append("verification", body, evidence=[report.target, *_listed(evidence)])
+
+    def blob(self, content: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
+        """Put content into the node's blob store; return what a record says of it."""
+        digest = self._ledger.store.put_blob(content)
+        return {"digest": digest, "size": len(content), "media_type": media_type}
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Make what this thread records in the block durable together, and nothing of it if the block raises."""
+        return self._ledger.transaction()
+
+    # --- how -------------------------------------------------------------------------------------------------------
+
+    def _append(
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        *,
+        policy: References = None,
+        evidence: References = None,
+        delegation: References = None,
+        authorised: bool = False,
+    ) -> Record:
+        delegations = self._edges(delegation)
+        policies = self._edges(policy)
+        if authorised and not policies:
+            policies = self._edges(self._own_authority(delegations))
+        preds: dict[str, Sequence[Edge]] = {"prior": [Edge(self._prior)]}
+        for name, edges in (("policy", policies), ("evidence", self._edges(evidence)), ("delegation", delegations)):
+            if edges:
+                preds[name] = edges
+        return self._ledger.append(self.id, Draft(kind, body, preds))
+
+    def _own_authority(self, delegations: Sequence[Edge]) -> References:
+        """Name the policy to act under where none is: the grants of the delegations cited, else the agent's own."""
+        if delegations:
+            cited = [self._ledger.context.record(edge.cid) for edge in delegations]
+            return [record.body["grant"] for record in cited if record is not None and record.kind == "delegation"]
+        return self._policy
+
+    def _edges(self, references: References) -> list[Edge]:
+        return [self._edge(_id(reference)) for reference in dict.fromkeys(_listed(references))]
+
+    def _edge(self, id: Link) -> Edge:
+        record = self._ledger.context.record(id)
+        if record is None:
+            raise UsageError(
+                f"record {cid.to_text(id)} is not held by this node", mend="fetch and verify it first", record=id
+            )
+        if record.owner == self.id:
+            return Edge(id)
+        if record.owner == self._ledger.federation or self._ledger.writes(record.owner):
+            return Edge(id, record.owner, None)
+        verified = self._ledger.store.verified(id)
+        return Edge(id, record.owner, 0 if verified is None else verified.edges)
+
+    def _newest(self, kind: str) -> Link | None:
+        found = self._ledger.store.by_kind(kind, self.id, limit=1)
+        return found[0] if found else None
+
+
+def _lift(method: Callable[Concatenate[BlockingAgent, P], R]) -> Callable[Concatenate[Agent, P], Awaitable[R]]:
+    async def lifted(self: Agent, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await in_thread(lambda: method(self.blocking, *args, **kwargs))
+
+    lifted.__name__ = method.__name__
+    lifted.__doc__ = method.__doc__
+    return lifted
+
+
+class Agent:
+    """One agent of this node, for trio and asyncio: every method is that of `BlockingAgent`, awaited."""
+
+    def __init__(self, blocking: BlockingAgent) -> None:
+        self.blocking = blocking
+        self.id = blocking.id
+        self.name = blocking.name
+
+    def __repr__(self) -> str:
+        return f"<Agent {self.name!r} {cid.short(self.id)}>"
+
+    state = _lift(BlockingAgent.state)
+    act = _lift(BlockingAgent.act)
+    decide = _lift(BlockingAgent.decide)
+    observe = _lift(BlockingAgent.observe)
+    policy = _lift(BlockingAgent.policy)
+    delegate = _lift(BlockingAgent.delegate)
+    verification = _lift(BlockingAgent.verification)
+    blob = _lift(BlockingAgent.blob)
+    adopt = _lift(BlockingAgent.adopt)
+
+
+async def in_thread(work: Callable[[], R]) -> R:
+    """Run blocking work in a worker thread of whichever of trio and asyncio is running."""
+    if sniffio.current_async_library() == "trio":
+        import trio
+
+        return await trio.to_thread.run_sync(work)
+    import asyncio
+
+    return await asyncio.to_thread(work)
+
+
+def _body(scope: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    body = {name: _plain(value) for name, value in fields.items() if value is not None}
+    for name, value in scope.items():
+        if name == "uses":
+            body[name] = sorted(set(value))
+        elif name == "spends":
+            body[name] = dict(value)
+        elif name in ("class_", "tier"):
+            body[name.rstrip("_")] = value
+        else:
+            raise UsageError(f"unknown argument {name!r}", mend="a scope is uses, spends, class_ and tier")
+    return body
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _listed(references: References) -> list[Reference]:
+    if references is None:
+        return []
+    if isinstance(references, Record | Link | str):
+        return [references]
+    return list(references)
+
+
+def _id(reference: Reference) -> Link:
+    if isinstance(reference, Record):
+        return reference.id
+    return cid.from_text(reference) if isinstance(reference, str) else reference
+
+
+def _id_or_none(reference: Reference | None) -> Link | None:
+    return None if reference is None else _id(reference)

@@ -1,0 +1,91 @@
+"""What the admission rules see of a node: its store, and what the transaction under way has staged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tslg.node.store.interface import Store
+from tslg.protocol import record as records
+from tslg.protocol import signatures
+from tslg.protocol.admission import Tail
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import RecordError
+from tslg.protocol.keys import Key, key_of
+from tslg.protocol.manifest import Manifest
+from tslg.protocol.record import Record
+
+CACHED_RECORDS = 16_384
+"""Parsed records kept at hand: the neighbours of what is being appended, at about 3 KiB each."""
+
+
+class StoreContext:
+    """An `admission.Context` over a store. Not thread-safe: the ledger's lock guards it."""
+
+    complete = True
+
+    def __init__(self, store: Store, federation: Link, clock: Callable[[], int]) -> None:
+        self.federation = federation
+        self.staged: dict[Link, Record] = {}
+        self.tails: dict[Link, Tail] = {}
+        self.fresh: tuple[bytes, bytes, bytes] | None = None
+        self._store = store
+        self._clock = clock
+        self._records: dict[Link, Record] = {}
+        self._manifests: dict[Link, Manifest] = {}
+
+    @property
+    def now_ms(self) -> int:
+        """The node's clock, ms since 1970 UTC."""
+        return self._clock()
+
+    def record(self, id: Link) -> Record | None:
+        """Return a record that is staged or held."""
+        found = self.staged.get(id) or self._records.get(id)
+        if found is None:
+            entry = self._store.get(id)
+            if entry is None:
+                return None
+            found = records.parse_as(id, entry.data)
+            self.remember(found)
+        return found
+
+    def remember(self, record: Record) -> None:
+        """Keep a stored record at hand."""
+        if len(self._records) >= CACHED_RECORDS:
+            self._records.pop(next(iter(self._records)), None)
+        self._records[record.id] = record
+
+    def manifest(self, id: Link) -> Manifest | None:
+        """Return a manifest version that is held; while a root manifest is admitted, itself."""
+        found = self._manifests.get(id)
+        if found is None:
+            held = self.record(id)
+            if held is None or held.kind not in ("manifest", "manifest-amendment"):
+                return None
+            try:
+                found = Manifest.from_record(held)
+            except RecordError:
+                return None
+            if id not in self.staged:
+                self._manifests[id] = found
+        return found
+
+    def key(self, id: Link) -> Key | None:
+        """Return the key that a held record registers."""
+        held = self.record(id)
+        return None if held is None else key_of(held)
+
+    def tail(self, owner: Link) -> Tail | None:
+        """Return the end of a log that is held whole, as the transaction under way sees it."""
+        tail = self.tails.get(owner)
+        if tail is None:
+            state = self._store.log_state(owner)
+            if state is not None:
+                tail = Tail(state.size, state.last, state.last_time, state.peaks.root())
+        return tail
+
+    def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Verify a signature. One that this process made a moment ago over just these bytes need not be made out again."""
+        if self.fresh == (public, message, signature):
+            return True
+        return signatures.verify(alg, public, message, signature)

@@ -1,0 +1,287 @@
+"""A node's data directory: the lock, the store, the keys, and the federation that it belongs to.
+
+    DIR/lock              held by the one process that writes
+    DIR/tslg.sqlite       records, seals, edges, blobs
+    DIR/keys/ID.json      one file an agent: its key and genesis (mode 0600)
+    DIR/keys/anchor.json  the anchor's key, where this node founded a federation of its own
+    DIR/keys/peer         the 32-byte seed of the node's peer id
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from tslg.manifests import genesis as geneses
+from tslg.manifests.files import PRIVATE_MODE, read_bytes, write_once
+from tslg.manifests.keys import AnchorKey, read_key, write_key
+from tslg.manifests.signing import read_sealed
+from tslg.node import keyfile
+from tslg.node.agent import BlockingAgent
+from tslg.node.keyfile import AgentKey
+from tslg.node.ledger import Ledger
+from tslg.node.store.lock import DataDirLock
+from tslg.node.store.sqlite import SqliteStore
+from tslg.protocol.cid import short, to_text
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import StoreError, UsageError
+from tslg.protocol.manifest import Manifest
+from tslg.protocol.record import Record, parse_as
+from tslg.protocol.signatures import ed25519_secret
+
+FEDERATION_META = "federation"
+DEFAULT_POLICY = "default"
+
+
+def wall_clock() -> int:
+    """Return the time in ms since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def default_data_dir(name: str) -> Path:
+    """Return where an agent's data lies if nothing is said: `$TSLG_HOME/name`, or below the user's data directory."""
+    base = os.environ.get("TSLG_HOME")
+    if base:
+        return Path(base) / name
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "tslg" / name
+
+
+class Home:
+    """An open data directory. One process at a time writes it; use it as a context manager."""
+
+    def __init__(
+        self,
+        path: Path,
+        lock: DataDirLock | None,
+        store: SqliteStore,
+        federation: Link,
+        clock: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.path = path
+        self.store = store
+        self.federation = federation
+        self.clock = clock
+        self._lock = lock
+        self._random_bytes = random_bytes
+        self._agents: dict[str, BlockingAgent] = {}
+        manifest = self._newest_manifest()
+        self.manifest = manifest
+        self.ledger = Ledger(store, federation, manifest.id, manifest.envelope.hash, clock)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        federation: Path | None = None,
+        name: str | None = None,
+        clock: Callable[[], int] = wall_clock,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> Self:
+        """Open a data directory for writing; a new one joins `federation`, or founds one of a single organisation.
+
+        Args:
+            path: the directory; it is made if it is not there.
+            federation: the file with the federation's sealed root manifest, pinned on first use.
+            name: the name of a federation that is founded here.
+            clock: ms since 1970 UTC.
+            random_bytes: a source of secret random bytes.
+
+        Raises:
+            StoreError: the directory cannot be used, or another process has it open.
+            UsageError: it belongs to another federation already.
+        """
+        _make_dir(path)
+        lock = DataDirLock(path)
+        lock.acquire()
+        try:
+            store = SqliteStore.open(path / "tslg.sqlite")
+            try:
+                pinned = store.get_meta(FEDERATION_META)
+                sealed = read_sealed(federation) if federation is not None else None
+                if pinned is None:
+                    anchor = None
+                    if sealed is None:
+                        sealed, anchor = _found(path, name or path.name or "tslg", clock, random_bytes)
+                    _pin(store, sealed, clock)
+                elif sealed is not None and sealed[0].id != pinned:
+                    raise UsageError(
+                        f"{path} belongs to federation {to_text(Link(pinned))}", mend="use another data directory"
+                    )
+                home = cls(path, lock, store, Link(store.get_meta(FEDERATION_META) or b""), clock, random_bytes)
+                home._open_agents()
+            except BaseException:
+                store.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+        return home
+
+    @classmethod
+    def read(cls, path: Path, *, clock: Callable[[], int] = wall_clock) -> Self:
+        """Open an existing data directory for reading, also while another process writes it.
+
+        Raises:
+            StoreError: there is none, or it cannot be read.
+        """
+        store = SqliteStore.open(path / "tslg.sqlite", readonly=True)
+        pinned = store.get_meta(FEDERATION_META)
+        if pinned is None:
+            store.close()
+            raise StoreError(f"{path} belongs to no federation yet", mend="create an agent in it first")
+        return cls(path, None, store, Link(pinned), clock, os.urandom)
+
+    def close(self) -> None:
+        """Close the store and let the directory go."""
+        self.store.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- agents ----------------------------------------------------------------------------------------------------
+
+    @property
+    def agents(self) -> list[BlockingAgent]:
+        """The agents whose keys are here, by name."""
+        return [self._agents[name] for name in sorted(self._agents)]
+
+    def agent(self, name: str) -> BlockingAgent:
+        """Return the agent of this name, with a key, a genesis and a default policy made if there is none.
+
+        Raises:
+            UsageError: the federation's anchors must attest its genesis, and they are not here.
+        """
+        found = self._agents.get(name)
+        return found if found is not None else self.create_agent(name)
+
+    def create_agent(self, name: str, *, anchors: tuple[AnchorKey, ...] = ()) -> BlockingAgent:
+        """Make an agent, with the anchors whose keys are at hand attesting it if the manifest asks for it."""
+        anchors = anchors or self._own_anchor()
+        if self.manifest.envelope.genesis_anchors > len(anchors):
+            raise UsageError(
+                f"the anchors of federation {short(self.federation)} attest every genesis",
+                mend=f"run `tslg agent request {name}`, have the anchors sign it, then `tslg agent join`",
+            )
+        key = self.request_agent(name)
+        seal = geneses.attest_genesis(key.genesis, key.seed, self.manifest_record, anchors)
+        return self.join_agent(key, seal)
+
+    def request_agent(self, name: str) -> AgentKey:
+        """Make an agent's key and genesis, not yet sealed. An unfinished one of that name is taken up again."""
+        for key in self._keys():
+            if key.genesis.body["name"] == name and not self.store.has(key.genesis.id):
+                return key
+        if name in self._agents:
+            raise UsageError(f"there is an agent {name!r} here already", mend="choose another name")
+        seed = self._random_bytes(32)
+        genesis = geneses.build_genesis(
+            self.manifest,
+            name=name,
+            public_key=geneses.public_key(seed),
+            nonce=self._random_bytes(16),
+            time_ms=self.clock(),
+        )
+        key = AgentKey(genesis, seed)
+        keyfile.write(self._key_dir(), key)
+        return key
+
+    def join_agent(self, key: AgentKey, seal: bytes) -> BlockingAgent:
+        """Start an agent's log with its sealed genesis and a default policy. Raises Refusal if the seal does not do."""
+        self.ledger.admit(key.genesis.data, seal)
+        agent = self._open_agent(key)
+        agent.adopt(agent.policy(DEFAULT_POLICY))
+        return agent
+
+    def peer_seed(self) -> bytes:
+        """Return the 32-byte seed of the node's peer id, made on first use."""
+        path = self._key_dir() / "peer"
+        if not path.exists():
+            write_once(path, self._random_bytes(32), PRIVATE_MODE)
+        return read_bytes(path, 32)
+
+    @property
+    def manifest_record(self) -> Record:
+        """The record of the manifest version in force."""
+        record = self.ledger.context.record(self.manifest.id)
+        assert record is not None
+        return record
+
+    def _newest_manifest(self) -> Manifest:
+        """Return the manifest version with the highest number that is held."""
+        state = self.store.log_state(self.federation)
+        if state is None:
+            raise StoreError("the federation's manifest is not in the store", mend="restore the directory")
+        newest = None
+        for id, entry in self.store.log_range(self.federation, 0, state.size):
+            record = parse_as(id, entry.data)
+            if record.kind in ("manifest", "manifest-amendment"):
+                newest = Manifest.from_record(record)
+        assert newest is not None
+        return newest
+
+    def _open_agents(self) -> None:
+        for key in self._keys():
+            if self.store.has(key.genesis.id):
+                agent = self._open_agent(key)
+                if self.store.get_meta(f"policy/{to_text(agent.id)}") is None:
+                    agent.adopt(agent.policy(DEFAULT_POLICY))
+
+    def _open_agent(self, key: AgentKey) -> BlockingAgent:
+        genesis = key.genesis
+        self.ledger.open_log(genesis.id, genesis.id, genesis.body["key"], ed25519_secret(key.seed))
+        agent = BlockingAgent(self.ledger, genesis)
+        self._agents[agent.name] = agent
+        return agent
+
+    def _keys(self) -> list[AgentKey]:
+        return [keyfile.read(path) for path in sorted(self._key_dir().glob("b*.json"))]
+
+    def _key_dir(self) -> Path:
+        return _make_dir(self.path / "keys")
+
+    def _own_anchor(self) -> tuple[AnchorKey, ...]:
+        path = self._key_dir() / "anchor.json"
+        return (read_key(path),) if path.exists() else ()
+
+
+def _make_dir(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {error.strerror}", code="TSLG-D-PATH", mend="name a directory that can be written"
+        ) from error
+    return path
+
+
+def _found(
+    path: Path, name: str, clock: Callable[[], int], random_bytes: Callable[[int], bytes]
+) -> tuple[tuple[Record, bytes], AnchorKey]:
+    """Found a federation of one; its root manifest and key are on disk before anything refers to them."""
+    key_file = _make_dir(path / "keys") / "anchor.json"
+    # A key without a pinned federation is left from a crash right here; nothing was ever signed with it that counts.
+    key_file.unlink(missing_ok=True)
+    founded = geneses.single_organisation(name, random_bytes=random_bytes, time_ms=clock())
+    anchor = founded.anchor_keys[0]
+    write_key(key_file, anchor)
+    return (founded.manifest_record, founded.seal), anchor
+
+
+def _pin(store: SqliteStore, sealed: tuple[Record, bytes], clock: Callable[[], int]) -> None:
+    manifest = Manifest.from_record(sealed[0])
+    if sealed[0].seq != 0:
+        raise UsageError("that is not a root manifest", mend="pin the federation's root manifest")
+    ledger = Ledger(store, manifest.id, manifest.id, manifest.envelope.hash, clock)
+    ledger.admit(sealed[0].data, sealed[1])
+    store.set_meta(FEDERATION_META, manifest.id)

@@ -1,0 +1,238 @@
+"""The ledger: the one path by which records enter a node's store, each through admission, in durable transactions.
+
+Appends of several threads that wait for the disk at the same time are committed together; a record that is refused
+fails its own caller alone. Whatever this returns is on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tslg.node.context import StoreContext
+from tslg.node.store.interface import LogState, Store
+from tslg.protocol import record as records
+from tslg.protocol import seal as seals
+from tslg.protocol.admission import Tail, admit
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import TslgError, UsageError
+from tslg.protocol.log import Peaks
+from tslg.protocol.opening import Opened
+from tslg.protocol.record import Edge, Head, Record
+from tslg.protocol.seal import Signature, to_be_signed
+from tslg.protocol.signatures import Alg, ed25519_sign
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What an agent wants to record; the ledger adds place, time, tree head, key and seal."""
+
+    kind: str
+    body: Mapping[str, Any]
+    preds: Mapping[str, Sequence[Edge]]
+
+
+@dataclass(slots=True)
+class OwnLog:
+    """The end of a log that this node writes, and the key it signs with."""
+
+    owner: Link
+    key: Link
+    public: bytes
+    secret: bytes = field(repr=False)
+    size: int
+    last: Link
+    last_time: int
+    peaks: Peaks
+
+    def state(self) -> LogState:
+        """Return the end of the log as the store keeps it."""
+        return LogState(self.owner, self.size, self.last, self.last_time, self.peaks.copy())
+
+
+@dataclass(slots=True)
+class _Ticket:
+    owner: Link
+    draft: Draft
+    record: Record | None = None
+    error: BaseException | None = None
+
+
+class Ledger:
+    """Appends to the logs of a node's own agents, and admits records that were sealed elsewhere.
+
+    Args:
+        store: where the records go.
+        federation: the federation that this node belongs to.
+        manifest: the manifest version in force.
+        hash_name: that manifest's hash.
+        clock: ms since 1970 UTC.
+    """
+
+    def __init__(
+        self, store: Store, federation: Link, manifest: Link, hash_name: str, clock: Callable[[], int]
+    ) -> None:
+        self.store = store
+        self.federation = federation
+        self.manifest = manifest
+        self.context = StoreContext(store, federation, clock)
+        self._hash = hash_name
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._queue: deque[_Ticket] = deque()
+        self._logs: dict[Link, OwnLog] = {}
+        self._staged: list[tuple[Record, bytes]] = []
+        self._writer: int | None = None
+
+    def open_log(self, owner: Link, key: Link, public: bytes, secret: bytes) -> None:
+        """Make a log writable: its agent's `secret` (64 bytes) belongs to the key that `key` registers.
+
+        Raises:
+            UsageError: the log is not held here.
+        """
+        with self._lock:
+            state = self.store.log_state(owner)
+            if state is None:
+                raise UsageError("that agent's log is not held here", record=owner)
+            self._logs[owner] = OwnLog(
+                owner, key, public, secret, state.size, state.last, state.last_time, state.peaks.copy()
+            )
+
+    def writes(self, owner: Link) -> bool:
+        """Tell whether a log is one of this node's own."""
+        return owner in self._logs
+
+    def append(self, owner: Link, draft: Draft) -> Record:
+        """Append one record to an own log; it is durable when this returns, or at the end of the transaction it is in.
+
+        Raises:
+            Refusal: an admission rule refuses it. RecordError, CodecError: the draft makes no record.
+            StoreError: it could not be stored; nothing was.
+        """
+        if self._writer == threading.get_ident():
+            return self._stage(owner, draft)
+        ticket = _Ticket(owner, draft)
+        self._queue.append(ticket)
+        with self._lock:
+            # Whoever gets the lock first commits for all who queued up meanwhile; they find their ticket served.
+            if ticket.record is None and ticket.error is None:
+                self._serve_queue()
+        if ticket.error is not None:
+            raise ticket.error
+        assert ticket.record is not None
+        return ticket.record
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything that this thread appends inside the block together, or nothing if the block raises."""
+        with self._lock:
+            if self._writer is not None:
+                raise UsageError("a transaction is under way in this thread already")
+            self._writer = threading.get_ident()
+            saved = {owner: _copy(log) for owner, log in self._logs.items()}
+            try:
+                yield
+                self._store_staged(saved)
+            except BaseException:
+                self._logs.update(saved)
+                raise
+            finally:
+                self._writer = None
+                self._staged.clear()
+                self.context.staged.clear()
+                self.context.tails.clear()
+
+    def admit(self, data: bytes, seal: bytes) -> Record:
+        """Admit a record that was sealed elsewhere to a log that is held whole, and store it.
+
+        Raises:
+            Refusal: an admission rule refuses it. RecordError, CodecError: it is no record. StoreError: not stored.
+        """
+        record = records.parse(data, self._hash)
+        with self.transaction():
+            if self.store.has(record.id):
+                return record
+            tail = self.context.tail(record.owner)
+            if record.seq == 0:
+                self.context.staged[record.id] = record
+            admit(record, seal, self.context)
+            state = self.store.log_state(record.owner)
+            peaks = state.peaks.copy() if state is not None and tail is not None else Peaks()
+            peaks.append(record.id)
+            self.store.append([(record, seal)], [LogState(record.owner, record.seq + 1, record.id, record.time, peaks)])
+        return record
+
+    def adopt(self, verified: Iterable[Opened]) -> int:
+        """Store records of other agents' logs that a walk verified; return how many were new."""
+        items = [(opened.record, opened.seal) for opened in verified]
+        missing = set(self.store.missing([record.id for record, _ in items]))
+        self.store.append([item for item in items if item[0].id in missing])
+        return len(missing)
+
+    def _serve_queue(self) -> None:
+        tickets = []
+        while self._queue:
+            tickets.append(self._queue.popleft())
+        try:
+            with self.transaction():
+                for ticket in tickets:
+                    self._try(ticket)
+        except BaseException as error:
+            for ticket in tickets:
+                ticket.record, ticket.error = None, ticket.error or error
+
+    def _try(self, ticket: _Ticket) -> None:
+        try:
+            ticket.record = self._stage(ticket.owner, ticket.draft)
+        except TslgError as error:
+            ticket.error = error
+
+    def _stage(self, owner: Link, draft: Draft) -> Record:
+        """Build, seal and admit one record; later records of the transaction may cite it."""
+        log = self._logs.get(owner)
+        if log is None:
+            raise UsageError("this node does not write that agent's log", record=owner)
+        head = Head(log.size, log.peaks.root())
+        record = records.build(
+            kind=draft.kind,
+            agent=owner,
+            seq=log.size,
+            prev=log.last,
+            time=max(self._clock(), log.last_time),
+            manifest=self.manifest,
+            key=log.key,
+            log=head,
+            preds=draft.preds,
+            body=draft.body,
+            hash_name=self._hash,
+        )
+        message = to_be_signed(record.data, Alg.ED25519)
+        signature = ed25519_sign(log.secret, message)
+        seal = seals.encode([Signature(int(Alg.ED25519), log.key, signature)])
+        context = self.context
+        context.fresh = (log.public, message, signature)
+        context.tails[owner] = Tail(log.size, log.last, log.last_time, head.root)
+        admit(record, seal, context)
+        log.peaks.append(record.id)
+        log.size, log.last, log.last_time = record.seq + 1, record.id, record.time
+        context.staged[record.id] = record
+        self._staged.append((record, seal))
+        return record
+
+    def _store_staged(self, saved: Mapping[Link, OwnLog]) -> None:
+        if not self._staged:
+            return
+        changed = [log.state() for owner, log in self._logs.items() if log.size != saved[owner].size]
+        self.store.append(self._staged, changed)
+        for record, _ in self._staged:
+            self.context.remember(record)
+
+
+def _copy(log: OwnLog) -> OwnLog:
+    return OwnLog(
+        log.owner, log.key, log.public, log.secret, log.size, log.last, log.last_time, log.peaks.copy()
+    )

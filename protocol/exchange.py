@@ -1,0 +1,386 @@
+"""The messages that nodes exchange, as values and as bytes: walks, logs, delegations. Normative text: docs/spec/wire.md.
+
+A request is one DAG-CBOR map in one frame. A reply is a sequence of chunks, each one DAG-CBOR map; records travel as
+`[record bytes, seal bytes]`. Reading checks shapes and limits; nothing that is read here is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from tslg.protocol import cid, codec
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import CodecError, NetworkError
+from tslg.protocol.limits import DEFAULT, Limits
+from tslg.protocol.logproof import Needs
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, read_list
+
+WALK: Final = "/tslg/walk/1"
+LOG: Final = "/tslg/log/1"
+DELEGATE: Final = "/tslg/delegate/1"
+
+REASONS: Final = frozenset(("absent", "withheld", "pruned"))
+"""Why a server does not hand over a record."""
+
+Pair = tuple[bytes, bytes]
+"""A record's bytes and its seal's."""
+
+
+class MessageError(NetworkError):
+    """A message that is not what the protocol asks for."""
+
+    code = "TSLG-N-MESSAGE"
+
+
+class Have(NamedTuple):
+    """The asker holds a log's records below `size`."""
+
+    agent: Link
+    size: int
+
+
+class WalkRequest(NamedTuple):
+    """Ask for the ancestry of `roots` over `classes` (None: all), at most `edges` typed edges (None: all there are)."""
+
+    roots: tuple[Link, ...]
+    classes: tuple[str, ...] | None = None
+    edges: int | None = None
+    have: tuple[Have, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the request's frame."""
+        return codec.encode(
+            {
+                "roots": list(self.roots),
+                "classes": None if self.classes is None else list(self.classes),
+                "edges": self.edges,
+                "have": [{"agent": have.agent, "size": have.size} for have in self.have],
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, limits: Limits = DEFAULT) -> WalkRequest:
+        """Read a request. Raises MessageError."""
+        roots, classes, edges, have = _fields(_map(data), "roots", "classes", "edges", "have")
+        _need(_is_list(roots, limits.walk_roots) and all(map(_is_link, roots)), f"at most {limits.walk_roots} roots")
+        _need(classes is None or (_is_list(classes, 64) and all(type(c) is str for c in classes)), "classes")
+        _need(edges is None or (_is_count(edges) and edges <= limits.walk_edges), f"at most {limits.walk_edges} edges")
+        _need(_is_list(have, limits.walk_roots), "have")
+        return cls(tuple(roots), None if classes is None else tuple(classes), edges, tuple(map(_have, have)))
+
+
+class WalkEnd(NamedTuple):
+    """The last chunk of a walk: what was not handed over and why, and what the server says of the logs."""
+
+    missing: tuple[tuple[Link, str], ...] = ()
+    heads: tuple[HeadClaim, ...] = ()
+    inclusion: tuple[InclusionProof, ...] = ()
+    consistency: tuple[ConsistencyProof, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the chunk."""
+        end = {
+            "missing": [{"record": id, "reason": reason} for id, reason in self.missing],
+            "heads": [head.to_map() for head in self.heads],
+            "inclusion": [proof.to_map() for proof in self.inclusion],
+            "consistency": [proof.to_map() for proof in self.consistency],
+        }
+        return codec.encode({"end": end})
+
+
+def records_chunk(pairs: Iterable[Pair]) -> bytes:
+    """Return the chunk that carries these records."""
+    return codec.encode_unchecked({"records": [[data, seal] for data, seal in pairs]})
+
+
+def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkEnd:
+    """Read one chunk of a walk's reply: records, or its end. Raises MessageError."""
+    value = _map(data, checked=False)
+    if value.keys() == {"records"}:
+        return _pairs(value["records"], limits)
+    _need(value.keys() == {"end"}, "a walk's chunk is `records` or `end`")
+    # The end is small and holds integers, so it is read with the full check.
+    missing, heads, inclusion, consistency = _fields(
+        _map(data)["end"], "missing", "heads", "inclusion", "consistency"
+    )
+    _need(_is_list(missing, limits.walk_edges), "missing")
+    try:
+        return WalkEnd(
+            tuple(map(_missing, missing)),
+            read_list(HeadClaim.from_map, heads, limits.walk_edges, limits),
+            read_list(InclusionProof.from_map, inclusion, limits.walk_edges, limits),
+            read_list(ConsistencyProof.from_map, consistency, limits.walk_edges, limits),
+        )
+    except ValueError as error:
+        raise MessageError(f"a walk's end: {error}") from error
+
+
+# --- logs --------------------------------------------------------------------------------------------------------
+
+
+class HeadRequest(NamedTuple):
+    """Ask for the newest record of a log."""
+
+    agent: Link
+
+    def to_bytes(self) -> bytes:
+        """Return the request's frame."""
+        return codec.encode({"op": "head", "agent": self.agent})
+
+
+class RangeRequest(NamedTuple):
+    """Ask for the records of a log with start <= seq < stop."""
+
+    agent: Link
+    start: int
+    stop: int
+
+    def to_bytes(self) -> bytes:
+        """Return the request's frame."""
+        return codec.encode({"op": "range", "agent": self.agent, "start": self.start, "stop": self.stop})
+
+
+class ProofsRequest(NamedTuple):
+    """Ask for proofs of a log: of records as last leaves of the tree that ends with them, and from size to size."""
+
+    agent: Link
+    needs: Needs
+
+    def to_bytes(self) -> bytes:
+        """Return the request's frame."""
+        spans = [[old, new] for old, new in self.needs.consistency]
+        return codec.encode(
+            {"op": "proofs", "agent": self.agent, "inclusion": list(self.needs.inclusion), "consistency": spans}
+        )
+
+
+class LocateRequest(NamedTuple):
+    """Ask where an agent's own node can be reached."""
+
+    agent: Link
+
+    def to_bytes(self) -> bytes:
+        """Return the request's frame."""
+        return codec.encode({"op": "locate", "agent": self.agent})
+
+
+LogRequest = HeadRequest | RangeRequest | ProofsRequest | LocateRequest
+
+
+def read_log_request(data: bytes, limits: Limits = DEFAULT) -> LogRequest:
+    """Read a request about a log. Raises MessageError."""
+    value = _map(data)
+    op, agent = value.get("op"), value.get("agent")
+    _need(_is_link(agent), "agent")
+    if op == "head" and value.keys() == {"op", "agent"}:
+        return HeadRequest(agent)
+    if op == "locate" and value.keys() == {"op", "agent"}:
+        return LocateRequest(agent)
+    if op == "range" and value.keys() == {"op", "agent", "start", "stop"}:
+        start, stop = value["start"], value["stop"]
+        _need(_is_count(start) and _is_count(stop) and start <= stop <= start + limits.walk_edges, "range")
+        return RangeRequest(agent, start, stop)
+    _need(op == "proofs" and value.keys() == {"op", "agent", "inclusion", "consistency"}, "unknown request")
+    inclusion, spans = value["inclusion"], value["consistency"]
+    _need(_is_list(inclusion, limits.walk_roots) and all(map(_is_link, inclusion)), "inclusion")
+    _need(_is_list(spans, limits.walk_roots) and all(map(_is_span, spans)), "consistency")
+    return ProofsRequest(agent, Needs(tuple(inclusion), tuple((old, new) for old, new in spans)))
+
+
+class HeadReply(NamedTuple):
+    """A log's newest record, with the claim that it is the newest."""
+
+    head: HeadClaim
+    pair: Pair
+
+    def to_bytes(self) -> bytes:
+        """Return the chunk."""
+        return codec.encode({"head": self.head.to_map(), "record": list(self.pair)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, limits: Limits = DEFAULT) -> HeadReply:
+        """Read the chunk. Raises MessageError."""
+        head, pair = _fields(_map(data), "head", "record")
+        try:
+            return cls(HeadClaim.from_map(head, limits), _pairs([pair], limits)[0])
+        except ValueError as error:
+            raise MessageError(f"a head: {error}") from error
+
+
+class ProofsReply(NamedTuple):
+    """Proofs of one log, as far as the server could make them."""
+
+    inclusion: tuple[InclusionProof, ...]
+    consistency: tuple[ConsistencyProof, ...]
+
+    def to_bytes(self) -> bytes:
+        """Return the chunk."""
+        inclusion = [proof.to_map() for proof in self.inclusion]
+        return codec.encode({"inclusion": inclusion, "consistency": [proof.to_map() for proof in self.consistency]})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, limits: Limits = DEFAULT) -> ProofsReply:
+        """Read the chunk. Raises MessageError."""
+        inclusion, consistency = _fields(_map(data), "inclusion", "consistency")
+        try:
+            return cls(
+                read_list(InclusionProof.from_map, inclusion, limits.walk_roots, limits),
+                read_list(ConsistencyProof.from_map, consistency, limits.walk_roots, limits),
+            )
+        except ValueError as error:
+            raise MessageError(f"proofs: {error}") from error
+
+
+class LocateReply(NamedTuple):
+    """Addresses at which an agent's node was last known; hearsay, since whatever is there must prove itself."""
+
+    addresses: tuple[str, ...]
+
+    def to_bytes(self) -> bytes:
+        """Return the chunk."""
+        return codec.encode({"addresses": list(self.addresses)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> LocateReply:
+        """Read the chunk. Raises MessageError."""
+        (addresses,) = _fields(_map(data), "addresses")
+        _need(_is_list(addresses, 64) and all(_is_text(a, 512) for a in addresses), "addresses")
+        return cls(tuple(addresses))
+
+
+# --- delegations -------------------------------------------------------------------------------------------------
+
+
+class DelegateRequest(NamedTuple):
+    """Hand a delegation to its delegate; `addresses` say where the delegator's node answers walks."""
+
+    delegation: Link
+    addresses: tuple[str, ...]
+
+    def to_bytes(self) -> bytes:
+        """Return the request's frame."""
+        return codec.encode({"delegation": self.delegation, "addresses": list(self.addresses)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> DelegateRequest:
+        """Read a request. Raises MessageError."""
+        delegation, addresses = _fields(_map(data), "delegation", "addresses")
+        _need(_is_link(delegation), "delegation")
+        _need(_is_list(addresses, 64) and all(_is_text(a, 512) for a in addresses), "addresses")
+        return cls(delegation, tuple(addresses))
+
+
+class Progress(NamedTuple):
+    """How far the delegate is; sent at least every few seconds so that the delegator knows it is alive."""
+
+    done: int
+    total: int | None
+
+    def to_bytes(self) -> bytes:
+        """Return the chunk."""
+        return codec.encode({"done": self.done, "total": self.total})
+
+
+class DelegateResult(NamedTuple):
+    """The record with which the delegate answers."""
+
+    result: Link
+
+    def to_bytes(self) -> bytes:
+        """Return the chunk."""
+        return codec.encode({"result": self.result})
+
+
+def read_delegate_chunk(data: bytes) -> Progress | DelegateResult:
+    """Read one chunk of the reply to a delegation. Raises MessageError."""
+    value = _map(data)
+    if value.keys() == {"result"}:
+        _need(_is_link(value["result"]), "result")
+        return DelegateResult(value["result"])
+    done, total = _fields(value, "done", "total")
+    _need(_is_count(done) and (total is None or _is_count(total)), "progress")
+    return Progress(done, total)
+
+
+# --- shapes ------------------------------------------------------------------------------------------------------
+
+
+def _map(data: bytes, *, checked: bool = True) -> dict[str, Any]:
+    try:
+        value = codec.decode(data) if checked else codec.decode_unchecked(data)
+    except CodecError as error:
+        raise MessageError(f"not canonical DAG-CBOR: {error.detail}") from error
+    _need(type(value) is dict, "a message is a map")
+    return dict(value)
+
+
+def _fields(value: Any, *names: str) -> list[Any]:
+    _need(type(value) is dict and value.keys() == set(names), f"a map of {', '.join(names)}")
+    return [value[name] for name in names]
+
+
+def _pairs(value: Any, limits: Limits) -> list[Pair]:
+    _need(type(value) is list, "a list of records")
+    pairs: list[Pair] = []
+    for pair in value:
+        _need(type(pair) is list and len(pair) == 2, "a record travels as [record bytes, seal bytes]")
+        data, seal = pair
+        _need(type(data) is bytes and len(data) <= limits.record_bytes, "record bytes")
+        _need(type(seal) is bytes and len(seal) <= limits.seal_bytes, "seal bytes")
+        pairs.append((data, seal))
+    return pairs
+
+
+def _have(value: Any) -> Have:
+    agent, size = _fields(value, "agent", "size")
+    _need(_is_link(agent) and _is_count(size), "have")
+    return Have(agent, size)
+
+
+def _missing(value: Any) -> tuple[Link, str]:
+    record, reason = _fields(value, "record", "reason")
+    _need(_is_link(record) and reason in REASONS, "missing")
+    return record, reason
+
+
+def _is_link(value: Any) -> bool:
+    return type(value) is Link and cid.is_record_id(value)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_text(value: Any, most: int) -> bool:
+    return type(value) is str and len(value) <= most
+
+
+def _is_list(value: Any, most: int) -> bool:
+    return type(value) is list and len(value) <= most
+
+
+def _is_span(value: Any) -> bool:
+    return type(value) is list and len(value) == 2 and _is_count(value[0]) and _is_count(value[1]) and value[0] < value[1]
+
+
+def _need(condition: bool, what: str) -> None:
+    if not condition:
+        raise MessageError(f"malformed message: {what}", mend="the peer speaks another version of the protocol")
+
+
+def by_id(pairs: Iterable[Pair], hash_name: str) -> Mapping[Link, Pair]:
+    """Index records by the ids that their bytes hash to, which is all that is believed of them."""
+    return {cid.compute(pair[0], hash_name): pair for pair in pairs}
+
+
+def chunked(pairs: Sequence[Pair], most_records: int, most_bytes: int) -> Iterable[Sequence[Pair]]:
+    """Split records into chunks of at most so many records and bytes."""
+    start, size = 0, 0
+    for index, (data, seal) in enumerate(pairs):
+        size += len(data) + len(seal) + 16
+        if index > start and (size > most_bytes or index - start >= most_records):
+            yield pairs[start:index]
+            start, size = index, len(data) + len(seal) + 16
+    if start < len(pairs):
+        yield pairs[start:]
