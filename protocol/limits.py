@@ -55,6 +55,8 @@ class Limits:
     """A bundle's root block: 83 bytes for each of a million records, and room for their proofs."""
     anchors: int = 64
     """Members of a manifest's anchor set: each costs a pairing to check."""
+    heads_per_log: int = 64
+    """Sources whose heads of one log are remembered: more witnesses and peers than any quorum asks for."""
     proof_hashes: int = 64
     """Hashes of one Merkle proof: a tree of 2^53 leaves needs fewer."""
 

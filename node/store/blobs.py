@@ -1,0 +1,107 @@
+"""Blobs as files under their SHA-256 digest: contents of tens of megabytes stay out of the database and its log."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from tslg.node.store.engine import make_directory
+from tslg.node.store.interface import Problem
+from tslg.protocol.errors import StoreError
+
+
+class FileBlobs:
+    """A directory of blobs, `<first two hex digits>/<the other 62>`, each written whole or not at all.
+
+    Args:
+        directory: where they lie; made when the first one is put.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._unfinished = directory / "unfinished"
+
+    def clear_unfinished(self) -> None:
+        """Remove what a crash left half-written. Only for the one writing process."""
+        if self._unfinished.is_dir():
+            for path in self._unfinished.iterdir():
+                path.unlink()
+
+    def put(self, data: bytes) -> bytes:
+        """Keep `data` durably and return its digest. StoreError if the disk cannot take it."""
+        digest = hashlib.sha256(data).digest()
+        path = self._path(digest)
+        if path.exists():
+            return digest
+        make_directory(path.parent)
+        make_directory(self._unfinished)
+        try:
+            self._write(path, data)
+        except OSError as error:
+            raise translate_os(error, path) from error
+        return digest
+
+    def _write(self, path: Path, data: bytes) -> None:
+        descriptor, name = tempfile.mkstemp(dir=self._unfinished)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        for directory in (path.parent, self._directory, self._directory.parent):
+            _sync_directory(directory)
+
+    def get(self, digest: bytes) -> bytes | None:
+        """Return the blob with this digest, None if it is not there. StoreError `TSLG-D-BLOB` if it changed."""
+        path = self._path(digest)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise translate_os(error, path) from error
+        if hashlib.sha256(data).digest() != digest:
+            raise StoreError(f"{path}: not what its name says", code="TSLG-D-BLOB", mend="restore it from a copy")
+        return data
+
+    def check(self) -> list[Problem]:
+        """Read every blob and return those that are not what their names say."""
+        problems = []
+        for path in sorted(self._directory.glob("[0-9a-f][0-9a-f]/*")):
+            try:
+                changed = hashlib.sha256(path.read_bytes()).hexdigest() != path.parent.name + path.name
+            except OSError as error:
+                problems.append(Problem("TSLG-D-IO", f"{path}: {error.strerror}"))
+                continue
+            if changed:
+                problems.append(Problem("TSLG-D-BLOB", f"{path}: not what its name says"))
+        return problems
+
+    def _path(self, digest: bytes) -> Path:
+        name = digest.hex()
+        return self._directory / name[:2] / name[2:]
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def translate_os(error: OSError, path: Path) -> StoreError:
+    """Return the StoreError that says what a file error means."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(f"{path}: no space left on the disk", code="TSLG-D-FULL", mend="free some space")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        mend = "give this user the directory and its files"
+        return StoreError(f"{path}: no permission", code="TSLG-D-PERMISSION", mend=mend)
+    return StoreError(f"{path}: {error.strerror}", code="TSLG-D-IO", mend="check the disk")

@@ -1,0 +1,235 @@
+"""A store in memory, with the same answers as the one on disk: for simulations and tests."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from typing import Self
+
+from tslg.node.store.check import Columns, check_entry, check_log
+from tslg.node.store.heads import keep_heads
+from tslg.node.store.interface import (
+    EdgeRow,
+    Entry,
+    ForkError,
+    LogState,
+    LogSummary,
+    Problem,
+    SeenHead,
+    Store,
+    Verified,
+    check_state,
+    incomplete,
+    prefix_range,
+)
+from tslg.protocol.cid import Link, to_text
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.record import Record
+
+
+class MemoryStore(Store):
+    """A store that ends with its process. One lock makes it safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._records: dict[Link, tuple[Record, Entry]] = {}
+        self._places: dict[Link, dict[int, Link]] = {}
+        self._children: dict[Link, dict[tuple[str, Link], None]] = {}
+        self._kinds: dict[str, dict[Link, Record]] = {}
+        self._states: dict[Link, LogState] = {}
+        self._meta: dict[str, bytes] = {}
+        self._heads: dict[Link, list[SeenHead]] = {}
+        self._verified: dict[Link, Verified] = {}
+        self._blobs: dict[bytes, bytes] = {}
+
+    def append(self, items: Sequence[tuple[Record, bytes]], states: Sequence[LogState] = ()) -> None:
+        """See `Store.append`."""
+        with self._lock:
+            fresh: dict[Link, tuple[Record, bytes]] = {}
+            places: dict[tuple[Link, int], Link] = {}
+            for record, seal in items:
+                if record.id in self._records or record.id in fresh:
+                    continue
+                owner, seq = record.owner, record.seq
+                held = self._places.get(owner, {}).get(seq) or places.get((owner, seq))
+                if held is not None:
+                    raise ForkError(record, held)
+                places[owner, seq] = record.id
+                fresh[record.id] = (record, seal)
+            for state in states:
+                last = fresh[state.last][0] if state.last in fresh else self._record(state.last)
+                check_state(state, None if last is None else (last.owner, last.seq, last.time))
+            for record, seal in fresh.values():
+                self._insert(record, seal)
+            for state in states:
+                kept = self._states.get(state.owner)
+                if kept is None or kept.size < state.size:
+                    self._states[state.owner] = state._replace(peaks=state.peaks.copy())
+
+    def _insert(self, record: Record, seal: bytes) -> None:
+        self._records[record.id] = (record, Entry(record.data, seal))
+        self._places.setdefault(record.owner, {})[record.seq] = record.id
+        self._kinds.setdefault(record.kind, {})[record.id] = record
+        for name, cited in record.preds.items():
+            for edge in cited:
+                self._children.setdefault(edge.cid, {})[name, record.id] = None
+
+    def _record(self, cid: Link) -> Record | None:
+        found = self._records.get(cid)
+        return None if found is None else found[0]
+
+    def get(self, cid: Link) -> Entry | None:
+        """See `Store.get`."""
+        found = self._records.get(cid)
+        return None if found is None else found[1]
+
+    def get_many(self, cids: Iterable[Link]) -> dict[Link, Entry]:
+        """See `Store.get_many`."""
+        with self._lock:
+            return {cid: self._records[cid][1] for cid in cids if cid in self._records}
+
+    def has(self, cid: Link) -> bool:
+        """See `Store.has`."""
+        return cid in self._records
+
+    def missing(self, cids: Iterable[Link]) -> list[Link]:
+        """See `Store.missing`."""
+        with self._lock:
+            return [cid for cid in dict.fromkeys(cids) if cid not in self._records]
+
+    def log_state(self, owner: Link) -> LogState | None:
+        """See `Store.log_state`."""
+        with self._lock:
+            state = self._states.get(owner)
+            return None if state is None else state._replace(peaks=state.peaks.copy())
+
+    def logs(self) -> list[LogSummary]:
+        """See `Store.logs`."""
+        with self._lock:
+            return [
+                LogSummary(owner, len(places), max(places), owner in self._states)
+                for owner, places in sorted(self._places.items())
+            ]
+
+    def log_range(self, owner: Link, start: int, stop: int) -> list[tuple[Link, Entry]]:
+        """See `Store.log_range`."""
+        with self._lock:
+            places = self._places.get(owner, {})
+            seqs = sorted(seq for seq in places if start <= seq < stop)
+            return [(places[seq], self._records[places[seq]][1]) for seq in seqs]
+
+    def at(self, owner: Link, seq: int) -> Link | None:
+        """See `Store.at`."""
+        return self._places.get(owner, {}).get(seq)
+
+    def leaves(self, owner: Link, size: int) -> list[bytes]:
+        """See `Store.leaves`."""
+        with self._lock:
+            state = self._states.get(owner)
+            if state is None or state.size < size:
+                raise incomplete(owner, size)
+            places = self._places[owner]
+            return [bytes(places[seq]) for seq in range(size)]
+
+    def ancestors(self, cid: Link, classes: Collection[str] | None = None, limit: int | None = None) -> list[Link]:
+        """See `Store.ancestors`."""
+        with self._lock:
+            found: dict[Link, None] = {}
+            level = [cid]
+            while level and (limit is None or len(found) < limit):
+                parents = dict.fromkeys(row.parent for row in self.parents(level, classes))
+                level = [parent for parent in parents if parent not in found]
+                found.update(dict.fromkeys(level))
+            return list(found)[:limit]
+
+    def children(self, cid: Link, classes: Collection[str] | None = None) -> list[Link]:
+        """See `Store.children`."""
+        with self._lock:
+            rows = self._children.get(cid, {})
+            return sorted({child for name, child in rows if classes is None or name in classes})
+
+    def parents(self, cids: Iterable[Link], classes: Collection[str] | None = None) -> list[EdgeRow]:
+        """See `Store.parents`."""
+        with self._lock:
+            rows: list[EdgeRow] = []
+            for cid in dict.fromkeys(cids):
+                record = self._record(cid)
+                if record is not None:
+                    names = sorted(name for name in record.preds if classes is None or name in classes)
+                    rows.extend(EdgeRow(cid, name, edge.cid) for name in names for edge in record.preds[name])
+            return rows
+
+    def by_prefix(self, prefix: str, limit: int = 16) -> list[Link]:
+        """See `Store.by_prefix`."""
+        low, high = prefix_range(prefix)
+        with self._lock:
+            within = sorted(cid for cid in self._records if low <= cid < high)
+        return [cid for cid in within if to_text(cid).startswith(prefix)][:limit]
+
+    def by_kind(self, kind: str, owner: Link | None = None, limit: int = 1000) -> list[Link]:
+        """See `Store.by_kind`."""
+        with self._lock:
+            records = [
+                record for record in self._kinds.get(kind, {}).values() if owner is None or record.owner == owner
+            ]
+        records.sort(key=lambda record: (-record.time, -record.seq, record.id))
+        return [record.id for record in records[:limit]]
+
+    def get_meta(self, key: str) -> bytes | None:
+        """See `Store.get_meta`."""
+        return self._meta.get(key)
+
+    def set_meta(self, key: str, value: bytes) -> None:
+        """See `Store.set_meta`."""
+        self._meta[key] = value
+
+    def record_head(self, owner: Link, size: int, root: bytes, record: Link | None, source: str, seen_ms: int) -> None:
+        """See `Store.record_head`."""
+        new = SeenHead(owner, size, root, record, source, seen_ms)
+        with self._lock:
+            self._heads[owner] = keep_heads(self._heads.get(owner, ()), new, DEFAULT.heads_per_log)
+
+    def heads(self, owner: Link) -> list[SeenHead]:
+        """See `Store.heads`."""
+        return list(self._heads.get(owner, ()))
+
+    def set_verified(self, cid: Link, edges: int | None) -> None:
+        """See `Store.set_verified`."""
+        self._verified[cid] = Verified(edges)
+
+    def verified(self, cid: Link) -> Verified | None:
+        """See `Store.verified`."""
+        return self._verified.get(cid)
+
+    def put_blob(self, data: bytes) -> bytes:
+        """See `Store.put_blob`."""
+        digest = hashlib.sha256(data).digest()
+        self._blobs[digest] = data
+        return digest
+
+    def get_blob(self, digest: bytes) -> bytes | None:
+        """See `Store.get_blob`."""
+        return self._blobs.get(digest)
+
+    def check(self) -> list[Problem]:
+        """See `Store.check`."""
+        problems: list[Problem] = []
+        with self._lock:
+            for cid, (record, entry) in self._records.items():
+                columns = Columns(record.owner, record.seq, record.kind, record.time)
+                edges = [(row.name, row.parent) for row in self.parents((cid,))]
+                problems.extend(check_entry(cid, entry, columns, edges))
+            for owner, state in self._states.items():
+                places = self._places[owner]
+                problems.extend(check_log(state, [places[seq] for seq in range(state.size) if seq in places]))
+        return problems
+
+    def close(self) -> None:
+        """See `Store.close`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,58 @@
+"""The SQL that reads the store. `{marks}` and `{classes}` are filled with placeholders, never with values."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GET: Final = "SELECT data, seal FROM record WHERE cid = ? AND data IS NOT NULL"
+GET_MANY: Final = "SELECT cid, data, seal FROM record WHERE cid IN ({marks}) AND data IS NOT NULL"
+HAS_MANY: Final = "SELECT cid FROM record WHERE cid IN ({marks}) AND data IS NOT NULL"
+BETWEEN: Final = "SELECT cid FROM record WHERE cid >= ? AND cid < ? AND data IS NOT NULL ORDER BY cid"
+COMPLETE: Final = "SELECT 1 FROM record JOIN log ON log.id = record.id WHERE record.cid = ? AND log.size >= ?"
+HAS: Final = "SELECT 1 FROM record WHERE cid = ? AND data IS NOT NULL"
+_ID: Final = "(SELECT id FROM record WHERE cid = ?)"
+STATE: Final = """
+    SELECT log.size, last.cid, last.time, log.peaks FROM record JOIN log ON log.id = record.id
+    JOIN record AS last ON last.id = log.last WHERE record.cid = ?"""
+LOGS: Final = """
+    SELECT owner.cid, held.count, held.newest, log.id IS NOT NULL
+    FROM (SELECT log, count(*) AS count, max(seq) AS newest FROM record WHERE log IS NOT NULL GROUP BY log) AS held
+    JOIN record AS owner ON owner.id = held.log LEFT JOIN log ON log.id = held.log ORDER BY owner.cid"""
+RANGE: Final = f"""
+    SELECT cid, data, seal FROM record
+    WHERE log = {_ID} AND seq >= ? AND seq < ? AND data IS NOT NULL ORDER BY seq"""
+AT: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq = ? AND data IS NOT NULL"
+LEAVES: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq < ? ORDER BY seq"
+# The queue of a recursive query is first in, first out, so this walks breadth first.
+ANCESTORS: Final = """
+    WITH RECURSIVE ancestor (id) AS (
+        SELECT parent FROM edge WHERE child = (SELECT id FROM record WHERE cid = ?) {classes}
+        UNION
+        SELECT edge.parent FROM ancestor JOIN edge ON edge.child = ancestor.id {classes}
+        LIMIT ?
+    )
+    SELECT record.cid FROM ancestor CROSS JOIN record ON record.id = ancestor.id"""
+CHILDREN: Final = """
+    SELECT DISTINCT record.cid FROM edge JOIN record ON record.id = edge.child
+    WHERE edge.parent = (SELECT id FROM record WHERE cid = ?) {classes} ORDER BY record.cid"""
+PARENTS: Final = """
+    SELECT child.cid, name.text, parent.cid FROM record AS child JOIN edge ON edge.child = child.id
+    JOIN record AS parent ON parent.id = edge.parent JOIN name ON name.id = edge.class
+    WHERE child.cid IN ({marks}) {classes}"""
+BY_KIND: Final = """
+    SELECT cid FROM record WHERE kind = (SELECT id FROM name WHERE text = ?) {owner} AND data IS NOT NULL
+    ORDER BY time DESC, seq DESC, cid LIMIT ?"""
+OF_OWNER: Final = f"AND log = {_ID}"
+
+ALL_RECORDS: Final = """
+    SELECT record.id, record.cid, record.data, record.seal, owner.cid, record.seq, name.text, record.time FROM record
+    LEFT JOIN record AS owner ON owner.id = record.log LEFT JOIN name ON name.id = record.kind
+    WHERE record.data IS NOT NULL ORDER BY record.id"""
+EDGES_OF: Final = """
+    SELECT name.text, record.cid FROM edge JOIN name ON name.id = edge.class JOIN record ON record.id = edge.parent
+    WHERE edge.child = ?"""
+STRAY_EDGES: Final = """
+    SELECT DISTINCT record.cid FROM edge JOIN record ON record.id = edge.child WHERE record.data IS NULL"""
+ALL_STATES: Final = """
+    SELECT owner.cid, log.size, last.cid, last.time, log.peaks FROM log
+    JOIN record AS owner ON owner.id = log.id JOIN record AS last ON last.id = log.last"""

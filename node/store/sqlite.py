@@ -1,0 +1,295 @@
+"""The default store: SQLite in write-ahead mode, every commit synced, with the blobs beside it as files."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Final, Self
+
+from tslg.node.store import queries
+from tslg.node.store.blobs import FileBlobs, translate_os
+from tslg.node.store.engine import Readers, make_directory, recognise
+from tslg.node.store.fsck import check_tables
+from tslg.node.store.group import GroupCommit
+from tslg.node.store.heads import keep_heads, order_heads
+from tslg.node.store.interface import (
+    EdgeRow,
+    Entry,
+    LogState,
+    LogSummary,
+    Problem,
+    SeenHead,
+    Store,
+    Verified,
+    incomplete,
+    prefix_range,
+)
+from tslg.node.store.writer import Batch, Writer, in_lists
+from tslg.protocol.cid import Link, to_text
+from tslg.protocol.errors import StoreError
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.log import Peaks
+from tslg.protocol.record import Record
+
+_FILE: Final = "records.sqlite"
+
+
+class SqliteStore(Store):
+    """A store in a data directory. Open it with `SqliteStore.open`."""
+
+    def __init__(self, path: Path, writer: Writer | None) -> None:
+        self._path = path
+        self._writer = writer
+        self._readers = Readers(path)
+        self._blobs = FileBlobs(path.parent / "blobs")
+        self._group = None if writer is None else GroupCommit(writer.append)
+
+    @classmethod
+    def open(cls, directory: str | Path, *, readonly: bool = False) -> Self:
+        """Open the store in a data directory, making it if it is not there and not `readonly`.
+
+        For writing the caller holds the directory's `DataDirLock`; readers, in any process, need none.
+
+        Raises:
+            StoreError: `TSLG-D-DIRECTORY`, `TSLG-D-OPEN`, `TSLG-D-PERMISSION`, `TSLG-D-NOT-A-STORE`,
+                `TSLG-D-CORRUPT`, `TSLG-D-SCHEMA`, or `TSLG-D-MISSING` if there is nothing to read.
+        """
+        path = Path(directory) / _FILE
+        if not readonly:
+            make_directory(path.parent)
+            store = cls(path, Writer(path))
+            store._blobs.clear_unfinished()
+            return store
+        missing = StoreError(f"{directory}: no store here", code="TSLG-D-MISSING", mend="name the data directory")
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise missing from None
+        except OSError as error:
+            raise translate_os(error, path) from error
+        store = cls(path, None)
+        try:
+            with store._readers.use() as db:
+                if not recognise(db, path):
+                    raise missing
+        except StoreError:
+            store.close()
+            raise
+        return store
+
+    def append(self, items: Sequence[tuple[Record, bytes]], states: Sequence[LogState] = ()) -> None:
+        """See `Store.append`. Threads that call it at the same time share a transaction."""
+        if self._group is None:
+            raise self._read_only()
+        self._group.submit(Batch(items, states))
+
+    def get(self, cid: Link) -> Entry | None:
+        """See `Store.get`."""
+        with self._readers.use() as db:
+            row = db.execute(queries.GET, (cid,)).fetchone()
+        return None if row is None else Entry(*row)
+
+    def get_many(self, cids: Iterable[Link]) -> dict[Link, Entry]:
+        """See `Store.get_many`."""
+        found: dict[Link, Entry] = {}
+        with self._readers.use() as db:
+            for marks, values in in_lists(cids):
+                for cid, data, seal in db.execute(queries.GET_MANY.format(marks=marks), values):
+                    found[Link(cid)] = Entry(data, seal)
+        return found
+
+    def has(self, cid: Link) -> bool:
+        """See `Store.has`."""
+        with self._readers.use() as db:
+            return db.execute(queries.HAS, (cid,)).fetchone() is not None
+
+    def missing(self, cids: Iterable[Link]) -> list[Link]:
+        """See `Store.missing`."""
+        absent = dict.fromkeys(cids)
+        with self._readers.use() as db:
+            for marks, values in in_lists(tuple(absent)):
+                for (cid,) in db.execute(queries.HAS_MANY.format(marks=marks), values):
+                    del absent[cid]
+        return list(absent)
+
+    def log_state(self, owner: Link) -> LogState | None:
+        """See `Store.log_state`."""
+        with self._readers.use() as db:
+            row = db.execute(queries.STATE, (owner,)).fetchone()
+        if row is None:
+            return None
+        size, last, last_time, peaks = row
+        try:
+            return LogState(owner, size, Link(last), last_time, Peaks.from_bytes(peaks, size))
+        except ValueError as error:
+            raise StoreError(
+                f"{self._path}: {error}", code="TSLG-D-CORRUPT", mend="run `tslg fsck`", record=owner
+            ) from error
+
+    def logs(self) -> list[LogSummary]:
+        """See `Store.logs`."""
+        with self._readers.use() as db:
+            rows = db.execute(queries.LOGS).fetchall()
+        return [LogSummary(Link(owner), count, newest, bool(complete)) for owner, count, newest, complete in rows]
+
+    def log_range(self, owner: Link, start: int, stop: int) -> list[tuple[Link, Entry]]:
+        """See `Store.log_range`."""
+        with self._readers.use() as db:
+            rows = db.execute(queries.RANGE, (owner, start, stop)).fetchall()
+        return [(Link(cid), Entry(data, seal)) for cid, data, seal in rows]
+
+    def at(self, owner: Link, seq: int) -> Link | None:
+        """See `Store.at`."""
+        with self._readers.use() as db:
+            row = db.execute(queries.AT, (owner, seq)).fetchone()
+        return None if row is None else Link(row[0])
+
+    def leaves(self, owner: Link, size: int) -> list[bytes]:
+        """See `Store.leaves`."""
+        with self._readers.use() as db:
+            complete = db.execute(queries.COMPLETE, (owner, size)).fetchone()
+            rows = db.execute(queries.LEAVES, (owner, size)).fetchall() if complete else []
+        if complete is None:
+            raise incomplete(owner, size)
+        return [cid for (cid,) in rows]
+
+    def ancestors(self, cid: Link, classes: Collection[str] | None = None, limit: int | None = None) -> list[Link]:
+        """See `Store.ancestors`: one recursive query in the engine."""
+        with self._readers.use() as db:
+            condition, names = _class_condition(db, classes)
+            rows = db.execute(
+                queries.ANCESTORS.format(classes=condition), (cid, *names, *names, -1 if limit is None else limit)
+            ).fetchall()
+        return [Link(ancestor) for (ancestor,) in rows]
+
+    def children(self, cid: Link, classes: Collection[str] | None = None) -> list[Link]:
+        """See `Store.children`."""
+        with self._readers.use() as db:
+            condition, names = _class_condition(db, classes)
+            rows = db.execute(queries.CHILDREN.format(classes=condition), (cid, *names)).fetchall()
+        return [Link(child) for (child,) in rows]
+
+    def parents(self, cids: Iterable[Link], classes: Collection[str] | None = None) -> list[EdgeRow]:
+        """See `Store.parents`."""
+        wanted = tuple(dict.fromkeys(cids))
+        found: dict[bytes, list[tuple[str, bytes]]] = {}
+        with self._readers.use() as db:
+            condition, names = _class_condition(db, classes)
+            for marks, values in in_lists(wanted):
+                query = queries.PARENTS.format(marks=marks, classes=condition)
+                for child, name, parent in db.execute(query, (*values, *names)):
+                    found.setdefault(child, []).append((name, parent))
+        return [EdgeRow(cid, name, Link(parent)) for cid in wanted for name, parent in sorted(found.get(cid, ()))]
+
+    def by_prefix(self, prefix: str, limit: int = 16) -> list[Link]:
+        """See `Store.by_prefix`."""
+        low, high = prefix_range(prefix)
+        found: list[Link] = []
+        with self._readers.use() as db, closing(db.execute(queries.BETWEEN, (low, high))) as rows:
+            for (cid,) in rows:
+                if len(found) >= limit:
+                    break
+                if to_text(cid).startswith(prefix):
+                    found.append(Link(cid))
+        return found
+
+    def by_kind(self, kind: str, owner: Link | None = None, limit: int = 1000) -> list[Link]:
+        """See `Store.by_kind`."""
+        with self._readers.use() as db:
+            if owner is None:
+                rows = db.execute(queries.BY_KIND.format(owner=""), (kind, limit)).fetchall()
+            else:
+                query = queries.BY_KIND.format(owner=queries.OF_OWNER)
+                rows = db.execute(query, (kind, owner, limit)).fetchall()
+        return [Link(cid) for (cid,) in rows]
+
+    def get_meta(self, key: str) -> bytes | None:
+        """See `Store.get_meta`."""
+        with self._readers.use() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def set_meta(self, key: str, value: bytes) -> None:
+        """See `Store.set_meta`."""
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+    def record_head(self, owner: Link, size: int, root: bytes, record: Link | None, source: str, seen_ms: int) -> None:
+        """See `Store.record_head`."""
+        new = SeenHead(owner, size, root, record, source, seen_ms)
+        with self._write() as db:
+            keep = keep_heads(_read_heads(db, owner), new, DEFAULT.heads_per_log)
+            db.execute("DELETE FROM head WHERE owner = ?", (owner,))
+            db.executemany(
+                "INSERT INTO head (owner, size, root, record, source, seen_ms) VALUES (?, ?, ?, ?, ?, ?)", keep
+            )
+
+    def heads(self, owner: Link) -> list[SeenHead]:
+        """See `Store.heads`."""
+        with self._readers.use() as db:
+            return order_heads(_read_heads(db, owner))
+
+    def set_verified(self, cid: Link, edges: int | None) -> None:
+        """See `Store.set_verified`."""
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO verified (cid, edges) VALUES (?, ?)", (cid, edges))
+
+    def verified(self, cid: Link) -> Verified | None:
+        """See `Store.verified`."""
+        with self._readers.use() as db:
+            row = db.execute("SELECT edges FROM verified WHERE cid = ?", (cid,)).fetchone()
+        return None if row is None else Verified(*row)
+
+    def put_blob(self, data: bytes) -> bytes:
+        """See `Store.put_blob`."""
+        if self._writer is None:
+            raise self._read_only()
+        return self._blobs.put(data)
+
+    def get_blob(self, digest: bytes) -> bytes | None:
+        """See `Store.get_blob`."""
+        return self._blobs.get(digest)
+
+    def check(self) -> list[Problem]:
+        """See `Store.check`."""
+        with self._readers.use() as db:
+            return check_tables(db) + self._blobs.check()
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._readers.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _write(self) -> AbstractContextManager[sqlite3.Connection]:
+        if self._writer is None:
+            raise self._read_only()
+        return self._writer.transaction()
+
+    def _read_only(self) -> StoreError:
+        return StoreError(f"{self._path}: opened for reading", code="TSLG-D-READONLY", mend="open it for writing")
+
+
+def _class_condition(db: sqlite3.Connection, classes: Collection[str] | None) -> tuple[str, list[int]]:
+    """Return the SQL that narrows edges to `classes`, and its parameters: row ids of the names that are known."""
+    if classes is None:
+        return "", []
+    wanted = frozenset(classes)
+    names = [row for text, row in db.execute("SELECT text, id FROM name") if text in wanted]
+    return f"AND edge.class IN ({','.join('?' * len(names))})", names
+
+
+def _read_heads(db: sqlite3.Connection, owner: Link) -> list[SeenHead]:
+    rows = db.execute("SELECT size, root, record, source, seen_ms FROM head WHERE owner = ?", (owner,)).fetchall()
+    return [
+        SeenHead(owner, size, root, None if record is None else Link(record), source, seen_ms)
+        for size, root, record, source, seen_ms in rows
+    ]

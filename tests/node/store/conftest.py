@@ -1,0 +1,38 @@
+"""Both stores for the tests that hold for every store, and logs to fill them with."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tslg.node.store.interface import LogState, Store
+from tslg.node.store.memory import MemoryStore
+from tslg.node.store.sqlite import SqliteStore
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+
+from lineage import LogBuilder
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def store(request, tmp_path):
+    made: Store = SqliteStore.open(tmp_path / "data") if request.param == "sqlite" else MemoryStore()
+    with made:
+        yield made
+
+
+@pytest.fixture
+def disk(tmp_path):
+    with SqliteStore.open(tmp_path / "data") as made:
+        yield made
+
+
+@pytest.fixture
+def new_log():
+    return LogBuilder
+
+
+@pytest.fixture
+def state_of():
+    """Return a function from a LogBuilder to its state after its newest record."""
+    return lambda log: LogState(log.owner, len(log.records), log.last.id, log.last.time, log.peaks.copy())
