@@ -8,7 +8,7 @@ Normative text: docs/spec/seal.md.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import cbor2
@@ -27,6 +27,9 @@ LABEL_BITMAP: Final = -70010
 _ED25519_PROTECTED: Final = cbor2.dumps({LABEL_ALG: int(Alg.ED25519)})
 _ED25519_SIGN1_START: Final = bytes.fromhex("d28443") + _ED25519_PROTECTED + bytes.fromhex("a104")
 """Tag 18, array of 4, protected header, and the unprotected map up to the kid: the shape of nearly every seal."""
+_COMMON_START: Final = _ED25519_SIGN1_START + b"\x58\x24"
+_COMMON_MIDDLE: Final = b"\xf6\x58\x40"
+"""Around a kid of 36 bytes: its length before it; null payload and the length of a 64-byte signature behind it."""
 _TO_BE_SIGNED_START: Final = (
     b"\x84" + cbor2.dumps("Signature1") + cbor2.dumps(_ED25519_PROTECTED) + cbor2.dumps(CONTEXT)
 )
@@ -95,11 +98,8 @@ def parse(data: bytes) -> Seal:
     Raises:
         SealError: the bytes are not a seal.
     """
-    if data.startswith(_ED25519_SIGN1_START) and len(data) == 113 and data[10:12] == b"\x58\x24":
-        # The common case by position: kid of 36 bytes, null payload, signature of 64 bytes.
-        if data[48:51] != b"\xf6\x58\x40":
-            raise SealError("a seal's payload is detached: null", code="TSLG-S-FORM")
-        return Seal((Signature(-19, data[12:48], data[49 + 2 :]),), False)
+    if len(data) == 113 and data.startswith(_COMMON_START) and data[46:49] == _COMMON_MIDDLE:
+        return Seal((Signature(-19, data[10:46], data[49:]),), False)
     if len(data) > DEFAULT.seal_bytes:
         raise SealError(f"{len(data)} bytes, the limit is {DEFAULT.seal_bytes}", code="TSLG-S-SIZE")
     seal = _parse_any(data)
@@ -123,8 +123,10 @@ def _parse_any(data: bytes) -> Seal:
         raise SealError("a seal's payload is detached: null", code="TSLG-S-FORM")
     if tagged.tag == SIGN1_TAG:
         return Seal((_signature(protected, unprotected, last),), False)
-    if protected != b"" or unprotected != {} or not isinstance(last, list | tuple) or not 1 <= len(last) <= 64:
-        raise SealError("a COSE_Sign has empty body headers and 1 to 64 signatures", code="TSLG-S-FORM")
+    if protected != b"" or not isinstance(unprotected, Mapping) or unprotected:
+        raise SealError("a COSE_Sign has empty body headers", code="TSLG-S-FORM")
+    if not isinstance(last, list | tuple) or not 1 <= len(last) <= 64:
+        raise SealError("a COSE_Sign has 1 to 64 signatures", code="TSLG-S-FORM")
     signatures = []
     for entry in last:
         if not isinstance(entry, list | tuple) or len(entry) != 3:
@@ -134,7 +136,8 @@ def _parse_any(data: bytes) -> Seal:
 
 
 def _signature(protected: Any, unprotected: Any, value: Any) -> Signature:
-    if type(protected) is not bytes or len(protected) > 16 or type(value) is not bytes or type(unprotected) is not dict:
+    # Inside a tag the decoder makes maps and lists immutable, so their exact types vary.
+    if type(protected) is not bytes or type(value) is not bytes or not isinstance(unprotected, Mapping):
         raise SealError("a signature is [protected, unprotected, bytes]", code="TSLG-S-FORM")
     try:
         header = cbor2.loads(protected)
