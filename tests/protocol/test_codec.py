@@ -306,6 +306,15 @@ def test_headers_hidden_between_other_items_cannot_claim_memory() -> None:
     assert caught.value.code == "TSLG-C-NESTING"
 
 
+@pytest.mark.parametrize(
+    "before", ["82 00", "a2 6161 00 6162", "82 a2 6161 00 6162 00", "83 80 a0", "82 d82a450001710000", "82 f6"]
+)
+def test_headers_behind_other_items_cannot_claim_memory(before: str) -> None:
+    with pytest.raises(CodecError) as caught:
+        codec.decode_unchecked(bytes.fromhex(before) + bomb(40_000, 0x99))
+    assert caught.value.code == "TSLG-C-NESTING"
+
+
 @given(values)
 @settings(max_examples=50, deadline=None)
 def test_large_input_passes_the_header_scan(value: object) -> None:

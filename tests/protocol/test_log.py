@@ -207,6 +207,15 @@ def test_any_flipped_bit_breaks_a_consistency_proof(sizes: tuple[int, int], flip
     assert not log.verify_consistency(old, old - 1, old_root, root, proof)
 
 
+def test_a_consistency_proof_does_not_reach_a_size_that_it_does_not_cover() -> None:
+    tree = log.Tree(LEAVES)
+    for old, size in ((1, 2), (2, 4), (3, 4), (5, 8), (6, 8), (16, 32)):
+        proof = tree.consistency_proof(old, size)
+        for claimed in (2 * size, 4 * size, 2**40):
+            assert not log.verify_consistency(old, claimed, tree.root(old), tree.root(size), proof)
+        assert not log.verify_consistency(old, size, tree.root(old), tree.root(2 * size), [*proof, proof[0]])
+
+
 def test_a_truncated_or_rewritten_log_is_not_consistent() -> None:
     tree = log.Tree(LEAVES)
     rewritten = log.Tree([b"other", *LEAVES[1:]])
