@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import tempfile
 from pathlib import Path
 
-from tslg.node.store.engine import make_directory
+from tslg.node.store.engine import make_directory, translate_os
 from tslg.node.store.interface import Problem
 from tslg.protocol.errors import StoreError
 
@@ -95,13 +94,3 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def translate_os(error: OSError, path: Path) -> StoreError:
-    """Return the StoreError that says what a file error means."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(f"{path}: no space left on the disk", code="TSLG-D-FULL", mend="free some space")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        mend = "give this user the directory and its files"
-        return StoreError(f"{path}: no permission", code="TSLG-D-PERMISSION", mend=mend)
-    return StoreError(f"{path}: {error.strerror}", code="TSLG-D-IO", mend="check the disk")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,16 @@ def translated(path: Path) -> Iterator[None]:
         raise translate(error, path) from error
 
 
+def translate_os(error: OSError, path: Path) -> StoreError:
+    """Return the StoreError that says what a file error means."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(f"{path}: no space left on the disk", code="TSLG-D-FULL", mend="free some space")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        mend = "give this user the directory and its files"
+        return StoreError(f"{path}: no permission", code="TSLG-D-PERMISSION", mend=mend)
+    return StoreError(f"{path}: {error.strerror}", code="TSLG-D-IO", mend="check the disk")
+
+
 def make_directory(path: Path) -> None:
     """Make a data directory that only its owner can read, if it is not there.
 
@@ -74,9 +85,13 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    db.execute("PRAGMA temp_store = MEMORY")
-    db.execute("PRAGMA trusted_schema = OFF")
-    db.execute("PRAGMA cache_size = -32000")
+    try:
+        db.execute("PRAGMA temp_store = MEMORY")
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA cache_size = -32000")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from tslg.node.store import queries
-from tslg.node.store.blobs import FileBlobs, translate_os
-from tslg.node.store.engine import Readers, make_directory, recognise
+from tslg.node.store.blobs import FileBlobs
+from tslg.node.store.engine import Readers, make_directory, recognise, translate_os
 from tslg.node.store.fsck import check_tables
 from tslg.node.store.group import GroupCommit
 from tslg.node.store.heads import keep_heads, order_heads
@@ -33,8 +33,6 @@ from tslg.protocol.limits import DEFAULT
 from tslg.protocol.log import Peaks
 from tslg.protocol.record import Record
 
-_FILE: Final = "records.sqlite"
-
 
 class SqliteStore(Store):
     """A store in a data directory. Open it with `SqliteStore.open`."""
@@ -47,22 +45,23 @@ class SqliteStore(Store):
         self._group = None if writer is None else GroupCommit(writer.append)
 
     @classmethod
-    def open(cls, directory: str | Path, *, readonly: bool = False) -> Self:
-        """Open the store in a data directory, making it if it is not there and not `readonly`.
+    def open(cls, path: str | Path, *, readonly: bool = False) -> Self:
+        """Open the store in the file at `path`, making it and its directory if need be and not `readonly`.
 
-        For writing the caller holds the directory's `DataDirLock`; readers, in any process, need none.
+        The blobs lie in the directory `blobs` beside the file. For writing the caller holds the `DataDirLock` of the
+        file's directory; readers, in any process, need none.
 
         Raises:
             StoreError: `TSLG-D-DIRECTORY`, `TSLG-D-OPEN`, `TSLG-D-PERMISSION`, `TSLG-D-NOT-A-STORE`,
                 `TSLG-D-CORRUPT`, `TSLG-D-SCHEMA`, or `TSLG-D-MISSING` if there is nothing to read.
         """
-        path = Path(directory) / _FILE
+        path = Path(path)
         if not readonly:
             make_directory(path.parent)
             store = cls(path, Writer(path))
             store._blobs.clear_unfinished()
             return store
-        missing = StoreError(f"{directory}: no store here", code="TSLG-D-MISSING", mend="name the data directory")
+        missing = StoreError(f"{path}: no store here", code="TSLG-D-MISSING", mend="name the data directory")
         try:
             path.stat()
         except (FileNotFoundError, NotADirectoryError):

@@ -16,14 +16,14 @@ from lineage import LogBuilder
 
 @pytest.fixture(params=["sqlite", "memory"])
 def store(request, tmp_path):
-    made: Store = SqliteStore.open(tmp_path / "data") if request.param == "sqlite" else MemoryStore()
+    made: Store = SqliteStore.open(tmp_path / "data" / "tslg.sqlite") if request.param == "sqlite" else MemoryStore()
     with made:
         yield made
 
 
 @pytest.fixture
 def disk(tmp_path):
-    with SqliteStore.open(tmp_path / "data") as made:
+    with SqliteStore.open(tmp_path / "data" / "tslg.sqlite") as made:
         yield made
 
 
