@@ -57,6 +57,8 @@ class Limits:
     """Members of a manifest's anchor set: each costs a pairing to check."""
     heads_per_log: int = 64
     """Sources whose heads of one log are remembered: more witnesses and peers than any quorum asks for."""
+    ceremony_bytes: int = 16 * 1024
+    """One message of a key ceremony: the shares for 64 members take 4 KiB, and a complaint quotes them."""
     proof_hashes: int = 64
     """Hashes of one Merkle proof: a tree of 2^53 leaves needs fewer."""
 
