@@ -283,8 +283,8 @@ def judge(
     digest = digest_of(first)
     authenticated(ceremony, first, [complaint], digest)
     accuser, accused = ceremony.members[complaint.member], complaint.accused
-    if accused >= len(first) or accused == complaint.member:
-        return Verdict(accuser, "the complaint accuses nobody else")
+    if accused >= len(first):
+        return Verdict(accuser, "the complaint accuses nobody")
     name = ceremony.members[accused]
     if not complaint.evidence:
         if accused in authenticated(ceremony, first, shares, digest):
