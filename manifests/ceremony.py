@@ -213,7 +213,7 @@ class Complaint(Message):
         accused: index of the member who is said to have failed.
         evidence: the accused's shares message; empty if it sent none.
         box_secret: the complainant's X25519 secret of this ceremony, which opens the share for everybody; empty if
-            there is no share. It also opens the complainant's other shares: the ceremony ends with the complaint.
+            there is no share. It opens every share the complainant sent or got, so the ceremony ends with it.
     """
 
     kind: ClassVar[str] = "tslg-dkg-complaint"

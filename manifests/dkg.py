@@ -167,9 +167,9 @@ class Participant:
     ) -> tuple[Participant, Outcome | tuple[Complaint, ...]]:
         """The result, or the complaints to publish instead, and the state to save first.
 
-        A complaint of a bad share reveals the key to all shares of this member in this ceremony, so that everybody can
-        check it. Raises ManifestError as `deal` does, and TSLG-M-DKG-EQUIVOCATION if this member has answered other
-        shares.
+        A complaint of a bad share reveals this member's box key, so that everybody can check it; that opens every share
+        it sent or got, and the ceremony cannot conclude without its confirmation, which it will not give. Raises
+        ManifestError as `deal` does, and TSLG-M-DKG-EQUIVOCATION if this member has answered other shares.
         """
         first = first_round(self.ceremony, commitments)
         digest = digest_of(first)
