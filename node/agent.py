@@ -6,9 +6,10 @@ return once the record is durable. What is cited is a `Record`, an id, or an id'
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import sniffio
 
@@ -272,13 +273,12 @@ class BlockingAgent:
         return found[0] if found else None
 
 
-def _lift(method: Callable[Concatenate[BlockingAgent, P], R]) -> Callable[Concatenate[Agent, P], Awaitable[R]]:
-    async def lifted(self: Agent, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await in_thread(lambda: method(self.blocking, *args, **kwargs))
+def _awaited(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
+    @functools.wraps(method)
+    async def awaited(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await in_thread(lambda: method(*args, **kwargs))
 
-    lifted.__name__ = method.__name__
-    lifted.__doc__ = method.__doc__
-    return lifted
+    return awaited
 
 
 class Agent:
@@ -288,19 +288,18 @@ class Agent:
         self.blocking = blocking
         self.id = blocking.id
         self.name = blocking.name
+        self.state = _awaited(blocking.state)
+        self.act = _awaited(blocking.act)
+        self.decide = _awaited(blocking.decide)
+        self.observe = _awaited(blocking.observe)
+        self.policy = _awaited(blocking.policy)
+        self.delegate = _awaited(blocking.delegate)
+        self.verification = _awaited(blocking.verification)
+        self.blob = _awaited(blocking.blob)
+        self.adopt = _awaited(blocking.adopt)
 
     def __repr__(self) -> str:
         return f"<Agent {self.name!r} {cid.short(self.id)}>"
-
-    state = _lift(BlockingAgent.state)
-    act = _lift(BlockingAgent.act)
-    decide = _lift(BlockingAgent.decide)
-    observe = _lift(BlockingAgent.observe)
-    policy = _lift(BlockingAgent.policy)
-    delegate = _lift(BlockingAgent.delegate)
-    verification = _lift(BlockingAgent.verification)
-    blob = _lift(BlockingAgent.blob)
-    adopt = _lift(BlockingAgent.adopt)
 
 
 async def in_thread(work: Callable[[], R]) -> R:

@@ -98,7 +98,6 @@ class Home:
         """
         _make_dir(path)
         lock = DataDirLock(path)
-        lock.acquire()
         try:
             store = SqliteStore.open(path / "tslg.sqlite")
             try:
@@ -119,7 +118,7 @@ class Home:
                 store.close()
                 raise
         except BaseException:
-            lock.release()
+            lock.close()
             raise
         return home
 
@@ -141,7 +140,7 @@ class Home:
         """Close the store and let the directory go."""
         self.store.close()
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self

@@ -37,9 +37,17 @@ class Context(Protocol):
     `complete` tells whether every predecessor must be at hand (admission), or may lie beyond a bound (a walk).
     """
 
-    federation: Link
-    now_ms: int
-    complete: bool
+    @property
+    def federation(self) -> Link:
+        """The root manifest's id, pinned by whoever judges."""
+
+    @property
+    def now_ms(self) -> int:
+        """The judge's clock, ms since 1970 UTC."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every predecessor must be at hand."""
 
     def record(self, id: Link) -> Record | None:
         """Return a record that is held, or None."""

@@ -172,7 +172,8 @@ def read_log_request(data: bytes, limits: Limits = DEFAULT) -> LogRequest:
     """Read a request about a log. Raises MessageError."""
     value = _map(data)
     op, agent = value.get("op"), value.get("agent")
-    _need(_is_link(agent), "agent")
+    if type(agent) is not Link or not _is_link(agent):
+        raise MessageError("malformed message: agent")
     if op == "head" and value.keys() == {"op", "agent"}:
         return HeadRequest(agent)
     if op == "locate" and value.keys() == {"op", "agent"}:

@@ -39,7 +39,16 @@ def open_record(id: Link, data: bytes, seal: bytes, keys: Mapping[Link, Key] | N
     Raises:
         RecordError, CodecError: the bytes are not the record with this id.
     """
-    record = records.parse_as(id, data)
+    return check_seal(records.parse_as(id, data), seal, keys)
+
+
+def open_pair(data: bytes, seal: bytes, hash_name: str, keys: Mapping[Link, Key] | None = None) -> Opened:
+    """Open a record that came without its id, under the federation's hash; otherwise as `open_record`."""
+    return check_seal(records.parse(data, hash_name), seal, keys)
+
+
+def check_seal(record: Record, seal: bytes, keys: Mapping[Link, Key] | None) -> Opened:
+    """Verify the author's signature if its key is among `keys` and the case is plain."""
     if not keys or record.key is None:
         return Opened(record, seal)
     key = keys.get(record.key)
@@ -52,5 +61,5 @@ def open_record(id: Link, data: bytes, seal: bytes, keys: Mapping[Link, Key] | N
     entry = parsed.signatures[0]
     if parsed.many or entry.alg != key.alg or entry.kid != key.record or entry.bitmap is not None:
         return Opened(record, seal, False)
-    message = to_be_signed(data, key.alg)
+    message = to_be_signed(record.data, key.alg)
     return Opened(record, seal, signatures.verify(key.alg, key.public, message, entry.value))

@@ -92,7 +92,7 @@ class Walker:
         self._held: dict[Link, Record] = {}
         self._seals: dict[Link, bytes] = {}
         self._sealed: dict[Link, bool | None] = {}
-        self._known = known or {}
+        self.known: Mapping[Link, Record] = known if known is not None else {}
         self._manifests: dict[Link, Manifest | None] = {}
         self._findings: dict[Link, tuple[str, str]] = {}
         self._unavailable: dict[Link, str] = {}
@@ -100,7 +100,7 @@ class Walker:
         self._pending: set[Link] = {target, federation}
         self._inclusion: dict[Link, Sequence[bytes]] = {}
         self._consistency: dict[Link, dict[tuple[int, int], Sequence[bytes]]] = {}
-        self._ends: dict[Link, Link] = {}
+        self._ends: dict[Link, tuple[Link, str]] = {}
         self.keys: dict[Link, Key] = {}
 
     # --- being fed -------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class Walker:
         self._pending.discard(record.id)
         self._held[record.id] = record
         self._seals[record.id] = opened.seal
-        self._sealed[record.id] = True if record.id in self._known else opened.sealed
+        self._sealed[record.id] = True if record.id in self.known else opened.sealed
         key = key_of(record)
         if key is not None:
             self.keys[record.id] = key
@@ -162,19 +162,42 @@ class Walker:
 
     # --- heads and log proofs --------------------------------------------------------------------------------------
 
-    def supply_head(self, claim: HeadClaim, opened: Opened) -> None:
-        """Take the newest record of a visited log, as whoever serves the log claims it, so that order reaches to it."""
+    def supply_head(self, claim: HeadClaim, opened: Opened, source: str = "nobody") -> None:
+        """Take the newest record of a visited log, as `source` claims it, so that order is proved up to it.
+
+        Args:
+            claim: which record is the newest; its root is not believed, it follows from the record.
+            opened: that record.
+            source: `log` (the log's own node, which holds all of it), `peer`, `witness`, or `nobody` for a file.
+        """
         record = opened.record
         if record.id != claim.record or record.owner != claim.agent or record.seq + 1 != claim.size:
             return
         held = self._ends.get(claim.agent)
-        if held is not None and self._held[held].seq >= record.seq:
+        if held is not None and self._held[held[0]].seq >= record.seq:
             return
         if record.id not in self._held:
             self._held[record.id] = record
             self._seals[record.id] = opened.seal
             self._sealed[record.id] = opened.sealed
-        self._ends[claim.agent] = record.id
+        self._ends[claim.agent] = (record.id, source)
+
+    @property
+    def remaining(self) -> int | None:
+        """How many more edges the walk may traverse; None for all there are."""
+        return None if self.depth is None else max(0, self.depth - self._traversal.traversed)
+
+    def owner_of(self, id: Link) -> Link | None:
+        """Return the agent in whose log a wanted record lies, as the edge that leads to it says."""
+        step = self._traversal.visited.get(id)
+        if step is None:
+            return None
+        child = self._held.get(step.child)
+        return step.agent if step.agent is not None else None if child is None else child.owner
+
+    def met(self) -> list[Link]:
+        """Return the agents whose records the walk visited, whose newest records are worth knowing."""
+        return list(self._by_agent())
 
     def wants_logs(self) -> dict[Link, int]:
         """Return, by agent, up to which position its whole log is needed (`log="full"` alone)."""
@@ -256,14 +279,8 @@ class Walker:
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    def finish(self, outside: Iterable[OutsideHead] = (), *, served_by: str = "nobody", complete_logs: bool = False) -> Report:
-        """Judge everything that was handed in and return the report.
-
-        Args:
-            outside: heads known from elsewhere.
-            served_by: who vouches for the newest records handed in: `log`, `peer`, `witness` or `nobody`.
-            complete_logs: whether the source claims to hold whole logs, so that a shorter one has lost its tail.
-        """
+    def finish(self, outside: Iterable[OutsideHead] = ()) -> Report:
+        """Judge everything that was handed in, hold it against heads known from elsewhere, and return the report."""
         for id in sorted(self._pending):
             self.cannot(id, "absent")
         self._judge_chains()
@@ -277,7 +294,7 @@ class Walker:
         checks = self._check_logs()
         self._check_seals(checks)
         unproved = self._unproved(checks) + self._gaps()
-        freshness, tails = self._freshness(checks, outside, served_by, complete_logs)
+        freshness, tails = self._freshness(checks, outside)
         return self._report(unproved + tails, freshness)
 
     def _judge_chains(self) -> None:
@@ -366,7 +383,7 @@ class Walker:
         return gaps
 
     def _freshness(
-        self, checks: Mapping[Link, LogCheck], outside: Iterable[OutsideHead], served_by: str, complete_logs: bool
+        self, checks: Mapping[Link, LogCheck], outside: Iterable[OutsideHead]
     ) -> tuple[list[Freshness], list[Undetermined]]:
         """Hold what was handed in against every head known from elsewhere; say so where none is known."""
         known: dict[Link, list[OutsideHead]] = {}
@@ -375,10 +392,10 @@ class Walker:
         freshness, tails = [], []
         for agent, records in self._by_agent().items():
             newest = max(records, key=lambda record: record.seq)
-            age = None if served_by == "nobody" else 0
-            entry = Freshness(agent, newest.seq + 1, served_by, age)
+            source = self._ends[agent][1] if agent in self._ends else "nobody"
+            entry = Freshness(agent, newest.seq + 1, source, None if source == "nobody" else 0)
             for head in sorted(known.get(agent, ()), key=lambda head: (head.size, -head.age_ms)):
-                tail = self._hold_against(head, newest, records, checks.get(agent), complete_logs)
+                tail = self._hold_against(head, newest, records, checks.get(agent), source == "log")
                 if tail is not None:
                     tails.append(tail)
                 if head.size >= entry.size:
@@ -387,11 +404,11 @@ class Walker:
         return freshness, tails
 
     def _hold_against(
-        self, head: OutsideHead, newest: Record, records: Sequence[Record], check: LogCheck | None, complete_logs: bool
+        self, head: OutsideHead, newest: Record, records: Sequence[Record], check: LogCheck | None, whole: bool
     ) -> Undetermined | None:
         if head.size > newest.seq + 1:
             detail = f"the log ends at {newest.seq + 1} records here, a head of {head.size} is known from a {head.source}"
-            if complete_logs:
+            if whole:
                 self._findings.setdefault(newest.id, ("TSLG-V-TAIL", detail))
                 return None
             return Undetermined(newest.id, f"tail: {detail}")

@@ -1,0 +1,221 @@
+"""What a node answers to others: walks over its ancestry, questions about its logs. Reads the store, believes nobody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+import trio
+
+from tslg.node.net.errors import InvalidRequest, NotAvailable
+from tslg.node.sources import NewestRecord, StoreSource
+from tslg.node.store.interface import Store
+from tslg.protocol import logproof
+from tslg.protocol import record as records
+from tslg.protocol.codec import Link
+from tslg.protocol.exchange import (
+    HeadReply,
+    HeadRequest,
+    LocateReply,
+    LocateRequest,
+    MessageError,
+    Pair,
+    ProofsReply,
+    ProofsRequest,
+    WalkEnd,
+    WalkRequest,
+    chunked,
+    read_log_request,
+    records_chunk,
+)
+from tslg.protocol.limits import DEFAULT, Limits
+from tslg.protocol.proofs import ConsistencyProof, InclusionProof
+from tslg.protocol.record import Record
+from tslg.protocol.traversal import Step, Traversal
+
+CHUNK_RECORDS: Final = 256
+"""Records in a chunk: large enough to amortise a chunk, small enough that the asker can verify while it receives."""
+
+Locate = Callable[[Link], Iterable[str]]
+
+
+class Server:
+    """Answers `/tslg/walk/1` and `/tslg/log/1` from a store.
+
+    Args:
+        store: what is served; the work is done in threads.
+        locate: says at which addresses an agent's own node was last known.
+        limits: bounds on each answer.
+    """
+
+    def __init__(self, store: Store, locate: Locate, limits: Limits = DEFAULT) -> None:
+        self._store = store
+        self._source = StoreSource(store)
+        self._locate = locate
+        self._limits = limits
+
+    async def walk(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
+        """Answer a walk: chains first, then ancestry, nearest first, then the end with heads and proofs."""
+        try:
+            asked = WalkRequest.from_bytes(request, self._limits)
+        except MessageError as error:
+            raise InvalidRequest(error.detail) from error
+        chunks = _WalkAnswer(self._store, self._source, asked, self._limits).chunks()
+        while True:
+            chunk = await trio.to_thread.run_sync(next, chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    async def log(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
+        """Answer a question about a log."""
+        try:
+            asked = read_log_request(request, self._limits)
+        except MessageError as error:
+            raise InvalidRequest(error.detail) from error
+        if isinstance(asked, LocateRequest):
+            yield LocateReply(tuple(self._locate(asked.agent))[:64]).to_bytes()
+        elif isinstance(asked, HeadRequest):
+            yield await trio.to_thread.run_sync(self._head, asked.agent)
+        elif isinstance(asked, ProofsRequest):
+            yield await trio.to_thread.run_sync(self._proofs, asked)
+        else:
+            for start in range(asked.start, asked.stop, CHUNK_RECORDS):
+                stop = min(asked.stop, start + CHUNK_RECORDS)
+                rows = await trio.to_thread.run_sync(self._store.log_range, asked.agent, start, stop)
+                for part in chunked([entry for _, entry in rows], CHUNK_RECORDS, self._limits.chunk_bytes // 2):
+                    yield records_chunk(part)
+                if len(rows) < stop - start:
+                    return
+
+    def _head(self, agent: Link) -> bytes:
+        newest = self._source.newest(agent)
+        if newest is None:
+            raise NotAvailable("that log is not held whole here")
+        return HeadReply(newest.claim, newest.pair).to_bytes()
+
+    def _proofs(self, asked: ProofsRequest) -> bytes:
+        inclusion, consistency = self._source.proofs(asked.agent, asked.needs)
+        return ProofsReply(tuple(inclusion), tuple(consistency)).to_bytes()
+
+
+def peer_addresses(store: Store, agent: Link) -> list[str]:
+    """Return the addresses in the newest peer registration of an agent that is held."""
+    for id in store.by_kind("registration", agent, limit=16):
+        entry = store.get(id)
+        if entry is not None:
+            body = records.parse_as(id, entry.data).body
+            if body["purpose"] == "peer":
+                return list(body["addresses"])
+    return []
+
+
+class _WalkAnswer:
+    """One walk over the store: what goes out, in order."""
+
+    def __init__(self, store: Store, source: StoreSource, asked: WalkRequest, limits: Limits) -> None:
+        self._store = store
+        self._source = source
+        self._asked = asked
+        self._limits = limits
+        self._traversal = Traversal(asked.roots, limits.walk_edges if asked.edges is None else asked.edges)
+        self._records: dict[Link, Record] = {}
+        self._sent: set[Link] = set()
+        self._chains: set[Link] = set()
+        self._missing: list[Link] = []
+        self._have = {have.agent: have.size for have in asked.have}
+        self._bytes = 0
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the reply's chunks. Chains that a level needs go out before the level."""
+        level = list(self._asked.roots)
+        while level:
+            pairs = self._store.get_many(level)
+            self._missing.extend(id for id in level if id not in pairs)
+            found = [(id, pairs[id]) for id in level if id in pairs]
+            for id, entry in found:
+                self._records[id] = records.parse_as(id, entry.data)
+            yield from self._send(self._chain_of([self._records[id] for id, _ in found]) + found)
+            if self._traversal.done:
+                break
+            level = self._traversal.expand(self._steps)
+        newest = self._newest()
+        yield from self._send([(one.claim.record, one.pair) for one in newest.values()])
+        yield self._end(newest)
+
+    def _send(self, items: list[tuple[Link, Pair]]) -> Iterator[bytes]:
+        fresh = []
+        for id, pair in items:
+            if id not in self._sent and not self._held_by_asker(id):
+                self._sent.add(id)
+                fresh.append(pair)
+                self._bytes += len(pair[0]) + len(pair[1])
+        if self._bytes > self._limits.reply_bytes:
+            # Breaking off says so: what was not sent is named as missing by the asker's own walk.
+            self._traversal.level = []
+            return
+        for part in chunked(fresh, CHUNK_RECORDS, self._limits.chunk_bytes // 2):
+            yield records_chunk(part)
+
+    def _held_by_asker(self, id: Link) -> bool:
+        record = self._records.get(id)
+        return record is not None and record.seq < self._have.get(record.owner, 0)
+
+    def _chain_of(self, level: list[Record]) -> list[tuple[Link, Pair]]:
+        """Return the manifest and key chains of these records, as far as they were not sent yet."""
+        chain: list[tuple[Link, Pair]] = []
+        todo = level
+        while todo:
+            wanted = {
+                id
+                for record in todo
+                for id in (record.manifest, record.key, record.agent)
+                if id is not None and id not in self._chains
+            }
+            wanted.update(e.cid for r in todo if r.kind == "manifest-amendment" for e in r.edges("amends"))
+            wanted -= self._chains
+            self._chains |= wanted
+            found = self._store.get_many(sorted(wanted))
+            todo = []
+            for id, entry in sorted(found.items()):
+                record = self._records[id] = records.parse_as(id, entry.data)
+                todo.append(record)
+                chain.insert(0, (id, entry))
+        return chain
+
+    def _steps(self, id: Link) -> Iterable[Step]:
+        record = self._records.get(id)
+        if record is None:
+            return ()
+        classes = self._asked.classes
+        return [
+            Step(name, edge.cid, id, edge.agent)
+            for name, edges in record.preds.items()
+            if classes is None or name in classes
+            for edge in edges
+        ]
+
+    def _newest(self) -> dict[Link, NewestRecord]:
+        """Return the newest record of every log that was met and is held whole."""
+        met = {self._records[id].owner for id in self._traversal.visited if id in self._records}
+        found = {agent: self._source.newest(agent) for agent in sorted(met)}
+        return {agent: newest for agent, newest in found.items() if newest is not None}
+
+    def _end(self, newest: Mapping[Link, NewestRecord]) -> bytes:
+        """Prove the order of just those records that the asker will hold of each log."""
+        by_agent: dict[Link, list[Record]] = {agent: [] for agent in newest}
+        for one in newest.values():
+            self._records[one.claim.record] = records.parse_as(one.claim.record, one.pair[0])
+        for id in (*self._traversal.visited, *self._chains, *(one.claim.record for one in newest.values())):
+            record = self._records.get(id)
+            if record is not None and record.owner in by_agent:
+                by_agent[record.owner].append(record)
+        inclusion: list[InclusionProof] = []
+        consistency: list[ConsistencyProof] = []
+        for agent, held in by_agent.items():
+            made = self._source.proofs(agent, logproof.needs({record.id: record for record in held}.values()))
+            inclusion.extend(made[0])
+            consistency.extend(made[1])
+        missing = tuple((id, "absent") for id in sorted(self._missing))
+        heads = tuple(one.claim for one in newest.values())
+        return WalkEnd(missing, heads, tuple(inclusion), tuple(consistency)).to_bytes()

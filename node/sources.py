@@ -1,0 +1,155 @@
+"""Where a verification gets records and proofs from, other than the network: a store, or a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from tslg.node.store.interface import Store
+from tslg.protocol import record as records
+from tslg.protocol.bundle import Bundle
+from tslg.protocol.codec import Link
+from tslg.protocol.exchange import Pair
+from tslg.protocol.log import Tree
+from tslg.protocol.logproof import Needs
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
+from tslg.protocol.walker import OutsideHead
+
+
+class NewestRecord(NamedTuple):
+    """The newest record of a log, as the source has it."""
+
+    claim: HeadClaim
+    pair: Pair
+
+
+class Source(Protocol):
+    """Hands over records by id, and what it knows of logs. Nothing it hands over is believed.
+
+    `serves_logs` says who vouches for the newest records: `log` for the logs' own store, `nobody` for a file.
+    """
+
+    @property
+    def serves_logs(self) -> str:
+        """Who vouches for the newest records: a value of `Freshness.source`."""
+
+    def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
+        """Return those of the records that can be had."""
+
+    def faults(self) -> Mapping[Link, str]:
+        """Return records that are there but are not what their id says, with details."""
+
+    def newest(self, agent: Link) -> NewestRecord | None:
+        """Return a log's newest record, None if the source knows none."""
+
+    def proofs(self, agent: Link, needs: Needs) -> tuple[Sequence[InclusionProof], Sequence[ConsistencyProof]]:
+        """Return what the source can prove of a log."""
+
+    def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
+        """Return the records of a log below `size` that can be had."""
+
+
+class StoreSource:
+    """A node's own store. Trees of logs that are held whole are built on first use and kept."""
+
+    serves_logs = "log"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._trees: dict[Link, Tree] = {}
+
+    def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
+        """Return those of the records that are held."""
+        return dict(self._store.get_many(ids))
+
+    def faults(self) -> Mapping[Link, str]:
+        """Return nothing: the walker finds out itself."""
+        return {}
+
+    def newest(self, agent: Link) -> NewestRecord | None:
+        """Return the newest record of a log that is held whole."""
+        state = self._store.log_state(agent)
+        if state is None:
+            return None
+        entry = self._store.get(state.last)
+        if entry is None:
+            return None
+        return NewestRecord(HeadClaim(agent, state.last, state.size, state.peaks.root()), entry)
+
+    def proofs(self, agent: Link, needs: Needs) -> tuple[list[InclusionProof], list[ConsistencyProof]]:
+        """Make proofs for a log that is held whole."""
+        tree = self._tree(agent)
+        if tree is None:
+            return [], []
+        size = tree.size
+        inclusion = []
+        for id, entry in self._store.get_many(needs.inclusion).items():
+            seq = records.parse_as(id, entry.data).seq
+            if seq < size:
+                inclusion.append(InclusionProof(id, seq + 1, tuple(tree.inclusion_proof(seq, seq + 1))))
+        consistency = [
+            ConsistencyProof(agent, old, new, tuple(tree.consistency_proof(old, new)))
+            for old, new in needs.consistency
+            if 0 < old < new <= size
+        ]
+        return inclusion, consistency
+
+    def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
+        """Return the held records of a log below `size`."""
+        for start in range(0, size, 1_000):
+            yield from self._store.log_range(agent, start, min(start + 1_000, size))
+
+    def _tree(self, agent: Link) -> Tree | None:
+        state = self._store.log_state(agent)
+        if state is None:
+            return None
+        tree = self._trees.get(agent)
+        if tree is None or tree.size > state.size:
+            tree = self._trees[agent] = Tree()
+        if tree.size < state.size:
+            for leaf in self._store.leaves(agent, state.size)[tree.size :]:
+                tree.append(leaf)
+        return tree
+
+
+class BundleSource:
+    """A bundle that was read from a file."""
+
+    serves_logs = "nobody"
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._heads = {head.agent: head for head in bundle.heads}
+
+    def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
+        """Return those of the records that the bundle holds whole."""
+        held = self._bundle.records
+        return {id: held[id] for id in ids if id in held}
+
+    def faults(self) -> Mapping[Link, str]:
+        """Return the records whose blocks are not what their ids say."""
+        return dict(self._bundle.broken)
+
+    def newest(self, agent: Link) -> NewestRecord | None:
+        """Return the newest record of a log that the bundle claims, if it is in the bundle."""
+        claim = self._heads.get(agent)
+        if claim is None or claim.record not in self._bundle.records:
+            return None
+        return NewestRecord(claim, self._bundle.records[claim.record])
+
+    def proofs(self, agent: Link, needs: Needs) -> tuple[Sequence[InclusionProof], Sequence[ConsistencyProof]]:
+        """Return all proofs of the bundle; what was not asked for does no harm."""
+        return self._bundle.inclusion, self._bundle.consistency
+
+    def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
+        """Return every record of the bundle; those of other logs are told apart by whoever asked."""
+        return self._bundle.records.items()
+
+
+def heads_seen(store: Store, agents: Iterable[Link], now_ms: int) -> list[OutsideHead]:
+    """Return the heads of these logs that the store has seen elsewhere."""
+    return [
+        OutsideHead(head.owner, head.size, head.root, head.source, max(0, now_ms - head.seen_ms))
+        for agent in agents
+        for head in store.heads(agent)
+    ]
