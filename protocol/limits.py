@@ -53,6 +53,10 @@ class Limits:
     """A CARv1 header with one root is 59 bytes; anything much larger is not ours."""
     bundle_root_bytes: int = 128 * 1024 * 1024
     """A bundle's root block: 83 bytes for each of a million records, and room for their proofs."""
+    manifest_text: int = 64 * 1024
+    """Characters of a manifest's TOML; the record that it compiles to has no more bytes."""
+    ceremony_bytes: int = 1024 * 1024
+    """One file of a ceremony: 64 anchors with keys and proofs fill a few per cent of it."""
     anchors: int = 64
     """Members of a manifest's anchor set: each costs a pairing to check."""
     heads_per_log: int = 64

@@ -1,0 +1,175 @@
+"""Starting an agent's log, and founding a federation within one process: for one organisation, tests and demos.
+
+Randomness and time come from the caller. Several anchors on several machines use `tslg.manifests.ceremony` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
+
+from tslg.manifests import bls, examples, signing, text, versions
+from tslg.manifests.keys import AnchorKey
+from tslg.manifests.text import AnchorKeys, ManifestText
+from tslg.protocol import record, seal
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import ManifestError
+from tslg.protocol.manifest import Manifest, Member
+from tslg.protocol.record import Record
+from tslg.protocol.seal import Signature, to_be_signed
+from tslg.protocol.signatures import Alg
+
+SIGNATURE_BYTES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FoundedFederation:
+    """A federation and the secrets of all its anchors.
+
+    Attributes:
+        manifest_record: the root manifest; its id is the federation's id.
+        seal: the anchors' seal of it.
+        anchor_keys: the anchors' secret keys, in the manifest's order.
+    """
+
+    manifest_record: Record
+    seal: bytes
+    anchor_keys: tuple[AnchorKey, ...] = field(repr=False)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The root manifest, read."""
+        return Manifest.from_record(self.manifest_record)
+
+    @property
+    def anchor_secret(self) -> bytes:
+        """The 32-byte secret of the first anchor: all there is in a federation of one."""
+        return self.anchor_keys[0].secret
+
+
+def single_organisation(name: str, *, random_bytes: Callable[[int], bytes], time_ms: int) -> FoundedFederation:
+    """Found a federation of one anchor, after the example `single-organisation`.
+
+    Args:
+        name: the federation's name, and its anchor's.
+        random_bytes: a source of that many secret random bytes.
+        time_ms: the root manifest's time.
+    """
+    wanted = replace(text.parse(examples.read("single-organisation")), name=name, members=(name,))
+    return found_federation(wanted, random_bytes=random_bytes, time_ms=time_ms)
+
+
+def found_federation(
+    wanted: ManifestText, *, random_bytes: Callable[[int], bytes], time_ms: int
+) -> FoundedFederation:
+    """Found a federation whose anchors all live in this process, and sign its root manifest with all of them.
+
+    Under the threshold scheme this process deals the shares, which a ceremony avoids: for tests and demos.
+
+    Raises:
+        ManifestError: the manifest could not be enforced.
+    """
+    keys, public = _anchor_keys(wanted, random_bytes)
+    body = wanted.body(public, random_bytes(text.NONCE_BYTES), 1)
+    manifest_record = versions.root_manifest(body, time_ms=time_ms)
+    return FoundedFederation(manifest_record, sign_and_combine(signing.propose(manifest_record), keys), keys)
+
+
+def sign_and_combine(request: signing.Request, keys: Sequence[AnchorKey]) -> bytes:
+    """Return the seal that the anchors whose keys are at hand make together. Raises ManifestError for too few."""
+    return signing.combine(request, [(key.member, signing.sign(request, key)) for key in keys])
+
+
+def build_genesis(
+    manifest: Manifest,
+    *,
+    name: str,
+    public_key: bytes,
+    nonce: bytes,
+    time_ms: int,
+    binding: str = "tenant",
+    attestation: bytes | None = None,
+) -> Record:
+    """Make the record that starts an agent's log under `manifest`, the version in force.
+
+    Args:
+        manifest: the manifest version in force.
+        name: the agent's name.
+        public_key: 32 bytes, Ed25519.
+        nonce: 16 random bytes.
+        time_ms: now.
+        binding: `tenant`, `platform` or `hardware`.
+        attestation: evidence for `hardware`.
+
+    Raises:
+        RecordError: the fields do not make a genesis.
+    """
+    body: dict[str, Any] = {
+        "nonce": nonce,
+        "name": name,
+        "alg": int(Alg.ED25519),
+        "key": public_key,
+        "binding": binding,
+    }
+    if attestation is not None:
+        body["attestation"] = attestation
+    return record.build(
+        kind="genesis",
+        agent=None,
+        seq=0,
+        prev=None,
+        time=time_ms,
+        manifest=manifest.id,
+        key=None,
+        log=None,
+        preds={},
+        body=body,
+        hash_name=manifest.envelope.hash,
+    )
+
+
+def public_key(seed: bytes) -> bytes:
+    """Return the 32-byte Ed25519 public key of a 32-byte seed."""
+    public, _ = crypto_sign_seed_keypair(seed)
+    return bytes(public)
+
+
+def agent_signature(genesis: Record, seed: bytes, *, many: bool) -> bytes:
+    """Return the agent's 64-byte Ed25519 signature of its genesis; `many` if anchors sign beside it."""
+    _, secret = crypto_sign_seed_keypair(seed)
+    return bytes(crypto_sign(to_be_signed(genesis.data, Alg.ED25519, many=many), secret)[:SIGNATURE_BYTES])
+
+
+def seal_alone(genesis: Record, seed: bytes) -> bytes:
+    """Return the seal of a genesis that no anchors attest."""
+    return seal.encode([Signature(int(Alg.ED25519), genesis.id, agent_signature(genesis, seed, many=False))])
+
+
+def propose_genesis(genesis: Record, seed: bytes, manifest_record: Record) -> signing.Request:
+    """Return the request to the anchors of `manifest_record` to attest a genesis that the agent's seed signs.
+
+    Raises:
+        ManifestError: the manifest asks for no anchors. Refusal: an admission rule that the genesis breaks.
+    """
+    return signing.propose(genesis, [manifest_record], agent_signature(genesis, seed, many=True))
+
+
+def attest_genesis(
+    genesis: Record, seed: bytes, manifest_record: Record, anchor_keys: Sequence[AnchorKey] = ()
+) -> bytes:
+    """Return the seal of a genesis: by the agent alone, or with the anchors if the manifest asks for them.
+
+    Raises:
+        ManifestError: `TSLG-M-QUORUM` if the manifest asks for more anchors than keys are given. Refusal: as above.
+    """
+    manifest = Manifest.from_record(manifest_record)
+    if genesis.manifest != manifest.id:
+        raise ManifestError(
+            "the genesis names another manifest", code="TSLG-M-REQUEST", mend="build it anew", record=genesis.id
+        )
+    if not manifest.envelope.genesis_anchors:
+        return seal_alone(genesis, seed)
+    return sign_and_combine(propose_genesis(genesis, seed, manifest_record), anchor_keys)

@@ -1,0 +1,162 @@
+"""The records that hold manifests: the root, its amendments, and a federation's log of them read back from files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tslg.protocol import codec, log, record
+from tslg.protocol.errors import CodecError, ManifestError, RecordError
+from tslg.protocol.manifest import Manifest
+from tslg.protocol.record import Edge, Head, Record
+
+Sealed = tuple[Record, bytes]
+"""A record and its seal's bytes."""
+
+_MANIFEST_KINDS = ("manifest", "manifest-amendment")
+
+
+def root_manifest(body: Mapping[str, Any], *, time_ms: int) -> Record:
+    """Make the root manifest, whose id is the federation's id.
+
+    Raises:
+        ManifestError: `TSLG-M-BODY`: no reader could enforce this manifest. RecordError: the fields make no record.
+    """
+    made = record.build(
+        kind="manifest",
+        agent=None,
+        seq=0,
+        prev=None,
+        time=time_ms,
+        manifest=None,
+        key=None,
+        log=None,
+        preds={},
+        body=body,
+        hash_name=body["envelope"]["hash"],
+    )
+    return _enforceable(made)
+
+
+def amendment(history: Sequence[Record], body: Mapping[str, Any], *, time_ms: int) -> Record:
+    """Make the next version of a manifest, behind the last record of the federation's log.
+
+    Args:
+        history: the federation's whole log so far, root manifest first, as `read_history` returns it.
+        body: the new version's body; its `version` must be the next one.
+        time_ms: not before the last record's time.
+
+    Raises:
+        ManifestError: `TSLG-M-VERSION` if it is not the next version, `TSLG-M-TIME`, or as `root_manifest`.
+    """
+    previous = in_force(history)
+    last = history[-1]
+    if body["version"] != previous.version + 1:
+        raise ManifestError(
+            f"version {body['version']} after version {previous.version}",
+            code="TSLG-M-VERSION",
+            mend=f"make it version {previous.version + 1}",
+            record=previous.id,
+        )
+    if time_ms < last.time:
+        raise ManifestError(
+            f"its time {time_ms} is before the log's last record at {last.time}",
+            code="TSLG-M-TIME",
+            mend="set this machine's clock right",
+        )
+    made = record.build(
+        kind="manifest-amendment",
+        agent=history[0].id,
+        seq=len(history),
+        prev=last.id,
+        time=time_ms,
+        manifest=previous.id,
+        key=None,
+        log=Head(len(history), log.root([item.id for item in history])),
+        preds={"amends": [Edge(previous.id)]},
+        body=body,
+        hash_name=previous.envelope.hash,
+    )
+    return _enforceable(made)
+
+
+def in_force(history: Sequence[Record]) -> Manifest:
+    """Return the newest manifest version of a federation's log. Raises ManifestError if there is none."""
+    for item in reversed(history):
+        if item.kind in _MANIFEST_KINDS:
+            return Manifest.from_record(item)
+    raise ManifestError("a federation's log begins with its root manifest", code="TSLG-M-HISTORY")
+
+
+def encode_sealed(data: bytes, seal: bytes) -> bytes:
+    """Return the content of a sealed record's file: CBOR `[record bytes, seal bytes]`."""
+    return codec.encode([data, seal])
+
+
+def read_sealed(content: bytes, name: str, hash_name: str | None = None) -> Sealed:
+    """Read a sealed record's file; the seal is not verified.
+
+    Args:
+        content: the file's bytes.
+        name: what messages call it.
+        hash_name: the hash of the manifest in force; None for a root manifest, which names its own.
+
+    Raises:
+        ManifestError: `TSLG-M-FILE`: it is not such a file.
+    """
+    try:
+        value = codec.decode(content)
+        if type(value) is not list or len(value) != 2 or not all(type(part) is bytes for part in value):
+            raise ManifestError(f"{name} is not a sealed record", code="TSLG-M-FILE", mend="check which file it is")
+        read = record.parse(value[0], hash_name or "sha2-256")
+        if hash_name is None and read.kind == "manifest":
+            read = record.parse(value[0], Manifest.from_record(read).envelope.hash)
+    except (CodecError, RecordError) as error:
+        mend = "fetch that file again"
+        raise ManifestError(f"{name} is damaged: {error.detail}", code="TSLG-M-FILE", mend=mend) from error
+    return read, value[1]
+
+
+def read_history(files: Sequence[tuple[str, bytes]]) -> list[Sealed]:
+    """Read a federation's log from its files, (name, content) each, root manifest first. Seals are not verified.
+
+    Raises:
+        ManifestError: `TSLG-M-FILE`, or `TSLG-M-HISTORY` naming the first file that does not continue the log.
+    """
+    history: list[Sealed] = []
+    for position, (name, content) in enumerate(files):
+        records = [item for item, _ in history]
+        hash_name = in_force(records).envelope.hash if records else None
+        read, seal = read_sealed(content, name, hash_name)
+        continues = (
+            read.seq == position
+            and read.prev == (records[-1].id if records else None)
+            and (read.kind == "manifest" if not records else read.agent == records[0].id)
+            and (read.log is None or read.log.root == log.root([item.id for item in records]))
+        )
+        if not continues:
+            raise ManifestError(
+                f"{name} is not record {position} of this federation's log",
+                code="TSLG-M-HISTORY",
+                mend="give all its records in order, root manifest first",
+                record=read.id,
+            )
+        history.append((read, seal))
+    if not history:
+        raise ManifestError("no records given", code="TSLG-M-HISTORY", mend="give the root manifest's file")
+    return history
+
+
+def _enforceable(made: Record) -> Record:
+    """Return the record if a reader accepts the manifest in it."""
+    try:
+        manifest = Manifest.from_record(made)
+    except RecordError as error:
+        raise ManifestError(error.detail, code="TSLG-M-BODY", mend="correct the manifest's text") from error
+    if not manifest.proofs_hold():
+        raise ManifestError(
+            "an anchor's proof of possession or share of the group's key does not hold",
+            code="TSLG-M-BODY",
+            mend="take the anchors file of a finished ceremony, with that ceremony's threshold",
+        )
+    return made
