@@ -1,7 +1,7 @@
 """Files of ceremonies: written once and whole, read within a limit, and named in every complaint about them.
 
-A file is a DAG-CBOR map with its `type`. Writing what is already there changes nothing, writing anything else over it is
-refused, and a crash leaves the old state or the new one: that is what makes each step of a ceremony safe to repeat.
+A file is a DAG-CBOR map with its `type`. Writing what is already there changes nothing, writing anything else over it
+is refused, and a crash leaves the old state or the new one: that makes each step of a ceremony safe to repeat.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_bytes(path: Path, limit: int = DEFAULT.ceremony_bytes) -> bytes:
+def read_bytes(path: Path, limit: int = DEFAULT.anchor_file_bytes) -> bytes:
     """Return a file's bytes.
 
     Raises:
@@ -106,7 +106,9 @@ def encode_message(type_name: str, fields: Mapping[str, Any]) -> bytes:
     return codec.encode({"type": type_name, **fields})
 
 
-def decode_message(data: bytes, type_name: str, checks: Mapping[str, Callable[[Any], bool]], name: str) -> dict[str, Any]:
+def decode_message(
+    data: bytes, type_name: str, checks: Mapping[str, Callable[[Any], bool]], name: str
+) -> dict[str, Any]:
     """Read a ceremony message of exactly the fields in `checks`, each of which must hold.
 
     Args:

@@ -5,19 +5,18 @@ Randomness and time come from the caller. Several anchors on several machines us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
-from tslg.manifests import bls, examples, signing, text, versions
+from tslg.manifests import examples, signing, text, versions
 from tslg.manifests.keys import AnchorKey
-from tslg.manifests.text import AnchorKeys, ManifestText
+from tslg.manifests.text import ManifestText
 from tslg.protocol import record, seal
-from tslg.protocol.codec import Link
 from tslg.protocol.errors import ManifestError
-from tslg.protocol.manifest import Manifest, Member
+from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
 from tslg.protocol.seal import Signature, to_be_signed
 from tslg.protocol.signatures import Alg
@@ -62,9 +61,7 @@ def single_organisation(name: str, *, random_bytes: Callable[[int], bytes], time
     return found_federation(wanted, random_bytes=random_bytes, time_ms=time_ms)
 
 
-def found_federation(
-    wanted: ManifestText, *, random_bytes: Callable[[int], bytes], time_ms: int
-) -> FoundedFederation:
+def found_federation(wanted: ManifestText, *, random_bytes: Callable[[int], bytes], time_ms: int) -> FoundedFederation:
     """Found a federation whose anchors all live in this process, and sign its root manifest with all of them.
 
     Under the threshold scheme this process deals the shares, which a ceremony avoids: for tests and demos.

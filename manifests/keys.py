@@ -66,7 +66,9 @@ def read_key(path: Path) -> AnchorKey:
     data = read_bytes(path, _FILE_BYTES)
     if path.stat().st_mode & 0o077:
         raise ManifestError(
-            f"{path} can be read by others", code="TSLG-M-KEY", mend="chmod 600 it, and replace the key if others had it"
+            f"{path} can be read by others",
+            code="TSLG-M-KEY",
+            mend="chmod 600 it; replace the key if others had it",
         )
     try:
         return _key(json.loads(data))

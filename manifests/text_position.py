@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import tomlkit
+from tomlkit.container import OutOfOrderTableProxy
+from tomlkit.items import AoT, Table
 
 Path = Sequence[str | int]
 
 _MARK: Final = "tslg-position-mark"
+_HEADED: Final = (AoT, OutOfOrderTableProxy, Table)
 
 
 def position(text: str, path: Path) -> tuple[int, int]:
@@ -33,12 +36,14 @@ def position(text: str, path: Path) -> tuple[int, int]:
 
 
 def _value_offset(text: str, path: tuple[str | int, ...]) -> int | None:
-    """Put the mark in place of the value; None where that moves other things, as it does for tables."""
+    """Put the mark in place of the value; None for a table, which has a header instead of a place."""
     document: Any = tomlkit.parse(text)
     try:
-        _follow(document, path[:-1])[path[-1]] = _MARK
+        if isinstance(_follow(document, path), _HEADED):
+            return None
     except (KeyError, IndexError, TypeError):
         return None
+    _follow(document, path[:-1])[path[-1]] = _MARK
     marked = tomlkit.dumps(document)
     offset = marked.find(f'"{_MARK}"')
     return offset if offset >= 0 and text.startswith(marked[:offset]) else None

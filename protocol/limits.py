@@ -55,8 +55,8 @@ class Limits:
     """A bundle's root block: 83 bytes for each of a million records, and room for their proofs."""
     manifest_text: int = 64 * 1024
     """Characters of a manifest's TOML; the record that it compiles to has no more bytes."""
-    ceremony_bytes: int = 1024 * 1024
-    """One file of a ceremony: 64 anchors with keys and proofs fill a few per cent of it."""
+    anchor_file_bytes: int = 1024 * 1024
+    """One file of a ceremony or a request to sign: three records of the largest size fit several times."""
     anchors: int = 64
     """Members of a manifest's anchor set: each costs a pairing to check."""
     heads_per_log: int = 64

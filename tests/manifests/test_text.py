@@ -1,0 +1,257 @@
+"""Manifest texts: what compiles, where problems are, and that text and body are two forms of one thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tslg.manifests import examples, text
+from tslg.manifests.text import AnchorKeys
+from tslg.manifests.text_position import position
+from tslg.protocol.errors import ManifestError, UsageError
+from tslg.protocol.kinds import KINDS
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.manifest import ENVELOPE_KEYS, RESERVED, Member
+from tslg.protocol.signatures import Alg
+
+GOOD = """\
+[federation]
+name = "North"
+
+[anchors]
+scheme = "multisig"
+threshold = 2
+members = ["a", "b", "c"]
+
+[envelope]
+verify_depth = 50
+fan_in = { min = 1, max = 16 }
+"""
+
+
+def problems(source: str) -> list[str]:
+    with pytest.raises(ManifestError) as caught:
+        text.parse(source, "m.toml")
+    assert caught.value.code == "TSLG-M-TEXT"
+    return caught.value.detail.splitlines()
+
+
+def keys_for(*names: str, group: bool = False) -> AnchorKeys:
+    members = tuple(Member(name, bytes([i]) * 48, bytes([i]) * 96) for i, name in enumerate(names))
+    return AnchorKeys(members, b"g" * 48 if group else None)
+
+
+def test_a_text_without_an_envelope_entry_has_defaults_for_all() -> None:
+    source = GOOD.split("verify_depth")[0]
+    envelope = text.parse(source).envelope
+    assert envelope.keys() == ENVELOPE_KEYS
+    assert all(envelope[name] == {} for name in RESERVED)
+    assert envelope["hash"] == "sha2-256"
+    assert envelope["signatures"] == [-19]
+    assert envelope["verify_depth"] is None
+    assert envelope["genesis"] == {"anchors": 2}
+    assert envelope["fan_in"] == {"min": 1, "max": DEFAULT.fan_in}
+
+
+def test_body_takes_keys_and_nonce() -> None:
+    read = text.parse(GOOD)
+    body = read.body(keys_for("a", "b", "c"), bytes(16))
+    assert body["version"] == 1
+    assert body["anchors"]["scheme"] == Alg.BLS_MULTISIG
+    assert [member["name"] for member in body["anchors"]["members"]] == ["a", "b", "c"]
+    with pytest.raises(ManifestError, match="TSLG-M-KEYS"):
+        read.body()
+    with pytest.raises(ManifestError, match="TSLG-M-KEYS: the keys are those of b, a, c"):
+        read.body(keys_for("b", "a", "c"), bytes(16))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("max = 16", "max = 999", 11, "envelope.fan_in.max: must be an integer from 1 to 256, not 999; say 16 to 256"),
+        ("min = 1,", "min = 17,", 11, "envelope.fan_in.max: must be at least the min of 17, not 16; say 16 to 256"),
+        ("min = 1,", "mni = 1,", 11, "envelope.fan_in.mni: unknown entry; did you mean min?"),
+        (
+            "verify_depth = 50",
+            "verify_dept = 50",
+            10,
+            "envelope.verify_dept: unknown entry; did you mean verify_d",
+        ),
+        ("verify_depth = 50", "verify_depth = 0", 10, "envelope.verify_depth: must be a count of edges from 1"),
+        ("verify_depth = 50", 'verify_depth = "all"', 10, "envelope.verify_depth: must be a count of edges from 1"),
+        ("verify_depth = 50", "verify_depth = true", 10, "envelope.verify_depth: must be a count of edges from 1"),
+        ("verify_depth = 50", 'hash = "md5"', 10, 'envelope.hash: must be "sha2-256" or'),
+        ("verify_depth = 50", 'address = "merkle"', 10, "envelope.address: must be \"flat\", not 'merkle'"),
+        ("verify_depth = 50", "signatures = []", 10, "envelope.signatures: must name at least one scheme: Ed25519"),
+        ("verify_depth = 50", 'signatures = ["RSA"]', 10, "envelope.signatures[0]: must be \"Ed25519\", not 'RSA'"),
+        ("verify_depth = 50", "post_quantum = true", 10, "envelope.post_quantum: must be false in this version"),
+        ("verify_depth = 50", "post_quantum = 0", 10, "envelope.post_quantum: must be false in this version"),
+        ("verify_depth = 50", "gc = { horizon = 5 }", 10, "envelope.gc: is not enforced by this version; leave it out"),
+        ("verify_depth = 50", "genesis = { anchors = 1 }", 10, "envelope.genesis.anchors: must be 0"),
+        ("verify_depth = 50", "clock_skew_ms = 300001", 10, "envelope.clock_skew_ms: must be an integer from 0 to"),
+        ("verify_depth = 50", 'classes = ["x", "x"]', 10, "envelope.classes[1]: 'x' stands here twice"),
+        (
+            "verify_depth = 50",
+            'tiers = ["x", 3]',
+            10,
+            "envelope.tiers[1]: must be a text of 1 to 256 characters",
+        ),
+        ("verify_depth = 50", 'cross_agent = "shut"', 10, 'envelope.cross_agent: must be "open" or a table'),
+        ("verify_depth = 50", 'cross_agent = { kinds = ["decison"] }', 10, "envelope.cross_agent.kinds[0]: no such"),
+        ("threshold = 2", "threshold = 4", 6, "anchors.threshold: must be an integer from 1 to 3, not 4; say 2 of 3"),
+        ("threshold = 2\n", "", 4, "anchors.threshold: is missing"),
+        ('"multisig"', '"bls"', 5, 'anchors.scheme: must be "threshold" or "multisig", not \'bls\''),
+        ('["a", "b", "c"]', '["a",\n "b",\n "b"]', 9, "anchors.members[2]: 'b' stands here twice"),
+        ('["a", "b", "c"]', "[]", 7, "anchors.members: must name 1 to 64 anchors, not 0"),
+        ('name = "North"', 'name = ""', 2, "federation.name: must be a text of 1 to 256 characters, not ''"),
+        ("[federation]", "[federaton]", 1, "federaton: unknown entry; did you mean federation?"),
+        (
+            "[envelope]",
+            "[envelope]\n[envelope.acess]\nx=1\n[e2]",
+            10,
+            "envelope.acess: unknown entry; did you mean access?",
+        ),
+    ],
+)
+def test_each_problem_is_named_at_its_line(old: str, new: str, line: int, message: str) -> None:
+    assert old in GOOD
+    found = problems(GOOD.replace(old, new))
+    assert any(item.startswith(f"m.toml:{line}:") and f": {message}" in item for item in found), found
+
+
+def test_all_problems_are_reported_together_in_the_order_of_the_text() -> None:
+    source = GOOD.replace("threshold = 2", "threshold = 9").replace("max = 16", "max = 0").replace("North", "")
+    found = problems(source)
+    assert [item.split(": ")[1] for item in found] == ["federation.name", "anchors.threshold", "envelope.fan_in.max"]
+    assert [item.split(":")[1] for item in found] == ["2", "6", "11"]
+
+
+def test_columns_count_from_one() -> None:
+    (found,) = problems(GOOD.replace("max = 16", "max = 0"))
+    assert found.startswith("m.toml:11:27: ")
+
+
+def test_a_threshold_of_one_among_several_needs_multisig() -> None:
+    source = GOOD.replace("multisig", "threshold").replace("threshold = 2", "threshold = 1")
+    assert any('scheme = "multisig"' in item for item in problems(source))
+
+
+def test_an_empty_text_misses_every_section() -> None:
+    assert [item.split(": ")[1] for item in problems("")] == ["anchors", "envelope", "federation"]
+
+
+@pytest.mark.parametrize("source", ["[federation\n", "a = 1\na = 2\n", "x = " + "[" * 5000, "\0", 'name = "a\n'])
+def test_what_is_not_toml_is_refused(source: str) -> None:
+    with pytest.raises(ManifestError, match=r"TSLG-M-TOML: m\.toml"):
+        text.parse(source, "m.toml")
+
+
+def test_a_syntax_error_names_its_line() -> None:
+    with pytest.raises(ManifestError, match=r"m\.toml:3:\d+: not TOML"):
+        text.parse('[federation]\nname = "x"\n===\n', "m.toml")
+
+
+def test_a_text_beyond_the_limit_is_refused_unread() -> None:
+    with pytest.raises(ManifestError, match="the limit is"):
+        text.parse("#" * (DEFAULT.manifest_text + 1))
+
+
+@pytest.mark.parametrize("name", examples.names())
+def test_every_example_compiles_and_comes_back(name: str) -> None:
+    read = text.parse(examples.read(name), name)
+    group = read.scheme == Alg.BLS_THRESHOLD
+    body = read.body(keys_for(*read.members, group=group), bytes(16))
+    assert text.parse(text.to_toml(body)).body() == body
+
+
+def test_the_examples_are_there() -> None:
+    assert examples.names() == ["constrained-readers", "single-organisation", "three-organisations"]
+    assert text.parse(examples.read("constrained-readers")).envelope["verify_depth"] == 50
+    three = text.parse(examples.read("three-organisations"))
+    assert (three.scheme, three.threshold, len(three.members)) == (Alg.BLS_THRESHOLD, 2, 3)
+    with pytest.raises(UsageError, match="single-organisation"):
+        examples.read("../secret")
+
+
+def test_compiled_section_is_checked() -> None:
+    body = text.parse(GOOD).body(keys_for("a", "b", "c"), bytes(16))
+    source = text.to_toml(body)
+    assert any("compiled.nonce" in item for item in problems(source.replace("0" * 32, "0" * 31)))
+    assert any("compiled.members[1].possession" in item for item in problems(source.replace("01" * 96, "zz")))
+    assert any("compiled.members[1].key: is missing" in item for item in problems(drop_key(source)))
+
+
+def drop_key(source: str) -> str:
+    lines = source.splitlines(keepends=True)
+    return "".join(line for line in lines if f'key = "{"01" * 48}"' not in line)
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+fresh = st.binary(min_size=48, max_size=48)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> dict[str, Any]:
+    scheme = draw(st.sampled_from(sorted(text.SCHEMES.values())))
+    members = draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    low = 2 if scheme == Alg.BLS_THRESHOLD and len(members) > 1 else 1
+    threshold = draw(st.integers(low, len(members)))
+    kinds = draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True))
+    fan_in = sorted((draw(st.integers(1, DEFAULT.fan_in)), draw(st.integers(1, DEFAULT.fan_in))))
+    return {
+        "nonce": draw(st.binary(min_size=16, max_size=16)),
+        "name": draw(names),
+        "version": draw(st.integers(0, DEFAULT.integer)),
+        "anchors": {
+            "scheme": scheme,
+            "threshold": threshold,
+            "members": [
+                {"name": name, "key": draw(fresh), "possession": draw(fresh) + draw(fresh)} for name in members
+            ],
+            "group_key": draw(fresh) if scheme == Alg.BLS_THRESHOLD else None,
+        },
+        "envelope": {
+            **{name: {} for name in RESERVED},
+            "hash": draw(st.sampled_from(["sha2-256", "blake3"])),
+            "address": "flat",
+            "edges": "typed",
+            "signatures": [-19],
+            "post_quantum": False,
+            "fan_in": {"min": fan_in[0], "max": fan_in[1]},
+            "verify_depth": draw(st.none() | st.integers(1, DEFAULT.integer)),
+            "cross_agent": draw(st.just("open") | st.just({"kinds": sorted(kinds), "peers": None})),
+            "genesis": {"anchors": draw(st.sampled_from([0, threshold]))},
+            "classes": sorted(draw(st.lists(names, max_size=3, unique=True))),
+            "tiers": draw(st.lists(names, max_size=3, unique=True)),
+            "clock_skew_ms": draw(st.integers(0, DEFAULT.clock_skew_ms)),
+        },
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(bodies())
+def test_text_and_body_are_two_forms_of_one_thing(body: dict[str, Any]) -> None:
+    assert text.parse(text.to_toml(body)).body() == body
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=60) | st.text("[]{}=.,\"'ab1\n #", max_size=60))
+def test_no_text_breaks_the_reader(source: str) -> None:
+    with pytest.raises(ManifestError):
+        text.parse(source)
+
+
+def test_positions_of_every_shape_of_value() -> None:
+    source = "a.b = 1\nc = [ 1,\n  { d = 2 } ]\n\n[t] # t\n  x = 1\n[[l]]\ny = 1\n[[l]]\nz = 2\n[t.u]\n"
+    assert position(source, ("a", "b")) == (1, 7)
+    assert position(source, ("c", 0)) == (2, 7)
+    assert position(source, ("c", 1, "d")) == (3, 9)
+    assert position(source, ("t",)) == (5, 1)
+    assert position(source, ("t", "x")) == (6, 7)
+    assert position(source, ("l", 1, "z")) == (10, 5)
+    assert position(source, ("t", "u")) == (11, 1)
+    assert position(source, ("t", "absent")) == (5, 1)
+    assert position(source, ()) == (1, 1)
