@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,21 @@ PRIVATE_MODE = 0o600
 
 _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 """What file systems without hard links say; memory sticks carry such file systems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step left behind.
+
+    Attributes:
+        written: the files it stands for, whether written now or found as they must be.
+        waiting: members whose message for the next step is not in the shared folder yet.
+        transcript: digest of the first round, to be compared by all members; None before it is complete.
+    """
+
+    written: tuple[Path, ...]
+    waiting: tuple[str, ...] = ()
+    transcript: bytes | None = None
 
 
 def write_once(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> bool:
@@ -154,6 +172,12 @@ def is_text(value: Any) -> bool:
 def is_count(value: Any) -> bool:
     """Tell whether a value is an integer from 0."""
     return type(value) is int and value >= 0
+
+
+def slug(name: str) -> str:
+    """Return a name as part of a file's name; whatever had to be changed stays distinct by a digest."""
+    plain = re.sub(r"[^a-z0-9-]+", "-", name.lower())[:40].strip("-")
+    return plain if plain == name else f"{plain}-{sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def _unusable(path: Path, what: str, error: OSError) -> ManifestError:

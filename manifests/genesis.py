@@ -1,27 +1,25 @@
 """Starting an agent's log, and founding a federation within one process: for one organisation, tests and demos.
 
-Randomness and time come from the caller. Several anchors on several machines use `tslg.manifests.ceremony` instead.
+Randomness and time come from the caller. Anchors on machines of their own use
+`tslg.manifests.ceremony_files` and `tslg.manifests.multisig_files` instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
-from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
-
-from tslg.manifests import examples, signing, text, versions
+from tslg.manifests import bls, dkg, examples, signing, text, versions
+from tslg.manifests.ceremony import Ceremony
 from tslg.manifests.keys import AnchorKey
-from tslg.manifests.text import ManifestText
+from tslg.manifests.text import AnchorKeys, ManifestText
 from tslg.protocol import record, seal
 from tslg.protocol.errors import ManifestError
-from tslg.protocol.manifest import Manifest
+from tslg.protocol.manifest import Manifest, Member
 from tslg.protocol.record import Record
 from tslg.protocol.seal import Signature, to_be_signed
-from tslg.protocol.signatures import Alg
-
-SIGNATURE_BYTES: Final = 64
+from tslg.protocol.signatures import Alg, ed25519_secret, ed25519_sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def single_organisation(name: str, *, random_bytes: Callable[[int], bytes], time
 def found_federation(wanted: ManifestText, *, random_bytes: Callable[[int], bytes], time_ms: int) -> FoundedFederation:
     """Found a federation whose anchors all live in this process, and sign its root manifest with all of them.
 
-    Under the threshold scheme this process deals the shares, which a ceremony avoids: for tests and demos.
+    One process that knows all secrets is what a ceremony avoids: this is for one organisation, tests and demos.
 
     Raises:
         ManifestError: the manifest could not be enforced.
@@ -73,6 +71,34 @@ def found_federation(wanted: ManifestText, *, random_bytes: Callable[[int], byte
     body = wanted.body(public, random_bytes(text.NONCE_BYTES), 1)
     manifest_record = versions.root_manifest(body, time_ms=time_ms)
     return FoundedFederation(manifest_record, sign_and_combine(signing.propose(manifest_record), keys), keys)
+
+
+def _anchor_keys(
+    wanted: ManifestText, random_bytes: Callable[[int], bytes]
+) -> tuple[tuple[AnchorKey, ...], AnchorKeys]:
+    """Make every anchor's key, and the public half that a manifest holds."""
+    if wanted.scheme == Alg.BLS_THRESHOLD:
+        outcomes, agreement = _generate(Ceremony(random_bytes(32), wanted.threshold, wanted.members), random_bytes)
+        secrets, group_key = [outcome.secret for outcome in outcomes], agreement.group_key
+    else:
+        secrets, group_key = [bls.secret_from_seed(random_bytes(32)) for _ in wanted.members], None
+    keys = tuple(
+        AnchorKey(wanted.name, member, wanted.scheme, secret)
+        for member, secret in zip(wanted.members, secrets, strict=True)
+    )
+    members = tuple(Member(key.member, key.public, bls.prove_possession(key.secret)) for key in keys)
+    return keys, AnchorKeys(members, group_key)
+
+
+def _generate(ceremony: Ceremony, random_bytes: Callable[[int], bytes]) -> tuple[list[dkg.Outcome], dkg.Agreement]:
+    """Run the key ceremony with all members in this process."""
+    members = [dkg.Participant.create(ceremony, name, random_bytes) for name in ceremony.members]
+    commitments = [member.commitment() for member in members]
+    dealt = [member.deal(commitments) for member in members]
+    shares = [message for _, message in dealt]
+    results = [member.finish(commitments, shares)[1] for member, _ in dealt]
+    outcomes = [result for result in results if isinstance(result, dkg.Outcome)]
+    return outcomes, dkg.conclude(ceremony, commitments, [outcome.confirmation for outcome in outcomes])
 
 
 def sign_and_combine(request: signing.Request, keys: Sequence[AnchorKey]) -> bytes:
@@ -128,16 +154,9 @@ def build_genesis(
     )
 
 
-def public_key(seed: bytes) -> bytes:
-    """Return the 32-byte Ed25519 public key of a 32-byte seed."""
-    public, _ = crypto_sign_seed_keypair(seed)
-    return bytes(public)
-
-
 def agent_signature(genesis: Record, seed: bytes, *, many: bool) -> bytes:
     """Return the agent's 64-byte Ed25519 signature of its genesis; `many` if anchors sign beside it."""
-    _, secret = crypto_sign_seed_keypair(seed)
-    return bytes(crypto_sign(to_be_signed(genesis.data, Alg.ED25519, many=many), secret)[:SIGNATURE_BYTES])
+    return ed25519_sign(ed25519_secret(seed), to_be_signed(genesis.data, Alg.ED25519, many=many))
 
 
 def seal_alone(genesis: Record, seed: bytes) -> bytes:

@@ -1,18 +1,37 @@
-"""An anchor's secret key and the file that keeps it: readable by its owner alone, written once, never shown."""
+"""Files of anchors' keys: the secret one of each, which only its owner can read, and the public one of all.
+
+Both are written once. No secret is ever shown: not in a repr, a message or a log.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tslg.manifests import bls
-from tslg.manifests.files import PRIVATE_MODE, read_bytes, write_once
-from tslg.manifests.text import SCHEMES
+from tslg.manifests.files import (
+    PRIVATE_MODE,
+    encode_message,
+    is_bytes,
+    is_count,
+    is_text,
+    read_bytes,
+    read_message,
+    write_once,
+)
+from tslg.manifests.text import KEY_BYTES, POSSESSION_BYTES, SCHEMES, AnchorKeys, ManifestText
 from tslg.protocol.errors import ManifestError
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.manifest import Member
+
+ANCHORS_FILE: Final = "anchors.cbor"
+"""Name of the file in a shared folder that a ceremony ends with."""
 
 _TYPE: Final = "tslg anchor key"
+_ANCHORS: Final = "tslg anchors"
 _FIELDS: Final = frozenset(("type", "ceremony", "member", "scheme", "public", "secret"))
 _FILE_BYTES: Final = 16 * 1024
 
@@ -89,3 +108,66 @@ def _key(value: Any) -> AnchorKey:
     if key.public.hex() != value["public"]:
         raise ValueError("the secret is not that of the public key")
     return key
+
+
+def encode_anchors(scheme: int, threshold: int, keys: AnchorKeys, transcript: bytes | None) -> bytes:
+    """Return the content of an anchors file: what a ceremony made, for the manifest to name.
+
+    Args:
+        scheme: COSE number of the anchors' scheme.
+        threshold: how many sign together.
+        keys: members' names, keys and proofs, and the group's key.
+        transcript: 32-byte digest that all members of a threshold ceremony compared; None for multisig.
+    """
+    members = [{"name": m.name, "key": m.key, "possession": m.possession} for m in keys.members]
+    return encode_message(
+        _ANCHORS,
+        {
+            "scheme": scheme,
+            "threshold": threshold,
+            "members": members,
+            "group_key": keys.group_key,
+            "transcript": transcript,
+        },
+    )
+
+
+def read_anchors(path: Path, wanted: ManifestText) -> AnchorKeys:
+    """Read an anchors file for a manifest text that names the same anchors.
+
+    Raises:
+        ManifestError: `TSLG-M-FILE` for a damaged file, `TSLG-M-KEYS` if it is for another scheme or threshold.
+    """
+    fields = read_message(path, _ANCHORS, _ANCHORS_FIELDS)
+    if fields["scheme"] != wanted.scheme or fields["threshold"] != wanted.threshold:
+        raise ManifestError(
+            f"{path} holds anchors of another scheme or threshold than the manifest's text",
+            code="TSLG-M-KEYS",
+            mend=f"its ceremony was for {fields['threshold']} of {len(fields['members'])}; change the text",
+        )
+    members = tuple(Member(item["name"], item["key"], item["possession"]) for item in fields["members"])
+    return AnchorKeys(members, fields["group_key"])
+
+
+def _are_members(value: Any) -> bool:
+    return (
+        type(value) is list
+        and 0 < len(value) <= DEFAULT.anchors
+        and all(
+            type(item) is dict
+            and item.keys() == {"name", "key", "possession"}
+            and is_text(item["name"])
+            and is_bytes(KEY_BYTES)(item["key"])
+            and is_bytes(POSSESSION_BYTES)(item["possession"])
+            for item in value
+        )
+    )
+
+
+_ANCHORS_FIELDS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "scheme": lambda value: value in SCHEMES.values(),
+    "threshold": is_count,
+    "members": _are_members,
+    "group_key": lambda value: value is None or is_bytes(KEY_BYTES)(value),
+    "transcript": lambda value: value is None or is_bytes(32)(value),
+}

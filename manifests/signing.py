@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tslg.manifests import bls
+from tslg.manifests import threshold
 from tslg.manifests.files import decode_message, encode_message, is_bytes
 from tslg.manifests.keys import AnchorKey
 from tslg.protocol import admission, cid, record, seal, signatures
 from tslg.protocol.admission import Tail
-from tslg.protocol.bls import interpolate_signatures, verify
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, ManifestError, RecordError
 from tslg.protocol.keys import Key
@@ -163,7 +162,7 @@ def sign(request: Request, key: AnchorKey) -> bytes:
             mend="sign with the key that the manifest names",
             record=request.record.id,
         )
-    signature = bls.sign(key.secret, request.message(key.scheme))
+    signature = threshold.partial_sign(key.secret, request.message(key.scheme))
     fields = {"record": request.record.id, "alg": key.scheme, "key": public, "signature": signature}
     return encode_message(_PARTIAL, fields)
 
@@ -210,7 +209,7 @@ def _partial(request: Request, name: str, content: bytes) -> tuple[int, bytes, b
     ]
     if not owners:
         raise _bad_partial(f"{name} is by nobody among the anchors", request)
-    if not verify(public, request.message(alg), fields["signature"]):
+    if not threshold.verify_partial(public, request.message(alg), fields["signature"]):
         raise _bad_partial(f"{name}, the signature of {owners[0]}, does not verify", request)
     return alg, public, fields["signature"]
 
@@ -237,11 +236,11 @@ def _entry(request: Request, seat: Seat, given: Mapping[tuple[int, bytes], bytes
             record=request.record.id,
         )
     if anchors.scheme == Alg.BLS_THRESHOLD:
-        enough = {index: shares[index] for index in sorted(shares)[: anchors.threshold]}
-        return Signature(anchors.scheme, seat.kid, interpolate_signatures(enough))
-    bits = sum(1 << index for index in shares)
-    bitmap = bits.to_bytes((len(anchors.members) + 7) // 8, "little")
-    return Signature(anchors.scheme, seat.kid, bls.aggregate(list(shares.values())), bitmap)
+        keys = [member.key for member in anchors.members]
+        value = threshold.combine(shares, anchors.threshold, keys, request.message(anchors.scheme))
+        return Signature(anchors.scheme, seat.kid, value)
+    value, bitmap = threshold.combine_multisig(shares, len(anchors.members))
+    return Signature(anchors.scheme, seat.kid, value, bitmap)
 
 
 def _index(seat: Seat, public: bytes) -> int | None:

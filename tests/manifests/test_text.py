@@ -245,13 +245,13 @@ def test_no_text_breaks_the_reader(source: str) -> None:
 
 
 def test_positions_of_every_shape_of_value() -> None:
-    source = "a.b = 1\nc = [ 1,\n  { d = 2 } ]\n\n[t] # t\n  x = 1\n[[l]]\ny = 1\n[[l]]\nz = 2\n[t.u]\n"
+    source = "a.b = 1\nc = [ 1,\n  { d = 2 } ]\n\n[t] # t\n  x = 1\n[t.u]\n[[l]]\ny = 1\n[[l]]\nz = 2\n"
     assert position(source, ("a", "b")) == (1, 7)
     assert position(source, ("c", 0)) == (2, 7)
     assert position(source, ("c", 1, "d")) == (3, 9)
     assert position(source, ("t",)) == (5, 1)
     assert position(source, ("t", "x")) == (6, 7)
-    assert position(source, ("l", 1, "z")) == (10, 5)
-    assert position(source, ("t", "u")) == (11, 1)
+    assert position(source, ("l", 1, "z")) == (11, 5)
+    assert position(source, ("t", "u")) == (7, 1)
     assert position(source, ("t", "absent")) == (5, 1)
     assert position(source, ()) == (1, 1)
