@@ -19,7 +19,7 @@ from tslg.protocol.errors import ManifestError
 from tslg.protocol.manifest import Manifest, Member
 from tslg.protocol.record import Record
 from tslg.protocol.seal import Signature, to_be_signed
-from tslg.protocol.signatures import Alg, ed25519_secret, ed25519_sign
+from tslg.protocol.signatures import Alg, ed25519_public_key, ed25519_secret, ed25519_sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,11 @@ def build_genesis(
         body=body,
         hash_name=manifest.envelope.hash,
     )
+
+
+def public_key(seed: bytes) -> bytes:
+    """Return the 32-byte Ed25519 public key of a 32-byte seed."""
+    return ed25519_public_key(seed)
 
 
 def agent_signature(genesis: Record, seed: bytes, *, many: bool) -> bytes:

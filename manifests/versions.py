@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tslg.protocol import codec, log, record
-from tslg.protocol.errors import CodecError, ManifestError, RecordError
+from tslg.manifests.signing import Sealed, decode_sealed
+from tslg.protocol import log, record
+from tslg.protocol.errors import ManifestError, RecordError
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Edge, Head, Record
-
-Sealed = tuple[Record, bytes]
-"""A record and its seal's bytes."""
 
 _MANIFEST_KINDS = ("manifest", "manifest-amendment")
 
@@ -88,35 +86,6 @@ def in_force(history: Sequence[Record]) -> Manifest:
     raise ManifestError("a federation's log begins with its root manifest", code="TSLG-M-HISTORY")
 
 
-def encode_sealed(data: bytes, seal: bytes) -> bytes:
-    """Return the content of a sealed record's file: CBOR `[record bytes, seal bytes]`."""
-    return codec.encode([data, seal])
-
-
-def read_sealed(content: bytes, name: str, hash_name: str | None = None) -> Sealed:
-    """Read a sealed record's file; the seal is not verified.
-
-    Args:
-        content: the file's bytes.
-        name: what messages call it.
-        hash_name: the hash of the manifest in force; None for a root manifest, which names its own.
-
-    Raises:
-        ManifestError: `TSLG-M-FILE`: it is not such a file.
-    """
-    try:
-        value = codec.decode(content)
-        if type(value) is not list or len(value) != 2 or not all(type(part) is bytes for part in value):
-            raise ManifestError(f"{name} is not a sealed record", code="TSLG-M-FILE", mend="check which file it is")
-        read = record.parse(value[0], hash_name or "sha2-256")
-        if hash_name is None and read.kind == "manifest":
-            read = record.parse(value[0], Manifest.from_record(read).envelope.hash)
-    except (CodecError, RecordError) as error:
-        mend = "fetch that file again"
-        raise ManifestError(f"{name} is damaged: {error.detail}", code="TSLG-M-FILE", mend=mend) from error
-    return read, value[1]
-
-
 def read_history(files: Sequence[tuple[str, bytes]]) -> list[Sealed]:
     """Read a federation's log from its files, (name, content) each, root manifest first. Seals are not verified.
 
@@ -127,7 +96,7 @@ def read_history(files: Sequence[tuple[str, bytes]]) -> list[Sealed]:
     for position, (name, content) in enumerate(files):
         records = [item for item, _ in history]
         hash_name = in_force(records).envelope.hash if records else None
-        read, seal = read_sealed(content, name, hash_name)
+        read, seal = decode_sealed(content, name, hash_name)
         continues = (
             read.seq == position
             and read.prev == (records[-1].id if records else None)

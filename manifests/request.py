@@ -1,0 +1,210 @@
+"""Requests to a federation's anchors to sign a record: what one holds, who must sign, and what is refused.
+
+A request is bytes, carried as a file or a message; nothing in it is secret. It brings the manifest versions whose
+anchors must sign, so that each anchor judges by itself, by the rules of admission, what it signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tslg.manifests.files import decode_message, encode_message
+from tslg.protocol import admission, cid, record, signatures
+from tslg.protocol.admission import Tail
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import CodecError, ManifestError, RecordError
+from tslg.protocol.keys import Key
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.manifest import Anchors, Manifest
+from tslg.protocol.record import Record
+from tslg.protocol.seal import to_be_signed
+
+ANCHOR_KINDS: Final = ("genesis", "manifest", "manifest-amendment", "policy")
+"""The kinds of records that anchors may sign."""
+
+_REQUEST: Final = "tslg signing request"
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A place in the seal that anchors must fill: the record that names them, and who they are."""
+
+    kid: Link
+    anchors: Anchors
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A record that waits for its anchors.
+
+    Attributes:
+        record: what is to be signed.
+        manifests: the records of the manifest versions in whose name it is signed, but for the record itself.
+        agent_signature: the agent's own signature of its genesis, None for a federation's record.
+    """
+
+    record: Record
+    manifests: tuple[Record, ...]
+    agent_signature: bytes | None
+
+    @property
+    def many(self) -> bool:
+        """Whether the seal is a COSE_Sign, which signs other bytes than a COSE_Sign1."""
+        return self.record.kind in ("genesis", "manifest-amendment")
+
+    def seats(self) -> tuple[Seat, ...]:
+        """Return whose signatures are needed, in the order of the seal."""
+        known = _manifests(self)
+        own = known.get(self.record.id)
+        in_force = known.get(self.record.manifest) if self.record.manifest is not None else None
+        return tuple(Seat(manifest.id, manifest.anchors) for manifest in (in_force, own) if manifest is not None)
+
+    def message(self, scheme: int) -> bytes:
+        """Return the bytes that an anchor signs under `scheme`."""
+        return to_be_signed(self.record.data, scheme, many=self.many)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what an anchor is asked to sign, for people and programs: kind, name, ids as text, who must sign."""
+        item = self.record
+        named = item.manifest if item.manifest is not None else item.id
+        return {
+            "kind": item.kind,
+            "name": item.body["name"],
+            "id": cid.to_text(item.id),
+            "version": item.body.get("version"),
+            "manifest": cid.to_text(named),
+            "time": item.time,
+            "anchors": [
+                {
+                    "manifest": cid.to_text(seat.kid),
+                    "threshold": seat.anchors.threshold,
+                    "members": [member.name for member in seat.anchors.members],
+                }
+                for seat in self.seats()
+            ],
+        }
+
+
+def propose(item: Record, manifests: Sequence[Record] = (), agent_signature: bytes | None = None) -> Request:
+    """Make the request to sign a record, after every check that an anchor will make.
+
+    Raises:
+        ManifestError: `TSLG-M-REQUEST`: not something that anchors sign, or the manifest in force is not given.
+        Refusal: an admission rule that the record breaks.
+    """
+    request = Request(item, tuple(manifests), agent_signature)
+    _check(request)
+    return request
+
+
+def encode_request(request: Request) -> bytes:
+    """Return a request's bytes."""
+    return encode_message(
+        _REQUEST,
+        {
+            "id": request.record.id,
+            "record": request.record.data,
+            "manifests": [[item.id, item.data] for item in request.manifests],
+            "agent": request.agent_signature,
+        },
+    )
+
+
+def decode_request(data: bytes, name: str = "request") -> Request:
+    """Read a request and check it as `propose` does; messages call it `name`.
+
+    Raises:
+        ManifestError: `TSLG-M-FILE` for a damaged file, `TSLG-M-REQUEST`. Refusal: as `propose`.
+    """
+    checks = {
+        "id": lambda value: type(value) is Link,
+        "record": lambda value: type(value) is bytes,
+        "manifests": _is_pairs,
+        "agent": lambda value: value is None or (type(value) is bytes and len(value) <= DEFAULT.seal_bytes),
+    }
+    fields = decode_message(data, _REQUEST, checks, name)
+    try:
+        item = record.parse_as(fields["id"], fields["record"])
+        manifests = [record.parse_as(id, content) for id, content in fields["manifests"]]
+    except (CodecError, RecordError) as error:
+        mend = "ask the proposer for that file again"
+        raise ManifestError(f"{name} holds no record: {error.detail}", code="TSLG-M-REQUEST", mend=mend) from error
+    return propose(item, manifests, fields["agent"])
+
+
+def _is_pairs(value: Any) -> bool:
+    return (
+        type(value) is list
+        and len(value) <= 2
+        and all(
+            type(pair) is list and len(pair) == 2 and type(pair[0]) is Link and type(pair[1]) is bytes for pair in value
+        )
+    )
+
+
+def _check(request: Request) -> None:
+    """Refuse what anchors must not sign, by the rules of admission but for the log's end and the seal."""
+    item = request.record
+    if item.kind not in ANCHOR_KINDS:
+        raise _no_request(f"anchors do not sign a {item.kind}", f"they sign {', '.join(ANCHOR_KINDS)}", item)
+    context = Context(request)
+    for rule in admission.STRUCTURE_RULES:
+        refusal = rule(item, b"", context)
+        if refusal is not None:
+            raise refusal
+    if item.kind == "policy" and item.owner != context.federation:
+        raise _no_request("anchors sign a federation's policies, not an agent's", "the agent signs it itself", item)
+    if item.kind != "genesis":
+        if request.agent_signature is not None:
+            raise _no_request("a federation's record bears no agent's signature", "propose it anew", item)
+        return
+    if not _manifests(request)[item.manifest or item.id].envelope.genesis_anchors:
+        raise _no_request("the manifest lets agents start alone", "the agent's own seal is enough", item)
+    message = to_be_signed(item.data, item.body["alg"], many=True)
+    signed = request.agent_signature or b""
+    if not signatures.verify(item.body["alg"], item.body["key"], message, signed):
+        raise _no_request("the agent's own signature is missing or does not verify", "have the agent sign anew", item)
+
+
+def _no_request(detail: str, mend: str, item: Record) -> ManifestError:
+    return ManifestError(detail, code="TSLG-M-REQUEST", mend=mend, record=item.id)
+
+
+def _manifests(request: Request) -> dict[Link, Manifest]:
+    own = (request.record,) if request.record.kind in ("manifest", "manifest-amendment") else ()
+    return {item.id: Manifest.from_record(item) for item in (*request.manifests, *own)}
+
+
+class Context:
+    """What admission's rules may know of a request: the manifests in it, and no log. The clock is judged later."""
+
+    complete = False
+
+    def __init__(self, request: Request) -> None:
+        self._manifests = _manifests(request)
+        item = request.record
+        in_force = self._manifests.get(item.manifest if item.manifest is not None else item.id)
+        self.federation = in_force.federation if in_force is not None else item.owner
+        self.now_ms = item.time
+
+    def record(self, id: Link) -> Record | None:
+        """Return None: edges are judged at admission, where the log is."""
+        return None
+
+    def manifest(self, id: Link) -> Manifest | None:
+        """Return a manifest version that the request brings."""
+        return self._manifests.get(id)
+
+    def key(self, id: Link) -> Key | None:
+        """Return None: no record that anchors sign names a key."""
+        return None
+
+    def tail(self, owner: Link) -> Tail | None:
+        """Return None: the log is not here."""
+        return None
+
+    def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Tell whether a signature verifies."""
+        return signatures.verify(alg, public, message, signature)
