@@ -150,6 +150,8 @@ def _check(request: Request) -> None:
     if item.kind not in ANCHOR_KINDS:
         raise _no_request(f"anchors do not sign a {item.kind}", f"they sign {', '.join(ANCHOR_KINDS)}", item)
     context = Context(request)
+    if context.manifest(item.manifest if item.manifest is not None else item.id) is None:
+        raise _no_request("the manifest that it is made under is not with it", "propose it with that manifest", item)
     for rule in admission.STRUCTURE_RULES:
         refusal = rule(item, b"", context)
         if refusal is not None:

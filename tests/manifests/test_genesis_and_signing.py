@@ -222,7 +222,7 @@ def test_anchors_do_not_sign_an_agents_records(federation: FoundedFederation) ->
 def test_a_request_without_its_manifest_is_refused(federation: FoundedFederation) -> None:
     born = agent(federation)
     signature = genesis.agent_signature(born, SEED, many=True)
-    with pytest.raises(Refusal, match="TSLG-A-MANIFEST"):
+    with pytest.raises(ManifestError, match="the manifest that it is made under is not with it"):
         signing.propose(born, [], signature)
 
 

@@ -1,0 +1,111 @@
+"""Files that are written once and whole, and anchors' keys in them."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from tslg.manifests import files, keys
+from tslg.manifests.keys import AnchorKey
+from tslg.protocol.errors import ManifestError
+from tslg.protocol.signatures import Alg
+
+KEY = AnchorKey("ceremony", "alice", int(Alg.BLS_MULTISIG), (7).to_bytes(32, "big"))
+
+
+def test_a_file_is_written_once(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    assert files.write_once(path, b"one")
+    assert not files.write_once(path, b"one")
+    with pytest.raises(ManifestError, match=r"TSLG-M-EXISTS: .*file exists and holds something else"):
+        files.write_once(path, b"two")
+    assert path.read_bytes() == b"one"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_writer_that_comes_second_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    files.write_once(path, b"one")
+    assert not files.write_once(path, b"one")
+    with pytest.raises(ManifestError, match="TSLG-M-EXISTS"):
+        files.write_once(path, b"two")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_systems_without_hard_links_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    files.write_once(tmp_path / "file", b"one")
+    assert (tmp_path / "file").read_bytes() == b"one"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ManifestError, match="TSLG-M-FILE"):
+        files.write_once(tmp_path / "file" / "below", b"x")
+    with pytest.raises(ManifestError, match="TSLG-M-FILE"):
+        files.read_bytes(tmp_path)
+    with pytest.raises(ManifestError, match="TSLG-M-ABSENT"):
+        files.read_bytes(tmp_path / "none")
+
+
+def test_a_key_is_read_back_and_stays_secret(tmp_path: Path) -> None:
+    path = tmp_path / "a.key.json"
+    assert keys.write_key(path, KEY)
+    assert not keys.write_key(path, KEY)
+    assert keys.read_key(path) == KEY
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert KEY.secret.hex() not in repr(KEY) and repr(KEY.secret) not in repr(KEY)
+    with pytest.raises(ManifestError, match="TSLG-M-EXISTS"):
+        keys.write_key(path, AnchorKey("ceremony", "alice", KEY.scheme, (8).to_bytes(32, "big")))
+    assert keys.read_key(path) == KEY
+
+
+def test_a_key_open_to_others_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.key.json"
+    keys.write_key(path, KEY)
+    path.chmod(0o640)
+    with pytest.raises(ManifestError, match=r"TSLG-M-KEY: .* can be read by others .*chmod 600"):
+        keys.read_key(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"secret": "00" * 32},
+        {"secret": "zz"},
+        {"secret": 5},
+        {"secret": (8).to_bytes(32, "big").hex()},
+        {"scheme": []},
+        {"scheme": "rsa"},
+        {"member": None},
+        {"type": "other"},
+        {"more": 1},
+    ],
+)
+def test_a_damaged_key_file_is_named_and_not_repeated(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / "a.key.json"
+    keys.write_key(path, KEY)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ManifestError) as caught:
+        keys.read_key(path)
+    assert caught.value.code == "TSLG-M-KEY"
+    assert str(path) in caught.value.detail
+    assert KEY.secret.hex()[-8:] not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[" * 5000, "null", '"x"'])
+def test_what_is_no_key_file_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.key.json"
+    path.write_text(content)
+    path.chmod(0o600)
+    with pytest.raises(ManifestError, match="TSLG-M-KEY"):
+        keys.read_key(path)
