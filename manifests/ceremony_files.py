@@ -104,7 +104,7 @@ def dkg_share(shared: Path, private: Path, member: str, *, transcript: bytes | N
             mend="find out who changed a commitment, and start a new ceremony",
         )
     participant, message = participant.deal(first.values())
-    state = _save_state(private, participant, member, 2)
+    state = _save_state(private, participant, member)
     path = _message_file(shared, ceremony, participant.member, Shares)
     write_once(path, message.to_bytes())
     waiting = _absent(ceremony, _later_round(shared, ceremony, Shares, first))
@@ -138,13 +138,12 @@ def dkg_finish(shared: Path, private: Path, member: str, *, accuse_missing: bool
         )
     participant, result = participant.finish(first.values(), second.values())
     if not isinstance(result, dkg.Outcome):
-        if not missing:
-            _save_state(private, participant, member, 3)
+        _save_state(private, participant, member)
         for complaint in result:
             write_once(_complaint_file(shared, ceremony, complaint), complaint.to_bytes())
         _refuse_complaints(shared, ceremony, first, second)
         raise ManifestError("the complaints just made are answered", code="TSLG-M-DKG-COMPLAINT", mend="run it again")
-    state = _save_state(private, participant, member, 3)
+    state = _save_state(private, participant, member)
     key_file = private / f"anchor-{slug(member)}-{ceremony.id.hex()[:16]}.key.json"
     write_key(key_file, AnchorKey(ceremony.id.hex()[:16], member, int(Alg.BLS_THRESHOLD), result.secret))
     confirmation = _message_file(shared, ceremony, participant.member, Confirmation)
@@ -248,7 +247,9 @@ def _load_state(private: Path, ceremony: Ceremony, member: str) -> dkg.Participa
     return state
 
 
-def _save_state(private: Path, state: dkg.Participant, member: str, step: int) -> Path:
+def _save_state(private: Path, state: dkg.Participant, member: str) -> Path:
+    """Save a state under the step that it has reached, which may be a later one than the step that is repeated."""
+    step = 1 + (state.transcript is not None) + (state.received is not None)
     path = _state_file(private, state.ceremony, member, step)
     write_once(path, state.to_bytes(), PRIVATE_MODE)
     return path
