@@ -172,7 +172,7 @@ class BlockingAgent:
 
     def adopt(self, policy: Reference) -> None:
         """Act under this policy of its own from here on, also after a restart, where no other is named."""
-        self._policy = _id(policy)
+        self._policy = reference_id(policy)
         self._ledger.store.set_meta(f"policy/{cid.to_text(self.id)}", self._policy)
 
     def delegate(
@@ -197,7 +197,7 @@ class BlockingAgent:
             evidence: records to cite.
             delegation: the delegation that is passed on, if it is one.
         """
-        body = {"delegate": _id(to), "task": dict(task), "grant": _id(grant), "expires": expires, "hops": hops}
+        body = {"delegate": reference_id(to), "task": dict(task), "grant": reference_id(grant), "expires": expires, "hops": hops}
         return self._append("delegation", body, policy=grant, evidence=evidence, delegation=delegation)
 
     def verification(self, report: Report, *, evidence: References = None) -> Record:
@@ -253,7 +253,7 @@ class BlockingAgent:
         return self._policy
 
     def _edges(self, references: References) -> list[Edge]:
-        return [self._edge(_id(reference)) for reference in dict.fromkeys(_listed(references))]
+        return [self._edge(reference_id(reference)) for reference in dict.fromkeys(_listed(references))]
 
     def _edge(self, id: Link) -> Edge:
         record = self._ledger.context.record(id)
@@ -339,11 +339,12 @@ def _listed(references: References) -> list[Reference]:
     return list(references)
 
 
-def _id(reference: Reference) -> Link:
+def reference_id(reference: Reference) -> Link:
+    """Return the id that a record, an id or an id's text stands for. Raises CidError."""
     if isinstance(reference, Record):
         return reference.id
     return cid.from_text(reference) if isinstance(reference, str) else reference
 
 
 def _id_or_none(reference: Reference | None) -> Link | None:
-    return None if reference is None else _id(reference)
+    return None if reference is None else reference_id(reference)

@@ -98,6 +98,7 @@ class Home:
         """
         _make_dir(path)
         lock = DataDirLock(path)
+        lock.acquire()
         try:
             store = SqliteStore.open(path / "tslg.sqlite")
             try:
@@ -118,7 +119,7 @@ class Home:
                 store.close()
                 raise
         except BaseException:
-            lock.close()
+            lock.release()
             raise
         return home
 
@@ -140,7 +141,7 @@ class Home:
         """Close the store and let the directory go."""
         self.store.close()
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import trio
 
 from tslg.node.net.errors import InvalidRequest, NotAvailable
 from tslg.node.sources import NewestRecord, StoreSource
-from tslg.node.store.interface import Store
+from tslg.node.store.interface import Entry, Store
 from tslg.protocol import logproof
 from tslg.protocol import record as records
 from tslg.protocol.codec import Link
@@ -143,7 +143,7 @@ class _WalkAnswer:
         yield from self._send([(one.claim.record, one.pair) for one in newest.values()])
         yield self._end(newest)
 
-    def _send(self, items: list[tuple[Link, Pair]]) -> Iterator[bytes]:
+    def _send(self, items: Sequence[tuple[Link, Pair]]) -> Iterator[bytes]:
         fresh = []
         for id, pair in items:
             if id not in self._sent and not self._held_by_asker(id):
@@ -161,9 +161,9 @@ class _WalkAnswer:
         record = self._records.get(id)
         return record is not None and record.seq < self._have.get(record.owner, 0)
 
-    def _chain_of(self, level: list[Record]) -> list[tuple[Link, Pair]]:
+    def _chain_of(self, level: list[Record]) -> list[tuple[Link, Entry]]:
         """Return the manifest and key chains of these records, as far as they were not sent yet."""
-        chain: list[tuple[Link, Pair]] = []
+        chain: list[tuple[Link, Entry]] = []
         todo = level
         while todo:
             wanted = {

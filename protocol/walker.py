@@ -255,6 +255,31 @@ class Walker:
                     groups[owner].append(record)
         return groups
 
+    def opened(self) -> list[Opened]:
+        """Return everything that was handed in and breaks no rule, chains included, for a store or a bundle."""
+        return [
+            Opened(record, self._seals[id], self._sealed.get(id))
+            for id, record in self._held.items()
+            if id not in self._findings
+        ]
+
+    def proofs(self) -> tuple[list[HeadClaim], list[InclusionProof], list[ConsistencyProof]]:
+        """Return the heads and log proofs that tie together what the walk holds, for a bundle."""
+        heads, inclusion, consistency = [], [], []
+        for agent, records in self._by_agent().items():
+            needed = logproof.needs(records)
+            spans = self._consistency.get(agent, {})
+            check = logproof.check(records, self._inclusion, spans)
+            if agent in self._ends and check.end is not None:
+                heads.append(HeadClaim(agent, self._ends[agent][0], check.end.size, check.end.root))
+            for id in needed.inclusion:
+                if id in self._inclusion:
+                    inclusion.append(InclusionProof(id, self._held[id].seq + 1, tuple(self._inclusion[id])))
+            for span in needed.consistency:
+                if span in spans:
+                    consistency.append(ConsistencyProof(agent, *span, tuple(spans[span])))
+        return heads, inclusion, consistency
+
     # --- the context of the admission rules --------------------------------------------------------------------------
 
     def record(self, id: Link) -> Record | None:

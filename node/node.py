@@ -1,0 +1,201 @@
+"""The node: one data directory, its agents, and a place on the network where it serves, asks and delegates.
+
+    async with Node.open(path, listen="/ip4/127.0.0.1/tcp/0") as node:
+        agent = await node.agent("scanner")
+        node.on_delegation(agent, inspect)          # called in a thread for every delegation to that agent
+        await trio.sleep_forever()
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from tslg.node.agent import Agent, BlockingAgent, Reference, reference_id
+from tslg.node.auditor import Auditor, Walked
+from tslg.node.delegating import Delegations, Work, ask_delegate
+from tslg.node.home import Home, wall_clock
+from tslg.node.net.seam import Network, running
+from tslg.node.serving import Server, peer_addresses
+from tslg.node.verifying import Tick
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import UsageError
+from tslg.protocol.exchange import DELEGATE, LOG, WALK
+from tslg.protocol.limits import DEFAULT, Limits
+from tslg.protocol.record import Record
+from tslg.protocol.report import VALID, Report
+
+
+class Node:
+    """A running node. Open it with `Node.open`; every method is for trio."""
+
+    def __init__(self, home: Home, network: Network | None, limits: Limits) -> None:
+        self.home = home
+        self.network = network
+        self._limits = limits
+        self._known_addresses: dict[Link, list[str]] = {}
+        self._delegations: Delegations | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        federation: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        listen: str | None = None,
+        network: Network | None = None,
+        clock: Callable[[], int] = wall_clock,
+        limits: Limits = DEFAULT,
+    ) -> AsyncIterator[Node]:
+        """Open a data directory and, with `listen` or `network`, take part in the network while the block runs.
+
+        Args:
+            path: the data directory; made, with a federation of its own, if it is not there.
+            federation: file with the sealed root manifest of a federation to join instead.
+            name: the name of a federation that is founded here.
+            listen: a multiaddr such as `/ip4/0.0.0.0/tcp/4101`.
+            network: a network to use instead of libp2p.
+            clock: ms since 1970 UTC.
+            limits: bounds on what comes from outside.
+
+        Raises:
+            StoreError: the directory cannot be used. NetworkError: the address cannot be had.
+        """
+        joined = None if federation is None else Path(federation)
+        home = await trio.to_thread.run_sync(
+            lambda: Home.open(Path(path), federation=joined, name=name, clock=clock)
+        )
+        try:
+            if network is None and listen is not None:
+                network = _libp2p(home, listen, limits)
+            node = cls(home, network, limits)
+            if network is None:
+                yield node
+            else:
+                node._serve(network)
+                async with running(network):
+                    yield node
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(home.close)
+
+    @property
+    def federation(self) -> Link:
+        """The federation's id."""
+        return self.home.federation
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses at which others can reach this node, each ending in `/p2p/<id>`."""
+        return () if self.network is None else self.network.addresses
+
+    async def agent(self, name: str) -> Agent:
+        """Return the agent of this name, made if there is none."""
+        return Agent(await trio.to_thread.run_sync(self.home.agent, name))
+
+    def auditor(self) -> Auditor:
+        """Return an auditor that asks over this node's network, its own store first."""
+        return Auditor(
+            self._network(), self.federation, clock=self.home.clock, store=self.home.store, limits=self._limits
+        )
+
+    def knows(self, agent: Reference, addresses: Iterable[str]) -> None:
+        """Remember where an agent's node can be reached, to tell those who ask."""
+        kept = self._known_addresses.setdefault(reference_id(agent), [])
+        kept.extend(address for address in addresses if address not in kept)
+
+    async def fetch(
+        self, target: Reference, peers: Sequence[str], *, depth: int | None = None, tick: Tick | None = None
+    ) -> Report:
+        """Audit another agent's record and, if it is valid, keep what was verified, so that it can be cited.
+
+        The edge that cites it will disclose how far this node verified: all, or the edges within `depth`.
+        """
+        id = reference_id(target)
+        walked = await self.auditor().walk(id, peers, depth=depth, tick=tick)
+        if walked.report.verdict == VALID:
+            await trio.to_thread.run_sync(self._keep, walked)
+            for agent in {record.owner for record in walked.report.records.values()}:
+                if not self.home.ledger.writes(agent):
+                    self.knows(agent, peers)
+        return walked.report
+
+    def _keep(self, walked: Walked) -> None:
+        report = walked.report
+        self.home.ledger.adopt(walked.walker.opened())
+        self.home.store.set_verified(report.target, report.edges if report.frontier else None)
+
+    async def delegate(
+        self,
+        agent: Agent | BlockingAgent,
+        to: Reference,
+        task: Mapping[str, Any],
+        grant: Reference,
+        *,
+        peer: str,
+        expires: int,
+        hops: int = 0,
+        tick: Callable[[int, int | None], None] | None = None,
+    ) -> tuple[Record, Link]:
+        """Record a delegation, hand it to the delegate's node at `peer`, and wait for the result's id.
+
+        Returns the delegation and the id of the delegate's answer, which `fetch` verifies.
+
+        Raises:
+            PeerError: the peer cannot be reached, refuses, or breaks off. The delegation stays recorded.
+        """
+        blocking = agent.blocking if isinstance(agent, Agent) else agent
+        made = await trio.to_thread.run_sync(
+            lambda: blocking.delegate(to, task, grant, expires=expires, hops=hops)
+        )
+        self.knows(reference_id(to), [peer])
+        result = await ask_delegate(self._network(), peer, made.id, self.addresses, self._limits, tick)
+        return made, result
+
+    def on_delegation(self, agent: Agent | BlockingAgent, work: Work) -> None:
+        """Do `work` for every delegation to an agent of this node: `work(agent, delegation, progress) -> Record`.
+
+        It runs in a thread, once a delegation, after the delegation was verified; it records under the delegation and
+        returns the record that answers it. What it raises is told to the delegator in one line.
+        """
+        if self._delegations is None:
+            raise UsageError("this node is on no network", mend="open it with `listen`")
+        blocking = agent.blocking if isinstance(agent, Agent) else agent
+        self._delegations.serve(blocking, work)
+
+    def _network(self) -> Network:
+        if self.network is None:
+            raise UsageError("this node is on no network", mend="open it with `listen`")
+        return self.network
+
+    def _serve(self, network: Network) -> None:
+        server = Server(self.home.store, self._locate, self._limits)
+        self._delegations = Delegations(self.home.store, self.fetch)
+        network.serve(WALK, server.walk)
+        network.serve(LOG, server.log)
+        network.serve(DELEGATE, self._answer_delegation)
+
+    def _answer_delegation(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
+        assert self._delegations is not None
+        return self._delegations.answer(request, peer)
+
+    def _locate(self, agent: Link) -> list[str]:
+        if self.home.ledger.writes(agent):
+            return list(self.addresses)
+        known = self._known_addresses.get(agent, [])
+        return list(dict.fromkeys([*known, *peer_addresses(self.home.store, agent)]))
+
+
+def _libp2p(home: Home, listen: str, limits: Limits) -> Network:
+    # Imported here because it costs half a second, which a node without a network need not wait for.
+    from tslg.node.net.libp2p.config import Libp2pConfig
+    from tslg.node.net.libp2p.network import Libp2pNetwork
+
+    return Libp2pNetwork(Libp2pConfig(seed=home.peer_seed(), listen=(listen,), limits=limits))
