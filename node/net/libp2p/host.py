@@ -6,24 +6,30 @@ import logging
 import math
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.identity.identify_push.identify_push import ID_PUSH
+from libp2p.io.abc import ReadWriteCloser
+from libp2p.metrics.swarm import SwarmEvent
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
 from libp2p.transport.tcp.tcp import TCP
 from multiaddr import Multiaddr
 
 from tslg.node.net.errors import ListenError
 from tslg.node.net.libp2p.config import Libp2pConfig
-from tslg.node.net.libp2p.muxer import shielded
+from tslg.node.net.libp2p.muxer import BoundedYamux, give_up
 from tslg.node.net.libp2p.upgrade import Budgeted, GuardedUpgrader
 from tslg.protocol.limits import Limits
 
@@ -47,17 +53,21 @@ class GuardedHost(BasicHost):
             await self._handle(net_stream)
         except Exception as error:
             _log.debug("a stream of %s failed: %r", net_stream.muxed_conn.peer_id, error)
-            with shielded(_RESET_SECONDS):
-                await net_stream.reset()
+            if isinstance(net_stream, NetStream) and isinstance(net_stream.muxed_stream, YamuxStream):
+                await give_up(net_stream.muxed_stream, _RESET_SECONDS)
 
     async def _handle(self, net_stream: INetStream) -> None:
         if not isinstance(net_stream, NetStream) or net_stream.swarm_conn is None:
             raise TypeError("not a stream of our own swarm")
+        if not isinstance(stream := net_stream.muxed_stream, YamuxStream):
+            raise TypeError("not a Yamux stream")
         if len(net_stream.swarm_conn.streams) > self._limits.streams_per_connection:
             raise ValueError("too many streams on one connection")
         timeout = max(1, self._limits.progress_timeout_ms // 1000)
         protocol, handler = await self.multiselect.negotiate(
-            MultiselectCommunicator(Budgeted(net_stream)), negotiate_timeout=timeout
+            # Byte by byte: past the stream's own `read`, which would answer each of them with a frame.
+            MultiselectCommunicator(Budgeted(net_stream, partial(stream.conn.read_stream, stream.stream_id))),
+            negotiate_timeout=timeout,
         )
         if protocol is None or handler is None:
             raise ValueError("no protocol agreed on")
@@ -69,6 +79,27 @@ class GuardedHost(BasicHost):
 
     async def _push_identify_to_all_peers(self) -> None:
         """Tell nothing unasked."""
+
+
+class GuardedSwarm(Swarm):
+    """A swarm whose places for connections from outside become free again."""
+
+    async def _do_handle_inbound_connection(
+        self, read_write_closer: ReadWriteCloser, maddr: Multiaddr, failure_event: SwarmEvent
+    ) -> None:
+        """Serve one connection for as long as it lasts.
+
+        The library's own keeps its place until the node stops: after 300 connections, closed or not, it takes no more.
+        """
+        raw_conn = RawConnection(read_write_closer, False)
+        try:
+            muxed_conn = await self.upgrade_inbound_raw_conn(raw_conn, maddr)
+        except BaseLibp2pError as error:
+            _log.debug("a connection from outside came to nothing: %r", error)
+            await raw_conn.close()
+            return
+        if isinstance(muxed_conn, BoundedYamux):
+            await muxed_conn.event_closed.wait()
 
 
 class NeverConnects(AutoConnector):
@@ -84,7 +115,7 @@ def make_host(config: Libp2pConfig, admit: Callable[[ID, bool], bool]) -> Guarde
     peer_id = ID.from_pubkey(key_pair.public_key)
     peerstore = PeerStore()
     peerstore.add_key_pair(peer_id, key_pair)
-    swarm = Swarm(
+    swarm = GuardedSwarm(
         peer_id,
         peerstore,
         GuardedUpgrader(key_pair, config.limits, config.pulse_ms / 1000, admit),

@@ -38,6 +38,29 @@ def shielded(seconds: float) -> Iterator[trio.CancelScope]:
         yield scope
 
 
+async def give_up(stream: yamux.YamuxStream, seconds: float) -> None:
+    """Reset a stream and forget it, with what was not read: the library would keep that for more than a minute.
+
+    Defect 3: a reset that is cancelled keeps its stream slot for ever, so this one is not.
+    """
+    conn = stream.conn
+    with shielded(seconds):
+        try:
+            await stream.reset()
+        except BaseLibp2pError:
+            stream.closed = True
+        async with conn.streams_lock:
+            conn.stream_buffers.get(stream.stream_id, bytearray()).clear()
+            conn._finalize_stream_locked(stream, fully_closed=True)
+    forget_event(stream)
+
+
+def forget_event(stream: yamux.YamuxStream) -> None:
+    """Clear up after a reader that woke behind the end: it puts a new event into the library's table, to stay there."""
+    if stream.stream_id not in stream.conn.streams:
+        stream.conn.stream_events.pop(stream.stream_id, None)
+
+
 def cap_receive_window(limits: Limits) -> None:
     """Let no window grow beyond the limit; the library's own bound, for the whole process, is 16 MiB."""
     cast(Any, yamux).MAX_WINDOW_SIZE = limits.receive_window_bytes
@@ -121,6 +144,7 @@ class BoundedYamux(yamux.Yamux):
         self._mark_broken()
         with shielded(_CLOSE_SECONDS):
             await super()._cleanup_on_error()
+        self.event_closed.set()
 
     async def close(self, error_code: int = yamux.GO_AWAY_NORMAL) -> None:
         """Close the connection at once: a farewell frame could wait for a peer that takes nothing any more."""

@@ -1,19 +1,21 @@
-"""Yamux streams as `exchange.ByteStream`s: whole, bounded and safe to cancel (defects 2, 3, 6 and 7)."""
+"""Yamux streams as `exchange.ByteStream`s: whole, bounded and safe to cancel (defects 6 and 7)."""
 
 from __future__ import annotations
 
 import trio
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF
-from libp2p.stream_muxer.yamux.yamux import HEADER_SIZE, MAX_MESSAGE_SIZE, YamuxStream
+from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, HEADER_SIZE, MAX_MESSAGE_SIZE, YamuxStream
 
 from tslg.node.net import errors
 from tslg.node.net.exchange import StreamBroken
-from tslg.node.net.libp2p.muxer import shielded
+from tslg.node.net.libp2p.muxer import forget_event, give_up, shielded
 from tslg.protocol import frames
 from tslg.protocol.limits import Limits
 
 _READ_BYTES = 256 * 1024
+_REPORT_BYTES = DEFAULT_WINDOW_SIZE // 4
+"""What is read before the other side's window is opened again: often enough for it never to close."""
 _FRAME_BYTES = MAX_MESSAGE_SIZE - HEADER_SIZE
 _WINDOW_POLL_SECONDS = 0.002
 _MULTISTREAM = "/multistream/1.0.0"
@@ -25,6 +27,7 @@ class YamuxByteStream:
     def __init__(self, stream: YamuxStream, limits: Limits) -> None:
         self._stream = stream
         self._stall = limits.write_stall_ms / 1000
+        self._unreported = 0
         self._sent_all = False
         self._heard_all = False
 
@@ -37,14 +40,16 @@ class YamuxByteStream:
         try:
             data = await conn.read_stream(self._stream.stream_id, _READ_BYTES)
         except MuxedStreamEOF:
-            self._forget_event()
+            forget_event(self._stream)
             self._heard_all = self._stream.recv_closed and not self._stream.reset_received
             if self._heard_all:
                 return b""
             raise StreamBroken("the connection was lost") from None
         except BaseLibp2pError as error:
             raise StreamBroken(str(error)) from None
-        await self._open_window(len(data))
+        self._unreported += len(data)
+        if self._unreported >= _REPORT_BYTES:
+            await self._open_window()
         return data
 
     async def send(self, data: bytes) -> None:
@@ -81,28 +86,18 @@ class YamuxByteStream:
             await event.wait()
 
     async def abort(self) -> None:
-        """See `exchange.ByteStream`. Defect 3: a reset that is cancelled keeps its stream slot for ever."""
-        if self._sent_all and self._heard_all:
-            return
-        with shielded(self._stall):
-            try:
-                await self._stream.reset()
-            except BaseLibp2pError:
-                self._stream.closed = True
-        self._forget_event()
+        """See `exchange.ByteStream`."""
+        if not (self._sent_all and self._heard_all):
+            await give_up(self._stream, self._stall)
 
-    async def _open_window(self, read: int) -> None:
+    async def _open_window(self) -> None:
         # What was read is out of the library's buffer: it must reach the caller, whatever becomes of the connection.
         with shielded(self._stall):
             try:
-                await self._stream._auto_tune_and_send_window_update(bytes_read=read)
+                await self._stream._auto_tune_and_send_window_update(bytes_read=self._unreported)
             except BaseLibp2pError:
                 self._stream.closed = True
-
-    def _forget_event(self) -> None:
-        # A reader that wakes up behind the end puts a new event into the library's table, where it would stay.
-        if self._stream.stream_id not in self._stream.conn.streams:
-            self._stream.conn.stream_events.pop(self._stream.stream_id, None)
+        self._unreported = 0
 
 
 class RequestStream(YamuxByteStream):

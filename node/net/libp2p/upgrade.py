@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
 import trio
@@ -88,16 +88,17 @@ class Budgeted(ReadWriteCloser):
     The negotiation believes any length that a peer announces, and collects that many bytes.
     """
 
-    def __init__(self, inner: ReadWriteCloser, budget: int = _NEGOTIATION_BYTES) -> None:
+    def __init__(self, inner: ReadWriteCloser, read: Callable[[int], Awaitable[bytes]] | None = None) -> None:
         self._inner = inner
-        self._left = budget
+        self._read = read or inner.read
+        self._left = _NEGOTIATION_BYTES
         self.is_initiator = getattr(inner, "is_initiator", False)
 
     async def read(self, n: int | None = None) -> bytes:
         """Read up to `n` bytes; IOException if more are asked for than the budget has left."""
         if n is None or n > self._left:
             raise IOException("the negotiation is too long")
-        data = await self._inner.read(n)
+        data = await self._read(n) if n else b""
         self._left -= len(data)
         return data
 
