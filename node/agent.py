@@ -197,7 +197,13 @@ class BlockingAgent:
             evidence: records to cite.
             delegation: the delegation that is passed on, if it is one.
         """
-        body = {"delegate": reference_id(to), "task": dict(task), "grant": reference_id(grant), "expires": expires, "hops": hops}
+        body = {
+            "delegate": reference_id(to),
+            "task": dict(task),
+            "grant": reference_id(grant),
+            "expires": expires,
+            "hops": hops,
+        }
         return self._append("delegation", body, policy=grant, evidence=evidence, delegation=delegation)
 
     def verification(self, report: Report, *, evidence: References = None) -> Record:
@@ -253,7 +259,7 @@ class BlockingAgent:
         return self._policy
 
     def _edges(self, references: References) -> list[Edge]:
-        return [self._edge(reference_id(reference)) for reference in dict.fromkeys(_listed(references))]
+        return [self._edge(id) for id in dict.fromkeys(map(reference_id, _listed(references)))]
 
     def _edge(self, id: Link) -> Edge:
         record = self._ledger.context.record(id)

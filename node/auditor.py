@@ -17,7 +17,7 @@ import trio
 from tslg.node.net.errors import PeerError, ProtocolViolation
 from tslg.node.net.seam import Network
 from tslg.node.store.interface import Store
-from tslg.node.verifying import Tick
+from tslg.node.verifying import Tick, Walked
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, TslgError
@@ -120,7 +120,11 @@ class Auditor:
             outside: heads known from elsewhere.
             tick: called with the number of records received.
         """
-        return (await self.walk(target, peers, depth=depth, signatures=signatures, log=log, outside=outside, known=known, tick=tick)).report
+        return (
+            await self.walk(
+                target, peers, depth=depth, signatures=signatures, log=log, outside=outside, known=known, tick=tick
+            )
+        ).report
 
     async def walk(
         self,
@@ -150,14 +154,6 @@ class Auditor:
         await session.run()
         report = walker.finish(outside).timed(time.perf_counter() - started, session.round_trips)
         return Walked(report, walker)
-
-
-@dataclass(frozen=True, slots=True)
-class Walked:
-    """A report, and the walker that made it, which still holds every record and proof."""
-
-    report: Report
-    walker: Walker
 
 
 class _Session:

@@ -1,10 +1,10 @@
 """A node's data directory: the lock, the store, the keys, and the federation that it belongs to.
 
-    DIR/lock              held by the one process that writes
-    DIR/tslg.sqlite       records, seals, edges, blobs
-    DIR/keys/ID.json      one file an agent: its key and genesis (mode 0600)
-    DIR/keys/anchor.json  the anchor's key, where this node founded a federation of its own
-    DIR/keys/peer         the 32-byte seed of the node's peer id
+DIR/lock              held by the one process that writes
+DIR/tslg.sqlite       records, seals, edges, blobs
+DIR/keys/ID.json      one file an agent: its key and genesis (mode 0600)
+DIR/keys/anchor.json  the anchor's key, where this node founded a federation of its own
+DIR/keys/peer         the 32-byte seed of the node's peer id
 """
 
 from __future__ import annotations

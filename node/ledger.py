@@ -233,6 +233,4 @@ class Ledger:
 
 
 def _copy(log: OwnLog) -> OwnLog:
-    return OwnLog(
-        log.owner, log.key, log.public, log.secret, log.size, log.last, log.last_time, log.peaks.copy()
-    )
+    return OwnLog(log.owner, log.key, log.public, log.secret, log.size, log.last, log.last_time, log.peaks.copy())

@@ -1,9 +1,9 @@
 """The node: one data directory, its agents, and a place on the network where it serves, asks and delegates.
 
-    async with Node.open(path, listen="/ip4/127.0.0.1/tcp/0") as node:
-        agent = await node.agent("scanner")
-        node.on_delegation(agent, inspect)          # called in a thread for every delegation to that agent
-        await trio.sleep_forever()
+async with Node.open(path, listen="/ip4/127.0.0.1/tcp/0") as node:
+    agent = await node.agent("scanner")
+    node.on_delegation(agent, inspect)          # called in a thread for every delegation to that agent
+    await trio.sleep_forever()
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 import trio
 
 from tslg.node.agent import Agent, BlockingAgent, Reference, reference_id
-from tslg.node.auditor import Auditor, Walked
+from tslg.node.auditor import Auditor
 from tslg.node.delegating import Delegations, Work, ask_delegate
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.seam import Network, running
 from tslg.node.serving import Server, peer_addresses
-from tslg.node.verifying import Tick
+from tslg.node.verifying import Tick, Walked
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
 from tslg.protocol.exchange import DELEGATE, LOG, WALK
@@ -69,9 +69,7 @@ class Node:
             StoreError: the directory cannot be used. NetworkError: the address cannot be had.
         """
         joined = None if federation is None else Path(federation)
-        home = await trio.to_thread.run_sync(
-            lambda: Home.open(Path(path), federation=joined, name=name, clock=clock)
-        )
+        home = await trio.to_thread.run_sync(lambda: Home.open(Path(path), federation=joined, name=name, clock=clock))
         try:
             if network is None and listen is not None:
                 network = _libp2p(home, listen, limits)
@@ -152,9 +150,7 @@ class Node:
             PeerError: the peer cannot be reached, refuses, or breaks off. The delegation stays recorded.
         """
         blocking = agent.blocking if isinstance(agent, Agent) else agent
-        made = await trio.to_thread.run_sync(
-            lambda: blocking.delegate(to, task, grant, expires=expires, hops=hops)
-        )
+        made = await trio.to_thread.run_sync(lambda: blocking.delegate(to, task, grant, expires=expires, hops=hops))
         self.knows(reference_id(to), [peer])
         result = await ask_delegate(self._network(), peer, made.id, self.addresses, self._limits, tick)
         return made, result

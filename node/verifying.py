@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 from tslg.node.sources import Source
 from tslg.protocol.codec import Link
@@ -26,6 +27,13 @@ CHUNK = 256
 
 Tick = Callable[[int], None]
 """Called with the number of records opened so far."""
+
+
+class Walked(NamedTuple):
+    """A report, and the walker that made it, which still holds every record and proof."""
+
+    report: Report
+    walker: Walker
 
 
 def verify(
@@ -46,10 +54,38 @@ def verify(
 
     Returns the report; what the source does not hold is *undetermined: absent*.
     """
+    return walk(
+        source,
+        target,
+        federation,
+        now_ms=now_ms,
+        depth=depth,
+        signatures=signatures,
+        log=log,
+        workers=workers,
+        outside=outside,
+        known=known,
+        tick=tick,
+    ).report
+
+
+def walk(
+    source: Source,
+    target: Link,
+    federation: Link,
+    *,
+    now_ms: int,
+    depth: int | None = None,
+    signatures: str = "all",
+    log: str = "visited",
+    workers: int = 1,
+    outside: Iterable[OutsideHead] = (),
+    known: Mapping[Link, Record] | None = None,
+    tick: Tick | None = None,
+) -> Walked:
+    """Do as `verify`, and keep what was handed over, for a bundle or a store."""
     started = time.perf_counter()
-    walker = Walker(
-        target, federation, now_ms=now_ms, depth=depth, signatures=signatures, log=log, known=known
-    )
+    walker = Walker(target, federation, now_ms=now_ms, depth=depth, signatures=signatures, log=log, known=known)
     pool: AbstractContextManager[ThreadPoolExecutor | None] = nullcontext()
     if workers > 1:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="tslg-verify")
@@ -63,7 +99,8 @@ def verify(
             if tick is not None:
                 tick(count)
     complete_logs(walker, source)
-    return walker.finish(outside).timed(time.perf_counter() - started)
+    report = walker.finish(outside).timed(time.perf_counter() - started)
+    return Walked(report, walker)
 
 
 def resume(source: Source, report: Report, depth: int | None, *, now_ms: int, workers: int = 1) -> Report:
@@ -133,9 +170,7 @@ class Opener:
 def _open_all(
     items: Sequence[tuple[Link, Pair]], keys: Mapping[Link, Key] | None, known: Mapping[Link, Record]
 ) -> list[tuple[Link, Opened | TslgError]]:
-    return [
-        (id, Opened(known[id], pair[1], True) if id in known else try_open(id, pair, keys)) for id, pair in items
-    ]
+    return [(id, Opened(known[id], pair[1], True) if id in known else try_open(id, pair, keys)) for id, pair in items]
 
 
 def try_open(id: Link, pair: Pair, keys: Mapping[Link, Key] | None) -> Opened | TslgError:

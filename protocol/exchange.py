@@ -101,9 +101,7 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
         return _pairs(value["records"], limits)
     _need(value.keys() == {"end"}, "a walk's chunk is `records` or `end`")
     # The end is small and holds integers, so it is read with the full check.
-    missing, heads, inclusion, consistency = _fields(
-        _map(data)["end"], "missing", "heads", "inclusion", "consistency"
-    )
+    missing, heads, inclusion, consistency = _fields(_map(data)["end"], "missing", "heads", "inclusion", "consistency")
     _need(_is_list(missing, limits.walk_edges), "missing")
     try:
         return WalkEnd(
@@ -362,7 +360,9 @@ def _is_list(value: Any, most: int) -> bool:
 
 
 def _is_span(value: Any) -> bool:
-    return type(value) is list and len(value) == 2 and _is_count(value[0]) and _is_count(value[1]) and value[0] < value[1]
+    return (
+        type(value) is list and len(value) == 2 and _is_count(value[0]) and _is_count(value[1]) and value[0] < value[1]
+    )
 
 
 def _need(condition: bool, what: str) -> None:

@@ -204,7 +204,9 @@ PURPOSE = Field("`signing` or `peer`", _one_of("signing", "peer"))
 VERDICT = Field("`valid`, `invalid` or `undetermined`", _one_of("valid", "invalid", "undetermined"))
 MODE = Field("`all` or `heads`", _one_of("all", "heads"))
 FRONTIER = Field("list of {agent: link, record: link, size: uint, root: bytes (32)}", _frontier)
-ANCHORS = Field("{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}", _anchors)
+ANCHORS = Field(
+    "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}", _anchors
+)
 
 SCOPE: Final[Mapping[str, Field]] = {
     "uses": optional(NAMES),

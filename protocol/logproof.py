@@ -153,7 +153,9 @@ def _link_fault(previous: Record, record: Record) -> Fault | None:
     if record.prev != previous.id:
         return Fault("TSLG-A-PREV", record.id, "`prev` is not the record before it")
     if record.time < previous.time:
-        return Fault("TSLG-A-TIME", record.id, f"its time {record.time} is before the previous record's {previous.time}")
+        return Fault(
+            "TSLG-A-TIME", record.id, f"its time {record.time} is before the previous record's {previous.time}"
+        )
     return None
 
 

@@ -165,7 +165,9 @@ def read_anchors(value: dict[str, Any]) -> Anchors:
         raise ValueError(f"anchors' scheme {scheme} is not known here")
     if not 1 <= threshold <= len(members):
         raise ValueError(f"threshold {threshold} of {len(members)} anchors")
-    if len({member.name for member in members}) < len(members) or len({member.key for member in members}) < len(members):
+    if len({member.name for member in members}) < len(members) or len({member.key for member in members}) < len(
+        members
+    ):
         raise ValueError("two anchors share a name or a key")
     if not all(bls.valid_public_key(member.key) for member in members):
         raise ValueError("an anchor's key is not a valid BLS12-381 public key")

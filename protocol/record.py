@@ -76,6 +76,9 @@ class Record(NamedTuple):
     preds: Mapping[str, tuple[Edge, ...]]
     body: Mapping[str, Any]
 
+    def __hash__(self) -> int:
+        return hash(self.id)
+
     @property
     def owner(self) -> Link:
         """The id of the agent or federation in whose log this record lies."""
@@ -202,9 +205,7 @@ def _from_value(value: Any, data: bytes, id: Link) -> Record:
             raise _wrong("BODY", f"body field {name[:40]!r} is unknown in a {kind_name} or of the wrong type", id)
     if not kind.required <= body.keys():
         raise _wrong("BODY", f"a {kind_name} needs the body fields {sorted(kind.required)}", id)
-    return Record(
-        id, data, kind_name, agent, seq, prev, time, manifest, key, head, _preds(value["preds"], id), body
-    )
+    return Record(id, data, kind_name, agent, seq, prev, time, manifest, key, head, _preds(value["preds"], id), body)
 
 
 def _head(value: Any, id: Link) -> Head | None:
@@ -218,9 +219,7 @@ def _head(value: Any, id: Link) -> Head | None:
     return Head(size, root)
 
 
-def _check_place(
-    first: bool, agent: Link | None, seq: int, prev: Link | None, head: Head | None, id: Link
-) -> None:
+def _check_place(first: bool, agent: Link | None, seq: int, prev: Link | None, head: Head | None, id: Link) -> None:
     """A log's first record names no log, no previous record and no tree; every other names all three."""
     if seq == 0:
         if not first or agent is not None or prev is not None or head is not None:

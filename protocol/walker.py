@@ -336,7 +336,9 @@ class Walker:
         record = self._held[id]
         if id in self._findings:
             return
-        if broken_chain and (record.manifest in broken_chain or record.key in broken_chain or record.agent in broken_chain):
+        if broken_chain and (
+            record.manifest in broken_chain or record.key in broken_chain or record.agent in broken_chain
+        ):
             return
         if record.kind == "manifest" and id == self.federation:
             # The root manifest is the one version that answers for itself: its own envelope and anchors apply to it.
@@ -432,7 +434,9 @@ class Walker:
         self, head: OutsideHead, newest: Record, records: Sequence[Record], check: LogCheck | None, whole: bool
     ) -> Undetermined | None:
         if head.size > newest.seq + 1:
-            detail = f"the log ends at {newest.seq + 1} records here, a head of {head.size} is known from a {head.source}"
+            detail = (
+                f"the log ends at {newest.seq + 1} records here, a head of {head.size} is known from a {head.source}"
+            )
             if whole:
                 self._findings.setdefault(newest.id, ("TSLG-V-TAIL", detail))
                 return None
@@ -458,7 +462,9 @@ class Walker:
         ]
         findings = [
             Finding(code, id, tuple(traversal.path(id)), detail)
-            for id, (code, detail) in sorted(self._findings.items(), key=lambda item: (len(traversal.path(item[0])), item[0]))
+            for id, (code, detail) in sorted(
+                self._findings.items(), key=lambda item: (len(traversal.path(item[0])), item[0])
+            )
         ]
         return Report(
             target=self.target,

@@ -1,0 +1,35 @@
+"""Bundles of verified ancestry: written from a finished walk, so that they hold just what a stranger needs to repeat it."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from tslg.node.verifying import Walked
+from tslg.protocol import bundle
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import UsageError
+
+
+def write_walked(stream: BinaryIO, walked: Walked) -> Link:
+    """Write the records, seals, heads and log proofs of a walk as a bundle; return its root's id.
+
+    Raises:
+        UsageError: the walk did not even find its target.
+    """
+    walker = walked.walker
+    opened = walker.opened()
+    held = {one.record.id: one.record for one in opened}
+    target = held.get(walker.target)
+    if target is None:
+        raise UsageError("there is nothing to bundle: the record itself was not found", record=walker.target)
+    heads, inclusion, consistency = walker.proofs()
+    return bundle.write(
+        stream,
+        federation=walker.federation,
+        manifest=target.manifest or target.id,
+        targets=[target.id],
+        heads=heads,
+        inclusion=inclusion,
+        consistency=consistency,
+        records=[(one.record.id, one.record.data, one.seal) for one in opened],
+    )
