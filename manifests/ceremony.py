@@ -28,9 +28,9 @@ _DIGEST: Final = 32
 _Shape = Any
 
 
-def refuse(rule: str, detail: str, mend: str = "") -> ManifestError:
-    """The error of a ceremony that cannot go on, under the code TSLG-M-DKG-`rule`."""
-    return ManifestError(detail, code=f"TSLG-M-DKG-{rule}", mend=mend)
+def refuse(code: str, detail: str, mend: str = "") -> ManifestError:
+    """The error of a ceremony that cannot go on."""
+    return ManifestError(detail, code=code, mend=mend)
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Ceremony:
     def __post_init__(self) -> None:
         names, count = self.members, len(self.members)
         if not isinstance(self.nonce, bytes) or len(self.nonce) != _DIGEST:
-            raise refuse("CEREMONY", "a ceremony's nonce is 32 bytes")
+            raise refuse("TSLG-M-DKG-CEREMONY", "a ceremony's nonce is 32 bytes")
         if not 1 <= count <= DEFAULT.anchors or len(set(names)) != count:
-            raise refuse("CEREMONY", f"a ceremony has 1 to {DEFAULT.anchors} members with distinct names")
+            raise refuse("TSLG-M-DKG-CEREMONY", f"a ceremony has 1 to {DEFAULT.anchors} members with distinct names")
         if not all(isinstance(name, str) and _is_name(name) for name in names):
-            raise refuse("CEREMONY", f"a member's name is 1 to {_NAME_CHARACTERS} printable characters")
+            raise refuse("TSLG-M-DKG-CEREMONY", f"a member's name is 1 to {_NAME_CHARACTERS} printable characters")
         if type(self.threshold) is not int or not min(2, count) <= self.threshold <= count:
             raise refuse(
-                "CEREMONY",
+                "TSLG-M-DKG-CEREMONY",
                 f"{count} members cannot share a key that {self.threshold} of them use",
                 "choose a threshold from 2 to the number of members; where one signer is enough, use multisig",
             )
@@ -70,7 +70,7 @@ class Ceremony:
     def index(self, name: str) -> int:
         """The index of a member. Raises ManifestError TSLG-M-DKG-CEREMONY for a name that takes no part."""
         if name not in self.members:
-            raise refuse("CEREMONY", f"{name!r} takes no part in this ceremony")
+            raise refuse("TSLG-M-DKG-CEREMONY", f"{name!r} takes no part in this ceremony")
         return self.members.index(name)
 
     def without(self, name: str) -> Ceremony:
@@ -94,9 +94,9 @@ class Ceremony:
     def from_value(cls, value: Any) -> Ceremony:
         """A ceremony from its map. Raises ManifestError TSLG-M-DKG-CEREMONY."""
         if not isinstance(value, dict) or value.keys() != {"nonce", "threshold", "members"}:
-            raise refuse("CEREMONY", "a ceremony is a map of nonce, threshold and members")
+            raise refuse("TSLG-M-DKG-CEREMONY", "a ceremony is a map of nonce, threshold and members")
         if not isinstance(value["members"], list):
-            raise refuse("CEREMONY", "a ceremony's members are a list")
+            raise refuse("TSLG-M-DKG-CEREMONY", "a ceremony's members are a list")
         return cls(value["nonce"], value["threshold"], tuple(value["members"]))
 
     @classmethod
@@ -140,10 +140,10 @@ class Message:
         value = read_map(data, cls.kind, limit=DEFAULT.ceremony_bytes)
         shapes = {"kind": str, "ceremony": _DIGEST, "member": int, "signature": 64, **cls.shapes}
         if value.keys() != shapes.keys() or value["kind"] != cls.kind:
-            raise refuse("MESSAGE", f"these bytes are not a {cls.kind}")
+            raise refuse("TSLG-M-DKG-MESSAGE", f"these bytes are not a {cls.kind}")
         for name, shape in shapes.items():
             if not _fits(value[name], shape):
-                raise refuse("MESSAGE", f"{name!r} of a {cls.kind} has a wrong type or length")
+                raise refuse("TSLG-M-DKG-MESSAGE", f"{name!r} of a {cls.kind} has a wrong type or length")
         del value["kind"]
         content: dict[str, Any] = {name: tuple(item) if type(item) is list else item for name, item in value.items()}
         return cls(**content)
@@ -246,13 +246,13 @@ class Confirmation(Message):
 def read_map(data: bytes, what: str, *, limit: int) -> dict[str, Any]:
     """The map that canonical bytes hold. Raises ManifestError TSLG-M-DKG-MESSAGE."""
     if not isinstance(data, bytes) or len(data) > limit:
-        raise refuse("MESSAGE", f"a {what} is at most {limit} bytes")
+        raise refuse("TSLG-M-DKG-MESSAGE", f"a {what} is at most {limit} bytes")
     try:
         value = codec.decode(data)
     except CodecError as error:
-        raise refuse("MESSAGE", f"not a {what}: {error.detail}") from error
+        raise refuse("TSLG-M-DKG-MESSAGE", f"not a {what}: {error.detail}") from error
     if not isinstance(value, dict):
-        raise refuse("MESSAGE", f"these bytes are not a {what}")
+        raise refuse("TSLG-M-DKG-MESSAGE", f"these bytes are not a {what}")
     return value
 
 

@@ -117,7 +117,9 @@ class Participant:
         """
         seed = random_bytes(_SEED_BYTES)
         if not isinstance(seed, bytes) or len(seed) != _SEED_BYTES:
-            raise refuse("CEREMONY", f"the source of randomness gave something else than {_SEED_BYTES} bytes")
+            raise refuse(
+                "TSLG-M-DKG-CEREMONY", f"the source of randomness gave something else than {_SEED_BYTES} bytes"
+            )
         return cls(ceremony, ceremony.index(name), seed)
 
     def commitment(self) -> Commitment:
@@ -148,9 +150,11 @@ class Participant:
         first = first_round(self.ceremony, commitments)
         digest = digest_of(first)
         if first[self.member] != self.commitment():
-            raise refuse("TRANSCRIPT", "the first round holds another commitment under this member's name")
+            raise refuse("TSLG-M-DKG-TRANSCRIPT", "the first round holds another commitment under this member's name")
         if self.transcript not in (None, digest):
-            raise refuse("TRANSCRIPT", "this member has sent shares for another first round; start a new ceremony")
+            raise refuse(
+                "TSLG-M-DKG-TRANSCRIPT", "this member has sent shares for another first round; start a new ceremony"
+            )
         boxes = []
         for index, commitment in enumerate(first):
             share = evaluate(self._coefficients(), index + 1).to_bytes(_SHARE_BYTES, "big")
@@ -174,7 +178,9 @@ class Participant:
         first = first_round(self.ceremony, commitments)
         digest = digest_of(first)
         if digest != self.transcript:
-            raise refuse("TRANSCRIPT", "this member has not sent shares for this first round", "run round two first")
+            raise refuse(
+                "TSLG-M-DKG-TRANSCRIPT", "this member has not sent shares for this first round", "run round two first"
+            )
         second = authenticated(self.ceremony, first, shares, digest)
         missing = [index for index in range(len(first)) if index not in second and index != self.member]
         if missing:
@@ -182,7 +188,9 @@ class Participant:
         second.pop(self.member, None)
         received = sha256(codec.encode([second[index].to_bytes() for index in sorted(second)])).digest()
         if self.received not in (None, received):
-            raise refuse("EQUIVOCATION", "this member has answered other shares in this ceremony; start a new one")
+            raise refuse(
+                "TSLG-M-DKG-EQUIVOCATION", "this member has answered other shares in this ceremony; start a new one"
+            )
         secret = evaluate(self._coefficients(), self.member + 1)
         bad = []
         for index, message in sorted(second.items()):
@@ -211,13 +219,13 @@ class Participant:
         """The state that `to_bytes` gave. Raises ManifestError TSLG-M-DKG-MESSAGE or TSLG-M-DKG-CEREMONY."""
         value = read_map(data, "ceremony state", limit=DEFAULT.record_bytes * 4)
         if value.pop("kind", None) != _STATE_KIND or value.keys() != set(cls.__dataclass_fields__):
-            raise refuse("MESSAGE", "these bytes are not a ceremony state")
+            raise refuse("TSLG-M-DKG-MESSAGE", "these bytes are not a ceremony state")
         ceremony, member = Ceremony.from_value(value.pop("ceremony")), value.pop("member")
         if type(member) is not int or not 0 <= member < len(ceremony.members):
-            raise refuse("MESSAGE", "the ceremony state names no member")
+            raise refuse("TSLG-M-DKG-MESSAGE", "the ceremony state names no member")
         digests = [item for item in (value["transcript"], value["received"]) if item is not None]
         if not all(type(item) is bytes and len(item) == _SEED_BYTES for item in (value["seed"], *digests)):
-            raise refuse("MESSAGE", "the ceremony state has a field of wrong type or length")
+            raise refuse("TSLG-M-DKG-MESSAGE", "the ceremony state has a field of wrong type or length")
         return cls(ceremony, member, **value)
 
     def _outcome(self, first: list[Commitment], digest: bytes, secret: int) -> Outcome:
@@ -317,11 +325,15 @@ def conclude(ceremony: Ceremony, commitments: Iterable[Commitment], confirmation
     found = authenticated(ceremony, first, confirmations, digest)
     for message in found.values():
         if message.group_key != group_key:
-            raise refuse("TRANSCRIPT", f"{ceremony.members[message.member]!r} confirmed another group key")
+            raise refuse("TSLG-M-DKG-TRANSCRIPT", f"{ceremony.members[message.member]!r} confirmed another group key")
     complete(ceremony, found, "confirmation")
     possessions = tuple(found[index].possession for index in range(len(first)))
     if not bls.verify_possessions(member_keys, possessions):
         proofs = zip(ceremony.members, member_keys, possessions, strict=True)
         names = [name for name, key, proof in proofs if not bls.verify_possession(key, proof)]
-        raise refuse("PROOF", f"no proof that {', '.join(map(repr, names))} holds its share", "exclude it, start again")
+        raise refuse(
+            "TSLG-M-DKG-PROOF",
+            f"no proof that {', '.join(map(repr, names))} holds its share",
+            "exclude it, start again",
+        )
     return Agreement(ceremony, member_keys, possessions, group_key, digest)

@@ -52,9 +52,9 @@ def first_round(ceremony: Ceremony, commitments: Iterable[Commitment]) -> list[C
     for index, message in found.items():
         name = ceremony.members[index]
         if not message.is_signed_by(message.sign_key):
-            raise refuse("MESSAGE", f"the commitment of {name!r} is damaged", "get it again")
+            raise refuse("TSLG-M-DKG-MESSAGE", f"the commitment of {name!r} is damaged", "get it again")
         if not _commits(ceremony, message):
-            raise refuse("PROOF", f"the commitment of {name!r} does not hold", "exclude it and start again")
+            raise refuse("TSLG-M-DKG-PROOF", f"the commitment of {name!r} does not hold", "exclude it and start again")
     return [found[index] for index in range(len(ceremony.members))]
 
 
@@ -74,9 +74,13 @@ def authenticated(
     for index, message in found.items():
         name = ceremony.members[index]
         if not message.is_signed_by(first[index].sign_key):
-            raise refuse("MESSAGE", f"a {message.kind} of {name!r} is not signed by it", "get it again")
+            raise refuse("TSLG-M-DKG-MESSAGE", f"a {message.kind} of {name!r} is not signed by it", "get it again")
         if not isinstance(message, Shares | Complaint | Confirmation) or message.transcript != digest:
-            raise refuse("TRANSCRIPT", f"{name!r} saw another first round", "compare transcripts; start a new ceremony")
+            raise refuse(
+                "TSLG-M-DKG-TRANSCRIPT",
+                f"{name!r} saw another first round",
+                "compare transcripts; start a new ceremony",
+            )
     return found
 
 
@@ -84,7 +88,9 @@ def complete(ceremony: Ceremony, found: dict[int, M], what: str) -> None:
     """Raises ManifestError TSLG-M-DKG-MISSING that names the members of whom there is no message."""
     names = [name for index, name in enumerate(ceremony.members) if index not in found]
     if names:
-        raise refuse("MISSING", f"no {what} of {', '.join(map(repr, names))}", "get it, or start again without them")
+        raise refuse(
+            "TSLG-M-DKG-MISSING", f"no {what} of {', '.join(map(repr, names))}", "get it, or start again without them"
+        )
 
 
 def box_nonce(digest: bytes, dealer: int, recipient: int) -> bytes:
@@ -118,7 +124,7 @@ def keys_of(first: Sequence[Commitment]) -> tuple[bytes, tuple[bytes, ...]]:
     summed = [sum(column[1:], column[0]) for column in columns]
     points = [_at(summed, x) for x in range(len(first) + 1)]
     if G1Point.identity() in points:
-        raise refuse("KEY", "the members' contributions cancel out", "start a new ceremony")
+        raise refuse("TSLG-M-DKG-KEY", "the members' contributions cancel out", "start a new ceremony")
     group_key, *member_keys = (point.to_compressed_bytes() for point in points)
     return group_key, tuple(member_keys)
 
@@ -127,10 +133,12 @@ def _by_member(ceremony: Ceremony, messages: Iterable[M]) -> dict[int, M]:
     found: dict[int, M] = {}
     for message in messages:
         if message.ceremony != ceremony.id or message.member >= len(ceremony.members):
-            raise refuse("MESSAGE", f"a {message.kind} belongs to another ceremony")
+            raise refuse("TSLG-M-DKG-MESSAGE", f"a {message.kind} belongs to another ceremony")
         if found.setdefault(message.member, message) != message:
             name = ceremony.members[message.member]
-            raise refuse("EQUIVOCATION", f"two different messages {message.kind} of {name!r}", "start a new ceremony")
+            raise refuse(
+                "TSLG-M-DKG-EQUIVOCATION", f"two different messages {message.kind} of {name!r}", "start a new ceremony"
+            )
     return found
 
 
@@ -153,7 +161,7 @@ def _commits(ceremony: Ceremony, message: Commitment) -> bool:
 def _point(data: bytes) -> G1Point:
     point = decode_g1(data)
     if point is None:
-        raise refuse("PROOF", "a commitment holds bytes that are not a point")
+        raise refuse("TSLG-M-DKG-PROOF", "a commitment holds bytes that are not a point")
     return point
 
 
