@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,13 @@ _BUSY_MS: Final = 10_000
 _READERS: Final = 4
 """Idle read connections that are kept; more are opened when more threads read at once, and closed after."""
 
+_PERMIT: Final = "give this user the directory and its files; reading too needs to write beside them"
+
 # SQLite's primary result code -> our code, what is wrong, what would mend it.
 _ERRORS: Final = {
-    sqlite3.SQLITE_PERM: ("TSLG-D-PERMISSION", "no permission", "give this user the directory and its files"),
-    sqlite3.SQLITE_READONLY: ("TSLG-D-PERMISSION", "not writable", "give this user the directory and its files"),
-    sqlite3.SQLITE_CANTOPEN: ("TSLG-D-OPEN", "cannot be opened", "check that the path is right and readable"),
+    sqlite3.SQLITE_PERM: ("TSLG-D-PERMISSION", "no permission", _PERMIT),
+    sqlite3.SQLITE_READONLY: ("TSLG-D-PERMISSION", "not writable", _PERMIT),
+    sqlite3.SQLITE_CANTOPEN: ("TSLG-D-OPEN", "cannot be opened", _PERMIT),
     sqlite3.SQLITE_NOTADB: ("TSLG-D-NOT-A-STORE", "not a database", "name a data directory, or restore this file"),
     sqlite3.SQLITE_CORRUPT: ("TSLG-D-CORRUPT", "damaged", "run `tslg fsck`, then restore it from a copy or from peers"),
     sqlite3.SQLITE_FULL: ("TSLG-D-FULL", "no space left on the disk", "free some space; nothing half-written is kept"),
@@ -54,8 +57,7 @@ def translate_os(error: OSError, path: Path) -> StoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(f"{path}: no space left on the disk", code="TSLG-D-FULL", mend="free some space")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        mend = "give this user the directory and its files"
-        return StoreError(f"{path}: no permission", code="TSLG-D-PERMISSION", mend=mend)
+        return StoreError(f"{path}: no permission", code="TSLG-D-PERMISSION", mend=_PERMIT)
     return StoreError(f"{path}: {error.strerror}", code="TSLG-D-IO", mend="check the disk")
 
 
@@ -73,6 +75,23 @@ def make_directory(path: Path) -> None:
             code="TSLG-D-DIRECTORY",
             mend="name a directory, or a place where this user may make one",
         ) from error
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file at `path`.
+
+    Raises:
+        StoreError: `TSLG-D-PERMISSION` if that cannot be seen, `TSLG-D-OPEN` if there is something else.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise translate_os(error, path) from error
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path}: not a file", code="TSLG-D-OPEN", mend="name another data directory")
+    return True
 
 
 def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
@@ -113,7 +132,6 @@ def open_writer(path: Path) -> sqlite3.Connection:
                     f" PRAGMA user_version = {VERSION}; COMMIT;"
                 )
             db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA wal_autocheckpoint = 4000")
             db.execute("PRAGMA journal_size_limit = 67108864")
     except StoreError:
         db.close()

@@ -10,7 +10,7 @@ from typing import Self
 
 from tslg.node.store import queries
 from tslg.node.store.blobs import FileBlobs
-from tslg.node.store.engine import Readers, make_directory, recognise, translate_os
+from tslg.node.store.engine import Readers, is_file, make_directory, recognise
 from tslg.node.store.fsck import check_tables
 from tslg.node.store.group import GroupCommit
 from tslg.node.store.heads import keep_heads, order_heads
@@ -58,21 +58,18 @@ class SqliteStore(Store):
         path = Path(path)
         if not readonly:
             make_directory(path.parent)
+        exists = is_file(path)
+        if readonly and not exists:
+            raise _no_store(path)
+        if not readonly:
             store = cls(path, Writer(path))
             store._blobs.clear_unfinished()
             return store
-        missing = StoreError(f"{path}: no store here", code="TSLG-D-MISSING", mend="name the data directory")
-        try:
-            path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            raise missing from None
-        except OSError as error:
-            raise translate_os(error, path) from error
         store = cls(path, None)
         try:
             with store._readers.use() as db:
                 if not recognise(db, path):
-                    raise missing
+                    raise _no_store(path)
         except StoreError:
             store.close()
             raise
@@ -275,6 +272,10 @@ class SqliteStore(Store):
 
     def _read_only(self) -> StoreError:
         return StoreError(f"{self._path}: opened for reading", code="TSLG-D-READONLY", mend="open it for writing")
+
+
+def _no_store(path: Path) -> StoreError:
+    return StoreError(f"{path}: no store here", code="TSLG-D-MISSING", mend="name the data directory")
 
 
 def _class_condition(db: sqlite3.Connection, classes: Collection[str] | None) -> tuple[str, list[int]]:

@@ -17,10 +17,11 @@ from tslg.protocol.record import Record
 _RECENT: Final = 32_768
 """Row ids remembered per generation, about 150 bytes each: the parents of new records are mostly recent ones."""
 
-_SIZES: Final = (1, 4, 16, 64, 500)
+_SIZES: Final = (1, 2, 4, 8, 32, 128, 500)
 """Lengths of `IN` lists: few, so that each statement is compiled once."""
 
 _FIND: Final = "SELECT cid, id, data IS NOT NULL FROM record WHERE cid IN ({marks})"
+_RIVAL: Final = "SELECT cid FROM record WHERE log = (SELECT id FROM record WHERE cid = ?) AND seq = ? AND cid <> ?"
 _INSERT_RECORD: Final = "INSERT INTO record (id, cid, log, seq, kind, time, data, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _FILL_RECORD: Final = "UPDATE record SET log = ?, seq = ?, kind = ?, time = ?, data = ?, seal = ? WHERE id = ?"
 _INSERT_EDGE: Final = "INSERT INTO edge (child, class, parent) VALUES (?, ?, ?)"
@@ -78,7 +79,8 @@ class Writer:
         self._recent = _Recent()
         self._names: dict[str, int] = {}
         self._next = 0
-        self._seen = -1
+        self._stale = True
+        self._expect_new = True
 
     def close(self) -> None:
         """Close the connection; what was committed is already durable."""
@@ -96,11 +98,13 @@ class Writer:
                 raise closed(self._path)
             try:
                 db.execute("BEGIN IMMEDIATE")
-                self._refresh(db)
+                if self._stale:
+                    self._refresh(db)
                 yield db
                 db.execute("COMMIT")
             except BaseException as error:
-                self._seen = -1
+                self._stale = True
+                self._recent.clear()
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
@@ -108,16 +112,16 @@ class Writer:
                 raise
 
     def _refresh(self, db: sqlite3.Connection) -> None:
-        """Forget what is remembered of the tables if a transaction was undone or another connection wrote."""
-        (version,) = db.execute("PRAGMA data_version").fetchone()
-        if version != self._seen:
-            self._recent.clear()
-            self._names = dict(db.execute("SELECT text, id FROM name"))
-            (self._next,) = db.execute("SELECT coalesce(max(id), 0) + 1 FROM record").fetchone()
-            self._seen = version
+        """Read anew what is remembered of the tables, since a transaction was undone."""
+        self._names = dict(db.execute("SELECT text, id FROM name"))
+        (self._next,) = db.execute("SELECT coalesce(max(id), 0) + 1 FROM record").fetchone()
+        self._stale = False
 
     def append(self, batches: Sequence[Batch]) -> None:
-        """Store several callers' records and states in one transaction. Raises as `Store.append`, with nothing done."""
+        """Store several callers' records and states in one transaction. Raises as `Store.append`, with nothing done.
+
+        Own records are new ids: as long as that goes well they are inserted unasked, which saves a query for each.
+        """
         fresh: dict[bytes, tuple[Record, bytes]] = {}
         states: list[LogState] = []
         for batch in batches:
@@ -127,33 +131,50 @@ class Writer:
         if not fresh and not states:
             return
         with self.transaction() as db:
-            rows, held, new = self._resolve(db, fresh, states)
-            for cid in held:
-                del fresh[cid]
+            if self._expect_new:
+                try:
+                    self._append(db, fresh, states)
+                    return
+                except sqlite3.IntegrityError:
+                    self._expect_new = False
+                    db.execute("ROLLBACK")
+                    db.execute("BEGIN IMMEDIATE")
+                    self._refresh(db)
             try:
-                self._insert(db, fresh, rows, new)
+                self._append(db, fresh, states)
             except sqlite3.IntegrityError as error:
-                self._raise_fork(db, fresh, rows, error)
-            for state in states:
-                self._put_state(db, state, fresh, rows)
-            self._recent.update({cid: rows[cid] for cid in fresh})
+                self._raise_fork(db, fresh, error)
+
+    def _append(
+        self, db: sqlite3.Connection, fresh: Mapping[bytes, tuple[Record, bytes]], states: Sequence[LogState]
+    ) -> None:
+        """Write records and states. sqlite3.IntegrityError if an id or a place expected to be new is not."""
+        rows, items, new = self._resolve(db, fresh, states)
+        self._insert(db, items, rows, new)
+        for state in states:
+            self._put_state(db, state, fresh, rows)
+        self._recent.update({record.id: rows[record.id] for record, _ in items})
 
     def _resolve(
         self, db: sqlite3.Connection, fresh: Mapping[bytes, tuple[Record, bytes]], states: Iterable[LogState]
-    ) -> tuple[dict[bytes, int], set[bytes], list[bytes]]:
-        """Return (row id of every id mentioned, those of `fresh` that are held, ids that had no row until now)."""
+    ) -> tuple[dict[bytes, int], list[tuple[Record, bytes]], list[bytes]]:
+        """Return (row id of every id mentioned, items that are not held, ids that had no row until now)."""
         rows: dict[bytes, int] = {}
-        held: set[bytes] = set()
+        items: list[tuple[Record, bytes]] = []
+        new: list[bytes] = []
         unknown: dict[bytes, None] = {}
         recent = self._recent.get
-        for cid, (record, _) in fresh.items():
+        for cid, item in fresh.items():
             row = recent(cid)
             if row is not None:
                 rows[cid] = row
-                held.add(cid)
                 continue
-            unknown[cid] = None
-            for other in _mentioned(record):
+            items.append(item)
+            if self._expect_new:
+                new.append(cid)
+            else:
+                unknown[cid] = None
+            for other in _mentioned(item[0]):
                 if other not in rows and other not in fresh:
                     row = recent(other)
                     if row is None:
@@ -161,21 +182,30 @@ class Writer:
                     else:
                         rows[other] = row
         for state in states:
-            unknown.update((cid, None) for cid in (state.owner, state.last) if cid not in rows)
-        for marks, values in in_lists(unknown):
-            for cid, row, here in db.execute(_FIND.format(marks=marks), values):
-                rows[cid] = row
-                if here and cid in fresh:
-                    held.add(cid)
-        new = [cid for cid in unknown if cid not in rows]
+            unknown.update((cid, None) for cid in (state.owner, state.last) if cid not in rows and cid not in fresh)
+        held = self._look_up(db, unknown, rows) if unknown else frozenset()
+        if not self._expect_new:
+            self._expect_new = not any(record.id in rows for record, _ in items)
+            items = [item for item in items if item[0].id not in held]
+        new.extend(cid for cid in unknown if cid not in rows)
         rows.update(zip(new, range(self._next, self._next + len(new)), strict=True))
         self._next += len(new)
-        return rows, held, new
+        return rows, items, new
+
+    def _look_up(self, db: sqlite3.Connection, cids: Iterable[bytes], rows: dict[bytes, int]) -> frozenset[bytes]:
+        """Add the row ids of those that have one to `rows`; return those that are held."""
+        held = []
+        for marks, values in in_lists(cids):
+            for cid, row, here in db.execute(_FIND.format(marks=marks), values):
+                rows[cid] = row
+                if here:
+                    held.append(cid)
+        return frozenset(held)
 
     def _insert(
         self,
         db: sqlite3.Connection,
-        fresh: Mapping[bytes, tuple[Record, bytes]],
+        items: Iterable[tuple[Record, bytes]],
         rows: Mapping[bytes, int],
         new: Iterable[bytes],
     ) -> None:
@@ -185,7 +215,8 @@ class Writer:
         edges: list[tuple[int, int, int]] = []
         name = self._name
         absent = set(new)
-        for cid, (record, seal) in fresh.items():
+        for record, seal in items:
+            cid = record.id
             row = rows[cid]
             columns = (rows[record.owner], record.seq, name(db, record.kind), record.time, record.data, seal)
             if cid in absent:
@@ -196,8 +227,9 @@ class Writer:
             for class_name, cited in record.preds.items():
                 class_id = name(db, class_name)
                 edges.extend([(row, class_id, rows[edge.cid]) for edge in cited])
-        inserts.extend((rows[cid], bytes(cid), None, None, None, None, None, None) for cid in absent)
-        inserts.sort(key=_row_id)
+        if absent:
+            inserts.extend((rows[cid], bytes(cid), None, None, None, None, None, None) for cid in absent)
+            inserts.sort(key=_row_id)
         db.executemany(_INSERT_RECORD, inserts)
         if fills:
             db.executemany(_FILL_RECORD, fills)
@@ -234,15 +266,11 @@ class Writer:
         self,
         db: sqlite3.Connection,
         fresh: Mapping[bytes, tuple[Record, bytes]],
-        rows: Mapping[bytes, int],
         error: sqlite3.IntegrityError,
     ) -> NoReturn:
         """Find which record's place was taken and raise ForkError; `error` itself if it had another cause."""
-        for cid, (record, _) in fresh.items():
-            other = db.execute(
-                "SELECT cid FROM record WHERE log = ? AND seq = ? AND id <> ?",
-                (rows[record.owner], record.seq, rows[cid]),
-            ).fetchone()
+        for record, _ in fresh.values():
+            other = db.execute(_RIVAL, (record.owner, record.seq, record.id)).fetchone()
             if other is not None:
                 raise ForkError(record, Link(other[0])) from None
         raise error
