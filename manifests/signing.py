@@ -96,7 +96,8 @@ def decode_sealed(content: bytes, name: str, hash_name: str | None = None) -> Se
     Args:
         content: the file's bytes.
         name: what messages call it.
-        hash_name: the hash of the manifest in force; None for a root manifest, which names its own.
+        hash_name: the hash of the manifest in force; None to take a root manifest's own, and for any other record
+            the one that the id of its manifest uses.
 
     Raises:
         ManifestError: `TSLG-M-FILE`: it is not such a file.
@@ -106,8 +107,9 @@ def decode_sealed(content: bytes, name: str, hash_name: str | None = None) -> Se
         if type(value) is not list or len(value) != 2 or not all(type(part) is bytes for part in value):
             raise ManifestError(f"{name} is not a sealed record", code="TSLG-M-FILE", mend="check which file it is")
         read = record.parse(value[0], hash_name or "sha2-256")
-        if hash_name is None and read.kind == "manifest":
-            read = record.parse(value[0], Manifest.from_record(read).envelope.hash)
+        if hash_name is None:
+            own = Manifest.from_record(read).envelope.hash if read.manifest is None else cid.hash_name(read.manifest)
+            read = record.parse(value[0], own)
     except (CodecError, RecordError) as error:
         mend = "fetch that file again"
         raise ManifestError(f"{name} is damaged: {error.detail}", code="TSLG-M-FILE", mend=mend) from error
@@ -115,7 +117,7 @@ def decode_sealed(content: bytes, name: str, hash_name: str | None = None) -> Se
 
 
 def read_sealed(path: Path) -> Sealed:
-    """Read a sealed root manifest, or a record under sha2-256, from its file; see `decode_sealed`."""
+    """Read a sealed record from its file; see `decode_sealed`."""
     return decode_sealed(read_bytes(path), str(path))
 
 

@@ -139,7 +139,7 @@ def _anchors(reader: Reader, value: Any) -> tuple[int, int, tuple[str, ...]]:
         count = max(len(members), 1)
         majority = f"{count // 2 + 1} of {count}"
         threshold = reader.integer(table["threshold"], ("anchors", "threshold"), 1, count, majority)
-        if threshold == 1 < count and scheme == Alg.BLS_THRESHOLD:
+        if table["threshold"] == 1 < count and scheme == Alg.BLS_THRESHOLD:
             reader.problem(("anchors", "threshold"), f'must be 2 or more; say {majority}, or scheme = "multisig"')
     return scheme, threshold, tuple(members)
 

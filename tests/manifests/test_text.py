@@ -136,7 +136,8 @@ def test_columns_count_from_one() -> None:
 
 def test_a_threshold_of_one_among_several_needs_multisig() -> None:
     source = GOOD.replace("multisig", "threshold").replace("threshold = 2", "threshold = 1")
-    assert any('scheme = "multisig"' in item for item in problems(source))
+    (found,) = problems(source)
+    assert found.endswith('must be 2 or more; say 2 of 3, or scheme = "multisig"')
 
 
 def test_an_empty_text_misses_every_section() -> None:
