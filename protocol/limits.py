@@ -35,6 +35,8 @@ class Limits:
     """Open connections of one node, at about 65 KiB each."""
     streams_per_connection: int = 128
     """Own streams on one connection; the muxer blocks for ever at 256."""
+    announcement_bytes: int = 64 * 1024
+    """One announcement: a new head with its proof, never a record's payload; every node forwards it."""
     requests_per_peer: int = 16
     """Requests of one peer that are answered at the same time."""
     receive_window_bytes: int = 1024 * 1024

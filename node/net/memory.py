@@ -15,6 +15,7 @@ import trio
 from tslg.node.net import errors
 from tslg.node.net.exchange import Asking, Reply, Serving, StreamBroken, ask
 from tslg.node.net.seam import Announcement, Handler, Validator, peer_id_of
+from tslg.node.net.topics import Topics, check_announcement
 from tslg.protocol.limits import DEFAULT, Limits
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 64 * 1024
 _PIECES_IN_FLIGHT = 16
-_ANNOUNCEMENTS = 256
 
 
 @dataclass(slots=True)
@@ -129,7 +129,7 @@ class MemoryNetwork:
         self._nursery: trio.Nursery | None = None
         self._connected: set[str] = set()
         self._cut_off: set[str] = set()
-        self._topics: dict[str, list[tuple[Validator, trio.MemorySendChannel[Announcement]]]] = {}
+        self._topics = Topics()
 
     @property
     def peer_id(self) -> str:
@@ -207,29 +207,19 @@ class MemoryNetwork:
     async def announce(self, topic: str, payload: bytes) -> None:
         """See `seam.Network`."""
         await trio.lowlevel.checkpoint()
+        check_announcement(payload, self._limits)
         for peer, other in sorted(self._hub.members.items()):
             if peer != self._peer_id and other._nursery is not None and not (other.faults.down or self.faults.down):
                 other._hear(topic, Announcement(payload, self._peer_id))
 
     def _hear(self, topic: str, announcement: Announcement) -> None:
-        if announcement.peer in self._cut_off:
-            return
-        for validator, channel in tuple(self._topics.get(topic, ())):
-            if not validator(announcement.payload, announcement.peer):
-                continue
-            try:
-                channel.send_nowait(announcement)
-            except trio.WouldBlock:
-                continue
-            except trio.BrokenResourceError:
-                self._topics[topic].remove((validator, channel))
+        if announcement.peer not in self._cut_off:
+            self._topics.deliver(topic, announcement)
 
     async def subscribe(self, topic: str, validator: Validator) -> trio.MemoryReceiveChannel[Announcement]:
         """See `seam.Network`."""
         await trio.lowlevel.checkpoint()
-        send, receive = trio.open_memory_channel[Announcement](_ANNOUNCEMENTS)
-        self._topics.setdefault(topic, []).append((validator, send))
-        return receive
+        return self._topics.add(topic, validator)
 
     async def provide(self, key: bytes) -> None:
         """See `seam.Network`."""

@@ -67,6 +67,10 @@ class Dialer:
         except BaseLibp2pError:
             raise errors.Unreachable(f"the connection to peer {peer} was lost", peer=str(peer)) from None
 
+    async def connect(self, peer: ID, address: Multiaddr | None) -> None:
+        """Make sure of a connection with `peer`. Raises a `errors.PeerError`."""
+        await self._connect(peer, address, self._limits)
+
     def _connected(self, peer: ID) -> BoundedYamux | None:
         for connection in self.swarm.get_connections(peer):
             muxer = connection.muxed_conn

@@ -19,11 +19,14 @@ from tslg.node.net import errors
 from tslg.node.net.exchange import Asking, Reply, Serving, ask
 from tslg.node.net.libp2p.config import Libp2pConfig
 from tslg.node.net.libp2p.dialer import Dialer, parse_address, parse_peer
+from tslg.node.net.libp2p.discovery import Discovery
+from tslg.node.net.libp2p.gossip import Gossip
 from tslg.node.net.libp2p.host import check_free, make_host
 from tslg.node.net.libp2p.logs import tame_logging
 from tslg.node.net.libp2p.muxer import cap_receive_window, shielded
 from tslg.node.net.libp2p.streams import RequestStream, YamuxByteStream
 from tslg.node.net.seam import Announcement, Handler, Validator
+from tslg.protocol.errors import NetworkError
 from tslg.protocol.limits import Limits
 
 if TYPE_CHECKING:
@@ -46,6 +49,11 @@ class Libp2pNetwork:
         self._serving = Serving(config.limits)
         self._asking = Asking(config.limits)
         self._dialer = Dialer(self._host, config.limits)
+        self._services: dict[str, Gossip | Discovery] = {}
+        if config.gossip:
+            self._services["gossip"] = Gossip(self._host, config.limits)
+        if config.discovery:
+            self._services["discovery"] = Discovery(self._host)
         self._running = False
 
     @property
@@ -63,21 +71,49 @@ class Libp2pNetwork:
         listen = [_listen_address(text) for text in self._config.listen]
         for address in listen:
             check_free(address)
+        failure: errors.ListenError | None = None
         async with self._host.run(listen):
             try:
-                self._check_listening(listen)
-                self._running = True
-                task_status.started()
-                await trio.sleep_forever()
+                failure = self._not_listening(listen)
+                if failure is None:
+                    await self._take_part(task_status)
             finally:
                 self._running = False
                 await self._close()
+        if failure is not None:
+            raise failure
 
-    def _check_listening(self, listen: list[Multiaddr]) -> None:
-        bound = self._dialer.swarm.listeners
+    async def _take_part(self, task_status: TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            for name, service in tuple(self._services.items()):
+                nursery.start_soon(self._supervise, name, service)
+                await service.ready.wait()
+            nursery.start_soon(self._bootstrap)
+            self._running = True
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def _supervise(self, name: str, service: Gossip | Discovery) -> None:
+        """Run a service. One that fails is missed, and does not take the node with it."""
+        try:
+            await service.run()
+        except Exception as error:
+            _log.error("%s has failed: %r", name, error)
+            del self._services[name]
+            service.ready.set()
+
+    async def _bootstrap(self) -> None:
+        for text in self._config.bootstrap if self._services else ():
+            try:
+                await self._dialer.connect(*parse_address(text))
+            except NetworkError as error:
+                _log.warning("no connection at the start: %s", error)
+
+    def _not_listening(self, listen: list[Multiaddr]) -> errors.ListenError | None:
         for address in listen:
-            if str(address) not in bound:
-                raise errors.ListenError(f"cannot listen on {address}", mend="choose another address or port")
+            if str(address) not in self._dialer.swarm.listeners:
+                return errors.ListenError(f"cannot listen on {address}", mend="choose another address or port")
+        return None
 
     async def _close(self) -> None:
         """Defect 10: leaving `host.run()` leaves sockets open. Side by side, since each takes 0.2 s to close."""
@@ -124,19 +160,31 @@ class Libp2pNetwork:
 
     async def announce(self, topic: str, payload: bytes) -> None:
         """See `seam.Network`."""
-        raise _off("gossip")
+        await self._gossip().announce(topic, payload)
 
     async def subscribe(self, topic: str, validator: Validator) -> trio.MemoryReceiveChannel[Announcement]:
         """See `seam.Network`."""
-        raise _off("gossip")
+        return await self._gossip().subscribe(topic, validator)
 
     async def provide(self, key: bytes) -> None:
         """See `seam.Network`."""
-        raise _off("discovery")
+        await self._discovery().provide(key)
 
     async def find_providers(self, key: bytes) -> list[str]:
         """See `seam.Network`."""
-        raise _off("discovery")
+        return await self._discovery().find_providers(key)
+
+    def _gossip(self) -> Gossip:
+        service = self._services.get("gossip")
+        if not isinstance(service, Gossip):
+            raise _off("gossip")
+        return service
+
+    def _discovery(self) -> Discovery:
+        service = self._services.get("discovery")
+        if not isinstance(service, Discovery):
+            raise _off("discovery")
+        return service
 
     def peers(self) -> tuple[str, ...]:
         """See `seam.Network`."""

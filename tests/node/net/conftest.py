@@ -18,8 +18,8 @@ class World:
         self._nursery = nursery
         self._scopes: dict = {}
 
-    async def start(self, name: str, limits=DEFAULT, **handlers):
-        network = self._make(name, limits)
+    async def start(self, name: str, limits=DEFAULT, settings=None, **handlers):
+        network = self._make(name, limits, **settings or {})
         for protocol, handler in handlers.items():
             network.serve(f"/test/{protocol}/1", handler)
 
@@ -45,6 +45,7 @@ def memory_world(nursery):
     hub = MemoryHub()
     world = World(hub.network, nursery)
     world.hub = hub
+    world.everything = {}
     return world
 
 
@@ -58,6 +59,7 @@ def libp2p_world(nursery):
 
     world = World(make, nursery)
     world.make = make
+    world.everything = {"gossip": True, "discovery": True}
     return world
 
 

@@ -7,6 +7,7 @@ import trio
 
 from tslg.node.net import errors
 from tslg.node.net.seam import running
+from tslg.protocol.errors import UsageError
 from tslg.protocol.limits import DEFAULT
 
 
@@ -324,3 +325,71 @@ async def test_errors_of_the_block_leave_running_as_they_are(world):
         async with running(server) as network:
             assert network is server
             raise errors.Unreachable(address)
+
+
+async def connect(a, b):
+    with pytest.raises(errors.NotServed):
+        await collect(a, b.addresses[0], "/test/nothing/1")
+
+
+async def announce_until(condition, network, topic, payload):
+    with trio.fail_after(10):
+        while not condition():
+            await network.announce(topic, payload)
+            await trio.sleep(0.05)
+
+
+async def test_announcements_reach_subscribers_over_others(world):
+    a, b, c = [await world.start(name, settings=world.everything) for name in "abc"]
+    await connect(a, b)
+    await connect(c, b)
+    channels = [await network.subscribe("topic", lambda payload, peer: True) for network in (b, c)]
+    for channel in channels:
+        await announce_until(lambda: channel.statistics().current_buffer_used, a, "topic", b"payload")  # noqa: B023
+        announcement = channel.receive_nowait()
+        assert (announcement.payload, announcement.peer) == (b"payload", a.peer_id)
+
+
+async def test_announcements_that_a_validator_refuses_are_not_delivered(world):
+    a, b = [await world.start(name, settings=world.everything) for name in "ab"]
+    await connect(a, b)
+    seen = []
+
+    def validator(payload, peer):
+        seen.append((payload, peer))
+        if payload == b"error":
+            raise RuntimeError("a bug")
+        return payload == b"good"
+
+    channel = await b.subscribe("topic", validator)
+    for payload in (b"bad", b"error"):
+        await announce_until(lambda: (payload, a.peer_id) in seen, a, "topic", payload)  # noqa: B023
+    await announce_until(lambda: channel.statistics().current_buffer_used, a, "topic", b"good")
+    assert channel.receive_nowait().payload == b"good"
+    channel.close()
+    await a.announce("topic", b"good")
+
+
+async def test_own_announcements_are_not_heard_and_large_ones_not_made(world):
+    a, b = [await world.start(name, settings=world.everything) for name in "ab"]
+    await connect(a, b)
+    own = await a.subscribe("topic", lambda payload, peer: True)
+    other = await b.subscribe("topic", lambda payload, peer: True)
+    await announce_until(lambda: other.statistics().current_buffer_used, a, "topic", b"x")
+    assert own.statistics().current_buffer_used == 0
+    with pytest.raises(UsageError):
+        await a.announce("topic", bytes(DEFAULT.announcement_bytes + 1))
+
+
+async def test_providers_are_found_by_others(world):
+    a, b, c = [await world.start(name, settings=world.everything, ask=echo) for name in "abc"]
+    await connect(a, b)
+    await connect(c, b)
+    await c.provide(b"an agent's id")
+    await a.provide(b"an agent's id")
+    with trio.fail_after(10):
+        while not (found := await a.find_providers(b"an agent's id")):
+            await trio.sleep(0.05)
+    assert found == list(c.addresses)
+    assert await collect(a, found[0], "/test/ask/1", b"x") == [b"x"]
+    assert await a.find_providers(b"another") == []
