@@ -26,7 +26,8 @@ from tslg.node.store.interface import (
     incomplete,
     prefix_range,
 )
-from tslg.node.store.writer import Batch, Writer, in_lists
+from tslg.node.store.rows import in_lists
+from tslg.node.store.writer import Batch, Writer
 from tslg.protocol.cid import Link, to_text
 from tslg.protocol.errors import StoreError
 from tslg.protocol.limits import DEFAULT
