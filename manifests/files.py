@@ -55,7 +55,7 @@ def write_once(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> bool:
         return _same(path, data)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(0o700 if mode == PRIVATE_MODE else 0o777, parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 (a descriptor, not a path)

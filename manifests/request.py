@@ -87,15 +87,27 @@ class Request:
         }
 
 
-def propose(item: Record, manifests: Sequence[Record] = (), agent_signature: bytes | None = None) -> Request:
+def propose(
+    item: Record,
+    manifests: Sequence[Record] = (),
+    agent_signature: bytes | None = None,
+    *,
+    now_ms: int | None = None,
+) -> Request:
     """Make the request to sign a record, after every check that an anchor will make.
+
+    Args:
+        item: what is to be signed.
+        manifests: the records of the manifest versions in whose name it is signed, but for `item` itself.
+        agent_signature: the agent's own signature of its genesis.
+        now_ms: the time here, to refuse a record from the future; None where there is no clock to trust.
 
     Raises:
         ManifestError: `TSLG-M-REQUEST`: not something that anchors sign, or the manifest in force is not given.
         Refusal: an admission rule that the record breaks.
     """
     request = Request(item, tuple(manifests), agent_signature)
-    _check(request)
+    _check(request, now_ms)
     return request
 
 
@@ -112,7 +124,7 @@ def encode_request(request: Request) -> bytes:
     )
 
 
-def decode_request(data: bytes, name: str = "request") -> Request:
+def decode_request(data: bytes, name: str = "request", *, now_ms: int | None = None) -> Request:
     """Read a request and check it as `propose` does; messages call it `name`.
 
     Raises:
@@ -131,7 +143,7 @@ def decode_request(data: bytes, name: str = "request") -> Request:
     except (CodecError, RecordError) as error:
         mend = "ask the proposer for that file again"
         raise ManifestError(f"{name} holds no record: {error.detail}", code="TSLG-M-REQUEST", mend=mend) from error
-    return propose(item, manifests, fields["agent"])
+    return propose(item, manifests, fields["agent"], now_ms=now_ms)
 
 
 def _is_pairs(value: Any) -> bool:
@@ -144,12 +156,12 @@ def _is_pairs(value: Any) -> bool:
     )
 
 
-def _check(request: Request) -> None:
+def _check(request: Request, now_ms: int | None) -> None:
     """Refuse what anchors must not sign, by the rules of admission but for the log's end and the seal."""
     item = request.record
     if item.kind not in ANCHOR_KINDS:
         raise _no_request(f"anchors do not sign a {item.kind}", f"they sign {', '.join(ANCHOR_KINDS)}", item)
-    context = Context(request)
+    context = Context(request, now_ms)
     if context.manifest(item.manifest if item.manifest is not None else item.id) is None:
         raise _no_request("the manifest that it is made under is not with it", "propose it with that manifest", item)
     for rule in admission.STRUCTURE_RULES:
@@ -180,16 +192,16 @@ def _manifests(request: Request) -> dict[Link, Manifest]:
 
 
 class Context:
-    """What admission's rules may know of a request: the manifests in it, and no log. The clock is judged later."""
+    """What admission's rules may know of a request: the manifests in it, and no log."""
 
     complete = False
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, now_ms: int | None = None) -> None:
         self._manifests = _manifests(request)
         item = request.record
         in_force = self._manifests.get(item.manifest if item.manifest is not None else item.id)
         self.federation = in_force.federation if in_force is not None else item.owner
-        self.now_ms = item.time
+        self.now_ms = now_ms if now_ms is not None else item.time
 
     def record(self, id: Link) -> Record | None:
         """Return None: edges are judged at admission, where the log is."""

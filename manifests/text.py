@@ -114,13 +114,17 @@ def parse(text: str, file: str = "manifest.toml") -> ManifestText:
     top = reader.table(
         reader.value, (), ("federation", "anchors", "envelope", "compiled"), ("federation", "anchors", "envelope")
     )
-    federation = reader.table(top.get("federation", {}), ("federation",), ("name",), ("name",) * ("federation" in top))
-    name = reader.name(federation["name"], ("federation", "name")) if "name" in federation else ""
+    name = _federation(reader, top["federation"]) if "federation" in top else ""
     scheme, threshold, members = _anchors(reader, top.get("anchors"))
     envelope = _envelope(reader, top.get("envelope", {}), threshold)
     compiled = _compiled(reader, top["compiled"], scheme) if "compiled" in top else None
     reader.finish()
     return ManifestText(name, scheme, threshold, members, envelope, compiled)
+
+
+def _federation(reader: Reader, value: Any) -> str:
+    table = reader.table(value, ("federation",), ("name",), ("name",))
+    return reader.name(table["name"], ("federation", "name")) if "name" in table else ""
 
 
 def _anchors(reader: Reader, value: Any) -> tuple[int, int, tuple[str, ...]]:

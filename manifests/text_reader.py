@@ -15,6 +15,8 @@ from tslg.protocol.limits import DEFAULT
 
 _SHOWN = 40
 """Characters of a wrong value that a message repeats."""
+_MOST = 50
+"""Problems that are looked up and shown; to find the place of one takes a pass over the text."""
 
 
 class Reader:
@@ -29,6 +31,7 @@ class Reader:
         self._text = text
         self._file = file
         self._problems: list[tuple[int, int, str]] = []
+        self._count = 0
         if len(text) > DEFAULT.manifest_text:
             raise ManifestError(
                 f"{file}: {len(text)} characters, the limit is {DEFAULT.manifest_text}", code="TSLG-M-TEXT"
@@ -43,6 +46,9 @@ class Reader:
 
     def problem(self, path: Path, message: str) -> None:
         """Note what is wrong with the value at `path`."""
+        self._count += 1
+        if self._count > _MOST:
+            return
         line, column = position(self._text, path)
         dotted = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
         self._problems.append((line, column, f"{dotted}: {message}" if dotted else message))
@@ -51,6 +57,8 @@ class Reader:
         """Raise ManifestError with all problems, one a line in the order of the text, if there are any."""
         if self._problems:
             lines = [f"{self._file}:{line}:{column}: {message}" for line, column, message in sorted(self._problems)]
+            if self._count > _MOST:
+                lines.append(f"{self._file}: and {self._count - _MOST} more problems")
             raise ManifestError("\n".join(lines), code="TSLG-M-TEXT")
 
     def table(self, value: Any, path: Path, known: Collection[str], required: Collection[str] = ()) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tslg.manifests.request import Context, Request
 from tslg.manifests.signing import Sealed, decode_sealed
-from tslg.protocol import log, record
+from tslg.protocol import admission, log, record
 from tslg.protocol.errors import ManifestError, RecordError
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Edge, Head, Record
 
 _MANIFEST_KINDS = ("manifest", "manifest-amendment")
+_RULES = admission.STRUCTURE_RULES + admission.SEAL_RULES
 
 
 def root_manifest(body: Mapping[str, Any], *, time_ms: int) -> Record:
@@ -87,10 +89,11 @@ def in_force(history: Sequence[Record]) -> Manifest:
 
 
 def read_history(files: Sequence[tuple[str, bytes]]) -> list[Sealed]:
-    """Read a federation's log from its files, (name, content) each, root manifest first. Seals are not verified.
+    """Read a federation's log from its files, (name, content) each, root manifest first, and verify it.
 
     Raises:
-        ManifestError: `TSLG-M-FILE`, or `TSLG-M-HISTORY` naming the first file that does not continue the log.
+        ManifestError: `TSLG-M-FILE`, or `TSLG-M-HISTORY` naming the first file that does not continue the log or
+            whose seal does not hold.
     """
     history: list[Sealed] = []
     for position, (name, content) in enumerate(files):
@@ -109,6 +112,12 @@ def read_history(files: Sequence[tuple[str, bytes]]) -> list[Sealed]:
                 code="TSLG-M-HISTORY",
                 mend="give all its records in order, root manifest first",
                 record=read.id,
+            )
+        manifests = tuple(item for item in records if item.kind in _MANIFEST_KINDS)
+        refusal = admission.judge(read, seal, Context(Request(read, manifests, None)), _RULES)
+        if refusal is not None:
+            raise ManifestError(
+                f"{name}: {refusal.detail}", code="TSLG-M-HISTORY", mend="fetch that record again", record=read.id
             )
         history.append((read, seal))
     if not history:

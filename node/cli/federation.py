@@ -138,7 +138,7 @@ def sign(request: Path, key: Path, out: Path | None, yes: bool, as_json: bool) -
     from tslg.node.cli.federation_show import summary_text
     from tslg.protocol.errors import UsageError
 
-    read = _read_request(request)
+    read = _read_request(request, _now_ms())
     anchor: AnchorKey = read_key(key)
     summary = read.summary()
     note(f"{anchor.member} signs:\n{summary_text(summary)}")
@@ -207,11 +207,11 @@ def amend(file: Path, log: tuple[Path, ...], anchors: Path | None, out: Path | N
     _write_request(path, signing.propose(made, [in_force]), as_json)
 
 
-def _read_request(path: Path) -> Request:
+def _read_request(path: Path, now_ms: int | None = None) -> Request:
     from tslg.manifests.files import read_bytes
     from tslg.manifests.signing import decode_request
 
-    return decode_request(read_bytes(path), str(path))
+    return decode_request(read_bytes(path), str(path), now_ms=now_ms)
 
 
 def _nonce_and_time(out: Path) -> tuple[bytes, int]:

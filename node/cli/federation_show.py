@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--toml", is_flag=True, help="Print a sealed manifest's text, to amend it.")
 @json_option
 @errors_to_exit
-def show(file: Path, as_json: bool) -> None:
+def show(file: Path, toml: bool, as_json: bool) -> None:
     """Show what FILE holds: a sealed record, request, anchors file, manifest text, or key file (without its secret)."""
+    if toml:
+        text = _manifest_text(file)
+        emit({"text": text}, as_json, text.rstrip("\n"))
+        return
     data = _describe(file)
     emit(data, as_json, lambda: table(data))
 
@@ -107,6 +112,18 @@ def _describe_text(file: Path) -> dict[str, Any]:
     }
 
 
+def _manifest_text(file: Path) -> str:
+    from tslg.manifests.files import read_bytes
+    from tslg.manifests.signing import decode_sealed
+    from tslg.manifests.text import to_toml
+    from tslg.protocol.errors import UsageError
+
+    read, _ = decode_sealed(read_bytes(file), str(file))
+    if read.kind not in ("manifest", "manifest-amendment"):
+        raise UsageError(f"{file} holds a {read.kind}", mend="give a sealed manifest or amendment")
+    return to_toml(read.body)
+
+
 def _describe_key(file: Path) -> dict[str, Any]:
     from tslg.manifests.keys import read_key
 
@@ -121,8 +138,10 @@ def _describe_key(file: Path) -> dict[str, Any]:
 
 
 def _describe_sealed(file: Path, content: bytes) -> dict[str, Any]:
+    from tslg.manifests.request import Context, Request
     from tslg.manifests.signing import decode_sealed
     from tslg.protocol import cid
+    from tslg.protocol.admission import rule_seal
     from tslg.protocol.manifest import Manifest
     from tslg.protocol.seal import parse
 
@@ -141,7 +160,8 @@ def _describe_sealed(file: Path, content: bytes) -> dict[str, Any]:
         manifest = Manifest.from_record(read)
         data.update(_describe_manifest(manifest, read.body))
     if read.kind == "manifest":
-        data["seal_verifies"] = _root_seal_verifies(manifest, read.data, sealed)
+        refusal = rule_seal(read, sealed, Context(Request(read, (), None)))
+        data["seal_verifies"] = refusal is None and manifest.proofs_hold()
     return data
 
 
@@ -157,20 +177,6 @@ def _describe_manifest(manifest: Manifest, body: Mapping[str, Any]) -> dict[str,
         },
         "envelope": body["envelope"],
     }
-
-
-def _root_seal_verifies(manifest: Manifest, data: bytes, sealed: bytes) -> bool:
-    from tslg.protocol.seal import parse, to_be_signed
-
-    seal = parse(sealed)
-    entry = seal.signatures[0]
-    return (
-        not seal.many
-        and entry.kid == manifest.id
-        and entry.alg == manifest.anchors.scheme
-        and manifest.proofs_hold()
-        and manifest.anchors.verify(to_be_signed(data, entry.alg), entry.value, entry.bitmap)
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -133,7 +133,7 @@ def test_a_step_killed_at_any_write_is_taken_up_again(
         broken.start()
         run_all(broken)
         assert broken.files() == whole.files()
-        deadline += 4
+        deadline += 1
 
 
 def run_all(table: Table) -> None:

@@ -294,6 +294,14 @@ def test_a_request_is_read_back_and_damage_is_named(federation: FoundedFederatio
         signing.decode_request(data[:-1], "r.request")
 
 
+def test_a_record_from_the_future_is_not_signed(federation: FoundedFederation) -> None:
+    data = signing.encode_request(genesis.propose_genesis(agent(federation), SEED, federation.manifest_record))
+    now = federation.manifest_record.time
+    signing.decode_request(data, now_ms=now)
+    with pytest.raises(Refusal, match="TSLG-A-CLOCK"):
+        signing.decode_request(data, now_ms=now - 300_000)
+
+
 def test_a_bad_partial_is_named(federation: FoundedFederation) -> None:
     request = genesis.propose_genesis(agent(federation), SEED, federation.manifest_record)
     first, second, _ = federation.anchor_keys
@@ -323,11 +331,15 @@ def test_a_stranger_cannot_sign(federation: FoundedFederation) -> None:
 def test_sealed_records_and_history_are_read_back(federation: FoundedFederation) -> None:
     root = federation.manifest_record
     second = next_version([root], public(federation), b"2" * 16)
+    sealed = genesis.sign_and_combine(signing.propose(second, [root]), federation.anchor_keys)
     files = [
         ("root", signing.encode_sealed(root.data, federation.seal)),
-        ("second", signing.encode_sealed(second.data, b"seal")),
+        ("second", signing.encode_sealed(second.data, sealed)),
     ]
-    assert versions.read_history(files) == [(root, federation.seal), (second, b"seal")]
+    assert versions.read_history(files) == [(root, federation.seal), (second, sealed)]
+    for wrong in (b"", federation.seal, sealed[:-1] + bytes([sealed[-1] ^ 1])):
+        with pytest.raises(ManifestError, match="TSLG-M-HISTORY: second: "):
+            versions.read_history([files[0], ("second", signing.encode_sealed(second.data, wrong))])
     with pytest.raises(ManifestError, match="TSLG-M-HISTORY: second is not record 0"):
         versions.read_history(files[::-1])
     with pytest.raises(ManifestError, match="TSLG-M-HISTORY: root is not record 1"):

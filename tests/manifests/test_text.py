@@ -129,6 +129,12 @@ def test_all_problems_are_reported_together_in_the_order_of_the_text() -> None:
     assert [item.split(":")[1] for item in found] == ["2", "6", "11"]
 
 
+def test_a_flood_of_problems_is_cut() -> None:
+    found = problems(GOOD + "".join(f"x{number} = 1\n" for number in range(60)))
+    assert len(found) == 51
+    assert found[-1] == "m.toml: and 10 more problems"
+
+
 def test_columns_count_from_one() -> None:
     (found,) = problems(GOOD.replace("max = 16", "max = 0"))
     assert found.startswith("m.toml:11:27: ")

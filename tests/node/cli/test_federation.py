@@ -132,7 +132,9 @@ def test_three_anchors_found_a_federation_two_sign_and_amend_it(desk: Desk) -> N
     assert admission.rule_seal(read, sealed, signing_context(record, read)) is None
 
     second = desk.folder / "second.toml"
-    second.write_text(desk.text.read_text().replace("50", "60"))
+    text = desk.run("show", root, "--toml")["text"]
+    assert "verify_depth = 50" in text
+    second.write_text(text.replace("verify_depth = 50", "verify_depth = 60"))
     request = desk.run("amend", second, "--log", root)
     assert (request["kind"], request["version"], len(request["anchors"])) == ("manifest-amendment", 2, 2)
     assert desk.run("amend", second, "--log", root) == request
@@ -140,6 +142,7 @@ def test_three_anchors_found_a_federation_two_sign_and_amend_it(desk: Desk) -> N
     shown = desk.run("show", amended)
     assert (shown["version"], shown["envelope"]["verify_depth"], shown["owner"]) == (2, 60, to_text(manifest.id))
     assert len(shown["signatures"]) == 2
+    assert desk.fails("show", attested, "--toml")[0].endswith("holds a genesis (give a sealed manifest or amendment)")
     third = desk.folder / "third.toml"
     third.write_text(second.read_text())
     assert desk.run("amend", third, "--log", root, "--log", amended)["version"] == 3
