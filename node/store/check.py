@@ -40,7 +40,7 @@ def check_log(state: LogState, leaves: list[Link]) -> list[Problem]:
     peaks = Peaks()
     for leaf in leaves:
         peaks.append(leaf)
-    if len(leaves) != state.size or leaves[-1] != state.last or peaks.to_bytes() != state.peaks.to_bytes():
+    if len(leaves) != state.size or leaves[-1:] != [state.last] or peaks.to_bytes() != state.peaks.to_bytes():
         detail = f"the log's state at size {state.size} is not that of the {len(leaves)} records held"
         return [Problem("TSLG-D-STATE", detail, state.owner)]
     return []

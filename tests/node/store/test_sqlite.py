@@ -233,6 +233,35 @@ def test_records_are_found_after_a_writer_failed_half_way(disk, new_log, state_o
     assert disk.check() == []
 
 
+def test_states_alone_and_records_that_were_partly_cited_or_held(disk, new_log, state_of):
+    """Batches of new, cited and held ids in turn: whatever the writer expects next, the tables come out right."""
+    one, two = new_log("one"), new_log("two")
+    for _ in range(3):
+        one.add()
+        two.add(preds={"prior": [Edge(two.last.id)], "evidence": [Edge(one.last.id, one.owner, 0)]})
+    disk.append(sealed(*two.records))
+    disk.append(sealed(*one.records[2:]))
+    disk.append(sealed(*one.records[:2], *two.records))
+    disk.append([], [state_of(one), state_of(two)])
+    disk.append(sealed(two.add(), one.add()), [state_of(two)])
+    assert [log.held for log in disk.logs()] == [5, 5]
+    assert disk.log_state(one.owner).size == 4 and disk.log_state(two.owner).size == 5
+    with disk._readers.use() as db:
+        assert db.execute("SELECT count(*) FROM record").fetchone() == (10,)
+    assert disk.check() == []
+
+
+def test_a_held_record_keeps_its_seal_when_it_comes_again_behind_one_that_cites_it(path, new_log):
+    log = new_log("sealed")
+    child = log.add()
+    with SqliteStore.open(path) as store:
+        store.append(sealed(log.records[0]))
+    with SqliteStore.open(path) as store:
+        store.append([(child, SEAL), (log.records[0], b"another seal")])
+        assert store.get(log.owner).seal == SEAL
+        assert store.check() == []
+
+
 def test_more_readers_than_idle_connections(disk, new_log):
     log = new_log("read")
     disk.append(sealed(log.last))
@@ -406,6 +435,9 @@ def test_a_log_state_that_cannot_be_read(disk, new_log, state_of):
     with disk._writer.transaction() as db:
         db.execute("UPDATE log SET peaks = x'00'")
     fails("TSLG-D-CORRUPT", disk.log_state, log.owner)
+    assert [problem.code for problem in disk.check()] == ["TSLG-D-STATE"]
+    with disk._writer.transaction() as db:
+        db.execute("UPDATE log SET peaks = x'', size = 0")
     assert [problem.code for problem in disk.check()] == ["TSLG-D-STATE"]
 
 
