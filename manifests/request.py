@@ -164,12 +164,12 @@ def _check(request: Request, now_ms: int | None) -> None:
     context = Context(request, now_ms)
     if context.manifest(item.manifest if item.manifest is not None else item.id) is None:
         raise _no_request("the manifest that it is made under is not with it", "propose it with that manifest", item)
+    if item.kind == "policy" and item.owner != context.federation:
+        raise _no_request("anchors sign a federation's policies, not an agent's", "the agent signs it itself", item)
     for rule in admission.STRUCTURE_RULES:
         refusal = rule(item, b"", context)
         if refusal is not None:
             raise refusal
-    if item.kind == "policy" and item.owner != context.federation:
-        raise _no_request("anchors sign a federation's policies, not an agent's", "the agent signs it itself", item)
     if item.kind != "genesis":
         if request.agent_signature is not None:
             raise _no_request("a federation's record bears no agent's signature", "propose it anew", item)
