@@ -31,7 +31,7 @@ from tslg.protocol.exchange import (
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.proofs import ConsistencyProof, InclusionProof
 from tslg.protocol.record import Record
-from tslg.protocol.traversal import Step, Traversal
+from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 
 CHUNK_RECORDS: Final = 256
 """Records in a chunk: large enough to amortise a chunk, small enough that the asker can verify while it receives."""
@@ -183,17 +183,9 @@ class _WalkAnswer:
                 chain.insert(0, (id, entry))
         return chain
 
-    def _steps(self, id: Link) -> Iterable[Step]:
+    def _steps(self, id: Link) -> Iterable[PlainStep]:
         record = self._records.get(id)
-        if record is None:
-            return ()
-        classes = self._asked.classes
-        return [
-            Step(name, edge.cid, id, edge.agent)
-            for name, edges in record.preds.items()
-            if classes is None or name in classes
-            for edge in edges
-        ]
+        return () if record is None else steps_of(record, self._asked.classes)
 
     def _newest(self) -> dict[Link, NewestRecord]:
         """Return the newest record of every log that was met and is held whole."""

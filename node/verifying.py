@@ -6,10 +6,11 @@ one by one would cost more than the signature.
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 from tslg.node.sources import Source
@@ -27,6 +28,19 @@ CHUNK = 256
 
 Tick = Callable[[int], None]
 """Called with the number of records opened so far."""
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """Keep the cycle collector from walking, over and over, the many records of a walk, which hold no cycles."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class Walked(NamedTuple):
@@ -89,7 +103,7 @@ def walk(
     pool: AbstractContextManager[ThreadPoolExecutor | None] = nullcontext()
     if workers > 1:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="tslg-verify")
-    with pool as executor:
+    with quiet_collector(), pool as executor:
         opener = Opener(walker, executor)
         faults = source.faults()
         count = 0
@@ -98,8 +112,8 @@ def walk(
             count += len(wanted)
             if tick is not None:
                 tick(count)
-    complete_logs(walker, source)
-    report = walker.finish(outside).timed(time.perf_counter() - started)
+        complete_logs(walker, source)
+        report = walker.finish(outside).timed(time.perf_counter() - started)
     return Walked(report, walker)
 
 

@@ -14,7 +14,7 @@ from tslg.protocol import cid, policy, signatures
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, Refusal, SealError
 from tslg.protocol.keys import Key
-from tslg.protocol.kinds import KINDS
+from tslg.protocol.kinds import KINDS, SCOPE
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Edge, Record
@@ -67,6 +67,9 @@ class Context(Protocol):
 
 Rule = Callable[[Record, bytes, Context], Refusal | None]
 
+_fitting: set[tuple[str, ...]] = set()
+"""Combinations of a kind and its classes that were found to fit; there are few, since classes are few and sorted."""
+
 _PRODUCED_BY_POLICY: Final = frozenset(("state", "action", "decision", "observation", "verification"))
 
 
@@ -94,9 +97,13 @@ def rule_issuer(record: Record, seal: bytes, context: Context) -> Refusal | None
 
 def rule_classes(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """Mandatory classes are there, forbidden ones are not."""
+    shape = (record.kind, *record.preds)
+    if shape in _fitting:
+        return None
     kind = KINDS[record.kind]
     classes = record.preds.keys()
     if kind.mandatory <= classes and classes <= kind.allowed:
+        _fitting.add(shape)
         return None
     missing = sorted(kind.mandatory - classes)
     if missing:
@@ -128,7 +135,7 @@ def rule_fan_in(record: Record, seal: bytes, context: Context) -> Refusal | None
     manifest = _manifest_in_force(record, context)
     if manifest is None or KINDS[record.kind].first:
         return None
-    count = sum(map(len, record.preds.values()))
+    count = sum([len(edges) for edges in record.preds.values()])
     low, high = manifest.envelope.fan_in_min, manifest.envelope.fan_in_max
     if low <= count <= high:
         return None
@@ -152,25 +159,27 @@ def rule_clock(record: Record, seal: bytes, context: Context) -> Refusal | None:
 
 def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """Every edge leads where it says: to an earlier record of this log, or into the named other agent's log."""
-    owner = record.agent
+    owner, seq, find = record.agent, record.seq, context.record
     for name, edges in record.preds.items():
         for edge in edges:
-            cited = context.record(edge.cid)
+            cited = find(edge[0])
             if cited is None:
                 if context.complete and (edge.agent is None or _must_resolve(record, name)):
                     mend = "fetch and admit that record first"
                     return _refuse("RESOLVE", record, f"its {name} {cid.short(edge.cid)} is not held here", mend)
                 continue
-            if edge.agent is None:
+            agent = edge[1]
+            if agent is None:
                 if cited.owner != owner:
                     return _refuse("EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} is another agent's record")
-                if cited.seq >= record.seq:
+                if cited.seq >= seq:
                     return _refuse("EDGE-ORDER", record, f"its {name} {cid.short(edge.cid)} is not earlier in the log")
-            elif cited.owner != edge.agent or edge.agent == owner:
+            elif cited.owner != agent or agent == owner:
                 return _refuse("EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} is not of the agent it names")
-            wrong = _wrong_kind(name, edge, cited)
-            if wrong:
-                return _refuse("EDGE-KIND", record, wrong)
+            if name != "evidence":
+                wrong = _wrong_kind(name, edge, cited)
+                if wrong:
+                    return _refuse("EDGE-KIND", record, wrong)
     return None
 
 
@@ -218,7 +227,7 @@ def rule_scope(record: Record, seal: bytes, context: Context) -> Refusal | None:
         beyond = policy.out_of_window(record.time, cited.body)
         if beyond:
             return _refuse("WINDOW", record, beyond, "cite a policy that is in force")
-        if record.kind in _PRODUCED_BY_POLICY:
+        if record.kind in _PRODUCED_BY_POLICY and not SCOPE.keys().isdisjoint(record.body):
             beyond = policy.out_of_scope(record, cited.body)
             if beyond:
                 return _refuse("SCOPE", record, beyond, "cite a policy that grants it, or do less")
@@ -312,12 +321,16 @@ def _reaches(start: Record, grant: Link, context: Context) -> bool | None:
 def rule_granted(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """A policy that rests on a delegation, and acting for another agent, need that delegation to be cited."""
     cited = record.preds.get("delegation", ())
+    policies = record.preds.get("policy", ())
+    if not cited and not policies and "principal" not in record.body:
+        return None
     delegators = {edge.agent for edge in cited}
     mend = "cite the delegation that granted it"
-    for edge in record.preds.get("policy", ()):
+    for edge in policies:
         if edge.agent is None:
             held = context.record(edge.cid)
-            if held is not None and not {e.cid for e in held.preds.get("delegation", ())} <= {e.cid for e in cited}:
+            rests_on = () if held is None else held.preds.get("delegation", ())
+            if rests_on and not {e.cid for e in rests_on} <= {e.cid for e in cited}:
                 return _refuse("GRANT", record, "its policy rests on a delegation that it does not cite", mend)
         elif edge.agent != context.federation and not delegators:
             return _refuse("GRANT", record, f"policy {cid.short(edge.cid)} of another agent without delegation", mend)

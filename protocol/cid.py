@@ -135,6 +135,8 @@ def is_record_id(link: object) -> bool:
 
 def hash_name(link: bytes) -> str:
     """Return the manifest name of the hash in `link` (dag-cbor or raw). CidError if it is not a whitelisted one."""
+    if len(link) == 36 and link.startswith(_SHA2_256):
+        return "sha2-256"
     entry = _lookup(link, _BY_DAG_CBOR_PREFIX) or _lookup(link, _BY_RAW_PREFIX)
     if entry is None:
         raise CidError("an id with a hash or codec that is not accepted", record=bytes(link))

@@ -24,6 +24,7 @@ CLASSES: Final[Mapping[str, str]] = {
 }
 """Predecessor classes and what each means."""
 
+_SMALL: Final = 2**31
 BODY_LEVEL: Final = 2
 """Nesting level of a record's body map, the record itself being level 1."""
 
@@ -124,6 +125,13 @@ def _moment(value: Any) -> bool:
 def _map(value: Any) -> bool:
     if type(value) is not dict:
         return False
+    # Nearly every map is flat and small: text, bytes and small numbers need no walk.
+    for item in value.values():
+        kind = type(item)
+        if kind is not str and kind is not bytes and (kind is not int or not -_SMALL < item < _SMALL):
+            break
+    else:
+        return True
     try:
         codec.check(value, BODY_LEVEL + 1)
     except CodecError:

@@ -10,18 +10,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid, codec
+from tslg.protocol.cid import is_record_id
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError
-from tslg.protocol.kinds import CLASSES, KINDS
+from tslg.protocol.kinds import CLASSES, KINDS, Kind
 from tslg.protocol.limits import DEFAULT
 
 VERSION: Final = 1
 
-_KEYS: Final = frozenset(("v", "kind", "agent", "seq", "prev", "time", "manifest", "key", "log", "preds", "body"))
-_OWN_EDGE: Final = frozenset(("cid",))
+_KEYS: Final = ("v", "key", "log", "seq", "body", "kind", "prev", "time", "agent", "preds", "manifest")
+"""The keys in canonical order: by length, then by bytes."""
 _FOREIGN_EDGE: Final = frozenset(("cid", "agent", "verified"))
 _HEAD: Final = frozenset(("size", "root"))
 _MAX_INT: Final = DEFAULT.integer
+_LINKS_KEPT: Final = 65_536
+_links: dict[Link, Link] = {}
+_new: Final = tuple.__new__
 
 
 class Edge(NamedTuple):
@@ -61,6 +65,7 @@ class Record(NamedTuple):
         log: the log's tree before this record, None at seq 0.
         preds: edges by class, each tuple sorted by id and never empty.
         body: the fields of the kind.
+        owner: the id of the agent or federation in whose log this record lies: `agent`, or its own id at seq 0.
     """
 
     id: Link
@@ -75,14 +80,10 @@ class Record(NamedTuple):
     log: Head | None
     preds: Mapping[str, tuple[Edge, ...]]
     body: Mapping[str, Any]
+    owner: Link
 
     def __hash__(self) -> int:
         return hash(self.id)
-
-    @property
-    def owner(self) -> Link:
-        """The id of the agent or federation in whose log this record lies."""
-        return self.agent if self.agent is not None else self.id
 
     def edges(self, *classes: str) -> Iterable[Edge]:
         """Yield the edges of the named classes (of all classes, in name order, if none is named)."""
@@ -145,16 +146,16 @@ def build(
     """
     value = {
         "v": VERSION,
-        "kind": kind,
-        "agent": agent,
-        "seq": seq,
-        "prev": prev,
-        "time": time,
-        "manifest": manifest,
         "key": key,
         "log": None if log is None else {"size": log.size, "root": log.root},
-        "preds": {name: [_edge_value(edge) for edge in sorted(edges, key=_edge_cid)] for name, edges in preds.items()},
+        "seq": seq,
         "body": dict(body),
+        "kind": kind,
+        "prev": prev,
+        "time": time,
+        "agent": agent,
+        "preds": {name: [_edge_value(edge) for edge in sorted(edges, key=_edge_cid)] for name, edges in preds.items()},
+        "manifest": manifest,
     }
     data = codec.encode_unchecked(value)
     if len(data) > DEFAULT.record_bytes:
@@ -178,34 +179,57 @@ def _edge_value(edge: Edge) -> dict[str, Any]:
 
 def _from_value(value: Any, data: bytes, id: Link) -> Record:
     """Check every field of a decoded value; nothing in it is left unchecked."""
-    if type(value) is not dict or value.keys() != _KEYS:
+    if type(value) is not dict or tuple(value) != _KEYS:
         raise _wrong("KEYS", "a record is a map of exactly the eleven keys", id)
-    if type(value["v"]) is not int or value["v"] != VERSION:
+    # In the order of the canonical encoding, which is that of _KEYS.
+    version, key, log, seq, body, kind_name, prev, time, agent, edges, manifest = value.values()
+    if type(version) is not int or version != VERSION:
         raise _wrong("VERSION", "`v` is not 1", id)
-    kind_name = value["kind"]
     kind = KINDS.get(kind_name) if type(kind_name) is str else None
     if kind is None:
         raise _wrong("KIND", "unknown kind", id)
-    seq, time = value["seq"], value["time"]
     if type(seq) is not int or type(time) is not int or not 0 <= seq <= _MAX_INT or not 0 <= time <= _MAX_INT:
         raise _wrong("FIELD", "`seq` and `time` are integers from 0", id)
-    agent, prev, manifest, key = value["agent"], value["prev"], value["manifest"], value["key"]
-    for link in (agent, prev, manifest, key):
-        if link is not None and (type(link) is not Link or not cid.is_record_id(link)):
-            raise _wrong("LINK", "a link field is not a record id or null", id)
-    head = _head(value["log"], id)
+    if agent is not None:
+        agent = _link(agent, id)
+    if prev is not None:
+        prev = _link(prev, id)
+    if manifest is not None:
+        manifest = _link(manifest, id)
+    if key is not None:
+        key = _link(key, id)
+    head = _head(log, id)
     _check_place(kind.first, agent, seq, prev, head, id)
-    body = value["body"]
+    _check_body(kind, body, id)
+    owner = agent if agent is not None else id
+    fields = (id, data, kind.name, agent, seq, prev, time, manifest, key, head, _preds(edges, id), body, owner)
+    return _new(Record, fields)
+
+
+def _link(value: Any, id: Link) -> Link:
+    """Check one link field; ids that occur again and again are kept once, which saves the check and the memory."""
+    if type(value) is Link:
+        known = _links.get(value)
+        if known is not None:
+            return known
+        if is_record_id(value):
+            if len(_links) >= _LINKS_KEPT:
+                _links.clear()
+            _links[value] = value
+            return value
+    raise _wrong("LINK", "a link is not a record's id", id)
+
+
+def _check_body(kind: Kind, body: Any, id: Link) -> None:
     if type(body) is not dict:
         raise _wrong("BODY", "`body` is a map", id)
     fields = kind.fields
     for name, item in body.items():
         field = fields.get(name)
         if field is None or not field.valid(item):
-            raise _wrong("BODY", f"body field {name[:40]!r} is unknown in a {kind_name} or of the wrong type", id)
+            raise _wrong("BODY", f"body field {name[:40]!r} is unknown in a {kind.name} or of the wrong type", id)
     if not kind.required <= body.keys():
-        raise _wrong("BODY", f"a {kind_name} needs the body fields {sorted(kind.required)}", id)
-    return Record(id, data, kind_name, agent, seq, prev, time, manifest, key, head, _preds(value["preds"], id), body)
+        raise _wrong("BODY", f"a {kind.name} needs the body fields {sorted(kind.required)}", id)
 
 
 def _head(value: Any, id: Link) -> Head | None:
@@ -245,30 +269,22 @@ def _preds(value: Any, id: Link) -> dict[str, tuple[Edge, ...]]:
         last = b""
         for item in items:
             edge = _edge(item, id)
-            if edge.cid <= last:
+            if edge[0] <= last:
                 raise _wrong("ORDER", "edges are sorted by id, without repeats", id)
-            last = edge.cid
+            last = edge[0]
             edges.append(edge)
         preds[name] = tuple(edges)
     return preds
 
 
 def _edge(item: Any, id: Link) -> Edge:
-    if type(item) is dict:
-        if item.keys() == _OWN_EDGE:
-            link = item["cid"]
-            if type(link) is Link and cid.is_record_id(link):
-                return Edge(link)
-        elif item.keys() == _FOREIGN_EDGE:
-            link, agent, verified = item["cid"], item["agent"], item["verified"]
-            if (
-                type(link) is Link
-                and cid.is_record_id(link)
-                and type(agent) is Link
-                and cid.is_record_id(agent)
-                and (verified is None or (type(verified) is int and 0 <= verified <= _MAX_INT))
-            ):
-                return Edge(link, agent, verified)
+    if type(item) is dict and "cid" in item:
+        if len(item) == 1:
+            return _new(Edge, (_link(item["cid"], id), None, None))
+        if item.keys() == _FOREIGN_EDGE:
+            verified = item["verified"]
+            if verified is None or (type(verified) is int and 0 <= verified <= _MAX_INT):
+                return _new(Edge, (_link(item["cid"], id), _link(item["agent"], id), verified))
     raise _wrong("EDGE", "an edge is {cid} or {cid, agent, verified}", id)
 
 

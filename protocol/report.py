@@ -1,4 +1,4 @@
-"""The report of a walk: a verdict with its reasons, how far it went, what commits to the rest, and a digest over it all."""
+"""The report of a walk: a verdict with its reasons, how far it went, what commits to the rest, and a digest."""
 
 from __future__ import annotations
 

@@ -6,10 +6,11 @@ then citing id. `depth` counts edges traversed, those that lead to a record alre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple
 
 from tslg.protocol.codec import Link
+from tslg.protocol.record import Record
 
 
 class Step(NamedTuple):
@@ -21,7 +22,21 @@ class Step(NamedTuple):
     agent: Link | None
 
 
-EdgesOf = Callable[[Link], Iterable[Step]]
+PlainStep = tuple[str, Link, Link, Link | None]
+"""The fields of a step; the walk handles millions of them, and names them only where somebody looks."""
+
+EdgesOf = Callable[[Link], Iterable[PlainStep]]
+
+
+def steps_of(record: Record, classes: Container[str] | None = None) -> list[PlainStep]:
+    """Return the edges of a record, of these classes (None: all), as steps."""
+    id = record.id
+    return [
+        (name, cid, id, agent)
+        for name, edges in record.preds.items()
+        if classes is None or name in classes
+        for cid, agent, _ in edges
+    ]
 
 
 class Traversal:
@@ -36,11 +51,10 @@ class Traversal:
 
     def __init__(self, roots: Sequence[Link], depth: int | None) -> None:
         self.depth = depth
-        self.visited: dict[Link, Step | None] = dict.fromkeys(roots)
+        self.visited: dict[Link, PlainStep | None] = dict.fromkeys(roots)
         self.level: list[Link] = list(self.visited)
         self.traversed = 0
-        self.rest: list[Step] = []
-        self.expanded: set[Link] = set()
+        self.rest: list[PlainStep] = []
 
     @property
     def done(self) -> bool:
@@ -53,8 +67,8 @@ class Traversal:
         `edges_of` gives the edges of a record, none for a record that could not be had.
         """
         steps = [step for id in self.level for step in edges_of(id)]
-        steps.sort()
-        self.expanded.update(self.level)
+        if len(steps) > 1:
+            steps.sort()
         if self.depth is not None and self.traversed + len(steps) > self.depth:
             room = self.depth - self.traversed
             steps, self.rest = steps[:room], steps[room:]
@@ -62,9 +76,10 @@ class Traversal:
         found: list[Link] = []
         visited = self.visited
         for step in steps:
-            if step.parent not in visited:
-                visited[step.parent] = step
-                found.append(step.parent)
+            parent = step[1]
+            if parent not in visited:
+                visited[parent] = step
+                found.append(parent)
         self.level = found
         return found
 
@@ -73,6 +88,6 @@ class Traversal:
         steps = []
         step = self.visited.get(id)
         while step is not None:
-            steps.append(step)
-            step = self.visited.get(step.child)
+            steps.append(Step(*step))
+            step = self.visited.get(step[2])
         return steps[::-1]

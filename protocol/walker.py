@@ -14,7 +14,7 @@ the others of its agent. Normative text: docs/spec/verification.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tslg.protocol import cid, logproof, signatures
@@ -29,7 +29,7 @@ from tslg.protocol.opening import Opened
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.record import Record
 from tslg.protocol.report import AgentSummary, Finding, Freshness, FrontierEntry, Report, Undetermined
-from tslg.protocol.traversal import Step, Traversal
+from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 
 SIGNATURE_MODES: Final = ("all", "heads")
 LOG_MODES: Final = ("visited", "full", "none")
@@ -102,11 +102,16 @@ class Walker:
         self._consistency: dict[Link, dict[tuple[int, int], Sequence[bytes]]] = {}
         self._ends: dict[Link, tuple[Link, str]] = {}
         self.keys: dict[Link, Key] = {}
+        self._groups: dict[Link, list[Record]] | None = None
+        # The context of the admission rules: looked up several times a record, so without a call in between.
+        self.record: Callable[[Link], Record | None] = self._held.get
+        self.manifest: Callable[[Link], Manifest | None] = self._manifests.get
+        self.key: Callable[[Link], Key | None] = self.keys.get
 
     # --- being fed -------------------------------------------------------------------------------------------------
 
     def wants(self) -> list[Link]:
-        """Return the ids needed next, nearest first; empty when every record that the walk needs was given or refused."""
+        """Return the ids needed next; empty when every record that the walk needs was given or refused."""
         while not self._pending and not self._traversal.done:
             for id in self._traversal.expand(self._steps):
                 if id not in self._held and id not in self._unavailable and id not in self._findings:
@@ -119,13 +124,17 @@ class Walker:
         if record.id not in self._pending:
             return
         self._pending.discard(record.id)
-        self._held[record.id] = record
+        self._hold(record)
         self._seals[record.id] = opened.seal
         self._sealed[record.id] = True if record.id in self.known else opened.sealed
         key = key_of(record)
         if key is not None:
             self.keys[record.id] = key
         self._want_support(record)
+
+    def _hold(self, record: Record) -> None:
+        self._held[record.id] = record
+        self._groups = None
 
     def cannot(self, id: Link, reason: str) -> None:
         """Take note that a wanted record cannot be had: `absent`, `withheld`, `pruned`, `unreachable`, …"""
@@ -154,11 +163,9 @@ class Walker:
         if id not in self._held and id not in self._unavailable and id not in self._findings:
             self._pending.add(id)
 
-    def _steps(self, id: Link) -> Iterable[Step]:
+    def _steps(self, id: Link) -> Iterable[PlainStep]:
         record = self._held.get(id)
-        if record is None:
-            return ()
-        return [Step(name, edge.cid, id, edge.agent) for name, edges in record.preds.items() for edge in edges]
+        return () if record is None else steps_of(record)
 
     # --- heads and log proofs --------------------------------------------------------------------------------------
 
@@ -177,7 +184,7 @@ class Walker:
         if held is not None and self._held[held[0]].seq >= record.seq:
             return
         if record.id not in self._held:
-            self._held[record.id] = record
+            self._hold(record)
             self._seals[record.id] = opened.seal
             self._sealed[record.id] = opened.sealed
         self._ends[claim.agent] = (record.id, source)
@@ -192,8 +199,9 @@ class Walker:
         step = self._traversal.visited.get(id)
         if step is None:
             return None
-        child = self._held.get(step.child)
-        return step.agent if step.agent is not None else None if child is None else child.owner
+        _, _, child, agent = step
+        citing = self._held.get(child)
+        return agent if agent is not None or citing is None else citing.owner
 
     def met(self) -> list[Link]:
         """Return the agents whose records the walk visited, whose newest records are worth knowing."""
@@ -209,7 +217,7 @@ class Walker:
         """Take one record of a visited agent's log that the ancestry itself did not need."""
         record = opened.record
         if record.id not in self._held and self.log == "full":
-            self._held[record.id] = record
+            self._hold(record)
             self._seals[record.id] = opened.seal
             self._sealed[record.id] = opened.sealed
             key = key_of(record)
@@ -243,6 +251,8 @@ class Walker:
 
     def _by_agent(self) -> dict[Link, list[Record]]:
         """Group what the walk holds by log, leaving out logs of which only the chain was needed."""
+        if self._groups is not None:
+            return self._groups
         visited = self._traversal.visited
         owners = {self._held[id].owner for id in visited if id in self._held}
         groups: dict[Link, list[Record]] = {owner: [] for owner in sorted(owners)}
@@ -253,6 +263,7 @@ class Walker:
                 at = (owner, record.seq)
                 if taken.setdefault(at, record.id) == record.id:
                     groups[owner].append(record)
+        self._groups = groups
         return groups
 
     def opened(self) -> list[Opened]:
@@ -281,18 +292,6 @@ class Walker:
         return heads, inclusion, consistency
 
     # --- the context of the admission rules --------------------------------------------------------------------------
-
-    def record(self, id: Link) -> Record | None:
-        """Return a record that the walk holds."""
-        return self._held.get(id)
-
-    def manifest(self, id: Link) -> Manifest | None:
-        """Return a manifest version that the walk holds and that breaks no rule."""
-        return self._manifests.get(id)
-
-    def key(self, id: Link) -> Key | None:
-        """Return a key whose registration the walk holds."""
-        return self.keys.get(id)
 
     def tail(self, owner: Link) -> None:
         """Logs are checked by proofs; a walk holds no log's end."""
@@ -373,7 +372,7 @@ class Walker:
         return checks
 
     def _check_seals(self, checks: Mapping[Link, LogCheck]) -> None:
-        """Verify the seals that nobody verified yet: all of them, or the newest per key of each proved stretch of log."""
+        """Verify the seals that nobody verified yet: all, or the newest per key of each proved stretch of log."""
         if self.signatures == "heads":
             chosen = [id for check in checks.values() for segment in check.segments for id in _newest_per_key(segment)]
         else:
@@ -494,7 +493,7 @@ class Walker:
     def _frontier(self, verified: Mapping[Link, Record]) -> tuple[FrontierEntry, ...]:
         """Name, for every lineage with edges left out, its earliest stopped record; its tree commits to all before."""
         traversal = self._traversal
-        stopped = {step.child for step in traversal.rest}
+        stopped = {child for _, _, child, _ in traversal.rest}
         stopped.update(id for id in traversal.level if id in self._held and self._held[id].preds)
         entries: dict[Link, Record] = {}
         for id in stopped:
