@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
+from operator import itemgetter
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Self
 
 from tslg.node.store import queries
 from tslg.node.store.blobs import FileBlobs
@@ -33,6 +34,8 @@ from tslg.protocol.errors import StoreError
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.log import Peaks
 from tslg.protocol.record import Record
+
+_FIRST: Final[Callable[[Any], Any]] = itemgetter(0)
 
 
 class SqliteStore(Store):
@@ -146,27 +149,22 @@ class SqliteStore(Store):
     def leaves(self, owner: Link, size: int) -> list[bytes]:
         """See `Store.leaves`."""
         with self._readers.use() as db:
-            complete = db.execute(queries.COMPLETE, (owner, size)).fetchone()
-            rows = db.execute(queries.LEAVES, (owner, size)).fetchall() if complete else []
-        if complete is None:
-            raise incomplete(owner, size)
-        return [cid for (cid,) in rows]
+            if db.execute(queries.COMPLETE, (owner, size)).fetchone() is None:
+                raise incomplete(owner, size)
+            return list(map(_FIRST, db.execute(queries.LEAVES, (owner, size))))
 
     def ancestors(self, cid: Link, classes: Collection[str] | None = None, limit: int | None = None) -> list[Link]:
         """See `Store.ancestors`: one recursive query in the engine."""
         with self._readers.use() as db:
             condition, names = _class_condition(db, classes)
-            rows = db.execute(
-                queries.ANCESTORS.format(classes=condition), (cid, *names, *names, -1 if limit is None else limit)
-            ).fetchall()
-        return [Link(ancestor) for (ancestor,) in rows]
+            values = (cid, *names, *names, -1 if limit is None else limit)
+            return _links(db.execute(queries.ANCESTORS.format(classes=condition), values))
 
     def children(self, cid: Link, classes: Collection[str] | None = None) -> list[Link]:
         """See `Store.children`."""
         with self._readers.use() as db:
             condition, names = _class_condition(db, classes)
-            rows = db.execute(queries.CHILDREN.format(classes=condition), (cid, *names)).fetchall()
-        return [Link(child) for (child,) in rows]
+            return _links(db.execute(queries.CHILDREN.format(classes=condition), (cid, *names)))
 
     def parents(self, cids: Iterable[Link], classes: Collection[str] | None = None) -> list[EdgeRow]:
         """See `Store.parents`."""
@@ -196,11 +194,8 @@ class SqliteStore(Store):
         """See `Store.by_kind`."""
         with self._readers.use() as db:
             if owner is None:
-                rows = db.execute(queries.BY_KIND.format(owner=""), (kind, limit)).fetchall()
-            else:
-                query = queries.BY_KIND.format(owner=queries.OF_OWNER)
-                rows = db.execute(query, (kind, owner, limit)).fetchall()
-        return [Link(cid) for (cid,) in rows]
+                return _links(db.execute(queries.BY_KIND.format(owner=""), (kind, limit)))
+            return _links(db.execute(queries.BY_KIND.format(owner=queries.OF_OWNER), (kind, owner, limit)))
 
     def get_meta(self, key: str) -> bytes | None:
         """See `Store.get_meta`."""
@@ -277,6 +272,11 @@ class SqliteStore(Store):
 
 def _no_store(path: Path) -> StoreError:
     return StoreError(f"{path}: no store here", code="TSLG-D-MISSING", mend="name the data directory")
+
+
+def _links(rows: sqlite3.Cursor) -> list[Link]:
+    """Return the ids in a query's only column; row by row, since thousands of tuples at once wake the collector."""
+    return list(map(Link, map(_FIRST, rows)))
 
 
 def _class_condition(db: sqlite3.Connection, classes: Collection[str] | None) -> tuple[str, list[int]]:
