@@ -15,6 +15,9 @@ class Libp2pConfig:
     """The 32-byte Ed25519 seed of the peer's identity. Secret."""
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
     """Multiaddrs to listen on; port 0 takes any free port."""
+    announce: tuple[str, ...] = ()
+    """Addresses to give to others in place of those listened on, for a node behind a router or a name. A wildcard such
+    as /ip4/0.0.0.0 is replaced by the interfaces' addresses without this."""
     limits: Limits = DEFAULT
     """Bounds on what peers may cost this node."""
     pulse_ms: int = 15_000

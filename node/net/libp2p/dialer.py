@@ -37,10 +37,17 @@ class Dialer:
         self._cut_off: set[ID] = set()
 
     def admits(self, peer: ID, inbound: bool) -> bool:
-        """Whether a further connection with `peer` is wanted, now that it has proved its id."""
+        """Whether a connection with `peer` is wanted, now that it has proved its id.
+
+        One that is too many takes the place of the oldest: its peer may have lost that one without our noticing.
+        """
         if peer in self._cut_off:
             return False
-        return not inbound or len(self.swarm.get_connections(peer)) < _CONNECTIONS_PER_PEER
+        if inbound:
+            connections = [c for c in self.swarm.get_connections(peer) if not c.is_closed]
+            for oldest in connections[: 1 - _CONNECTIONS_PER_PEER]:
+                self.swarm.manager.run_task(oldest.close)
+        return True
 
     def peers(self) -> tuple[str, ...]:
         """The ids of the peers with a working connection, sorted."""

@@ -25,6 +25,7 @@ from libp2p.peer.peerstore import PeerStore
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.stream_muxer.yamux.yamux import YamuxStream
 from libp2p.transport.tcp.tcp import TCP
+from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 
 from tslg.node.net.errors import ListenError
@@ -41,11 +42,15 @@ _RESET_SECONDS = 2.0
 class GuardedHost(BasicHost):
     """A host that no stream of a peer can end."""
 
-    def __init__(self, network: Swarm, limits: Limits) -> None:
+    def __init__(self, network: Swarm, limits: Limits, announce: list[Multiaddr]) -> None:
         self._limits = limits
-        super().__init__(network, disable_identify_address_discovery=True)
+        self._announce = announce
+        super().__init__(network, disable_identify_address_discovery=True, addrs_factory=self._reachable)
         # It writes what peers claim into the address book, unasked.
         self.remove_stream_handler(ID_PUSH)
+
+    def _reachable(self, listening: list[Multiaddr]) -> list[Multiaddr]:
+        return self._announce or [address for listen in listening for address in expand_wildcard_address(listen)]
 
     async def _swarm_stream_handler(self, net_stream: INetStream) -> None:
         """Negotiate and handle one stream. Defect 1: an exception that escapes from here ends the process."""
@@ -124,7 +129,7 @@ def make_host(config: Libp2pConfig, admit: Callable[[ID, bool], bool]) -> Guarde
         connection_config=connection_config(config.limits),
     )
     swarm.auto_connector = NeverConnects(swarm)
-    return GuardedHost(swarm, config.limits)
+    return GuardedHost(swarm, config.limits, [parse_listen(text) for text in config.announce])
 
 
 def connection_config(limits: Limits) -> ConnectionConfig:
@@ -143,6 +148,14 @@ def connection_config(limits: Limits) -> ConnectionConfig:
         inbound_upgrade_timeout=limits.progress_timeout_ms / 1000,
         outbound_upgrade_timeout=limits.progress_timeout_ms / 1000,
     )
+
+
+def parse_listen(text: str) -> Multiaddr:
+    """The multiaddr in `text`. Raises ListenError."""
+    try:
+        return Multiaddr(text)
+    except Exception:
+        raise ListenError(f"{text[:200]!r} is not a multiaddr", mend="use /ip4/<address>/tcp/<port>") from None
 
 
 def check_free(address: Multiaddr) -> None:

@@ -20,6 +20,8 @@ from tslg.protocol.limits import Limits
 _log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 2.0
+_ANSWERS = 1024
+"""Frames that wait to be answered: eight for every stream that a peer may have open."""
 _FIRST_PULSE_SECONDS = 0.5
 """Also the first measurement of the round-trip time, from which the receive windows grow."""
 
@@ -97,6 +99,8 @@ class BoundedYamux(yamux.Yamux):
         self._limits = limits
         self._pulse_seconds = pulse_seconds
         self._torn_down = False
+        self._reader: trio.lowlevel.Task | None = None
+        self._answers, self._answers_to_write = trio.open_memory_channel[bytes](_ANSWERS)
         self.stream_buffers: dict[int, bytearray] = _BoundedBuffers(self._bound_unread_bytes)
 
     # Defect 4: the library only logs that a peer overruns its receive window, and buffers without end.
@@ -132,10 +136,31 @@ class BoundedYamux(yamux.Yamux):
             self._mark_broken()
             raise
 
+    # A reader that waits for the peer to take its answer (to a new stream, to a ping) while the peer's reader waits for
+    # us waits for ever, as soon as there is much to send both ways. So it hands its answers to another task.
+
     async def handle_incoming(self) -> None:
         """Read frames until the connection ends, and leave nothing open behind."""
-        await super().handle_incoming()
+        self._reader = trio.lowlevel.current_task()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_answers)
+            await super().handle_incoming()
+            nursery.cancel_scope.cancel()
         await self._cleanup_on_error()
+
+    def _answer(self, frame: bytes) -> None:
+        try:
+            self._answers.send_nowait(frame)
+        except trio.WouldBlock:
+            self._overrun(f"{_ANSWERS} frames to be answered and none taken")
+
+    async def _write_answers(self) -> None:
+        async for frame in self._answers_to_write:
+            try:
+                await self._write_frame(frame)
+            except BaseLibp2pError as error:
+                _log.debug("connection to %s failed: %r", self.peer_id, error)
+                await self._cleanup_on_error()
 
     async def _cleanup_on_error(self) -> None:
         if self._torn_down:
@@ -162,6 +187,9 @@ class BoundedYamux(yamux.Yamux):
     # Defect 2: cancelling a write leaves half a Noise frame behind, after which the connection is lost.
 
     async def _write_frame(self, data: bytes) -> None:
+        if trio.lowlevel.current_task() is self._reader:
+            self._answer(data)
+            return
         async with self._write_lock:
             with shielded(self._limits.write_stall_ms / 1000) as patience:
                 await self.secured_conn.write(data)

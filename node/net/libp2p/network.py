@@ -21,7 +21,7 @@ from tslg.node.net.libp2p.config import Libp2pConfig
 from tslg.node.net.libp2p.dialer import Dialer, parse_address, parse_peer
 from tslg.node.net.libp2p.discovery import Discovery
 from tslg.node.net.libp2p.gossip import Gossip
-from tslg.node.net.libp2p.host import check_free, make_host
+from tslg.node.net.libp2p.host import check_free, make_host, parse_listen
 from tslg.node.net.libp2p.logs import tame_logging
 from tslg.node.net.libp2p.muxer import cap_receive_window, shielded
 from tslg.node.net.libp2p.streams import RequestStream, YamuxByteStream
@@ -68,7 +68,7 @@ class Libp2pNetwork:
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `seam.Network`."""
-        listen = [_listen_address(text) for text in self._config.listen]
+        listen = [parse_listen(text) for text in self._config.listen]
         for address in listen:
             check_free(address)
         failure: errors.ListenError | None = None
@@ -197,10 +197,3 @@ class Libp2pNetwork:
 
 def _off(feature: str) -> errors.FeatureOff:
     return errors.FeatureOff(f"{feature} is off", mend=f"start the network with {feature}=True")
-
-
-def _listen_address(text: str) -> Multiaddr:
-    try:
-        return Multiaddr(text)
-    except Exception:
-        raise errors.ListenError(f"{text[:200]!r} is not a multiaddr", mend="use /ip4/<address>/tcp/<port>") from None

@@ -189,6 +189,22 @@ async def test_yamux_frames_of_unknown_kinds_do_no_harm(libp2p_world):
     await hostile.close()
 
 
+async def test_a_peer_that_asks_for_answers_and_takes_none_is_cut_off(libp2p_world):
+    server = await libp2p_world.start("server", ask=echo)
+    hostile = await secure_connection(server.addresses[0])
+    await hostile.write(YAMUX)
+    ping = b"\x00\x02\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01"
+    with trio.fail_after(20):
+        try:
+            while True:
+                await hostile.write(ping * 5000)
+        except Exception:
+            pass
+        while server.peers():
+            await trio.sleep(0.01)
+    await hostile.close()
+
+
 async def test_a_flood_of_streams_is_cut_down(libp2p_world):
     server = await libp2p_world.start("server", replace(DEFAULT, streams_per_connection=10), ask=echo)
     client = await libp2p_world.start("client")
