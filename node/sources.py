@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tslg.node.store.interface import Store
 from tslg.protocol import record as records
@@ -14,6 +14,12 @@ from tslg.protocol.log import Tree
 from tslg.protocol.logproof import Needs
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.walker import OutsideHead
+
+
+CHAIN_RECORDS: Final = 4_096
+"""First records and registrations read ahead; a walk that needs others asks for them."""
+READ_AHEAD: Final = 1_000
+"""Records read from a store at a time."""
 
 
 class NewestRecord(NamedTuple):
@@ -32,6 +38,9 @@ class Source(Protocol):
     @property
     def serves_logs(self) -> str:
         """Who vouches for the newest records: a value of `Freshness.source`."""
+
+    def ahead(self, target: Link, depth: int | None) -> Iterable[tuple[Link, Pair]]:
+        """Return records that a walk is likely to need, chains first, so that they can be opened in one go."""
 
     def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
         """Return those of the records that can be had."""
@@ -57,6 +66,15 @@ class StoreSource:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._trees: dict[Link, Tree] = {}
+
+    def ahead(self, target: Link, depth: int | None) -> Iterable[tuple[Link, Pair]]:
+        """Return the first records and registrations of all logs, then the ancestry, nearest first."""
+        owners = [log.owner for log in self._store.logs()]
+        keys = self._store.by_kind("registration", limit=CHAIN_RECORDS)
+        ancestry = [target, *self._store.ancestors(target, limit=None if depth is None else depth + 1)]
+        ids = list(dict.fromkeys([*owners[:CHAIN_RECORDS], *keys, *ancestry]))
+        for start in range(0, len(ids), READ_AHEAD):
+            yield from self._store.get_many(ids[start : start + READ_AHEAD]).items()
 
     def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
         """Return those of the records that are held."""
@@ -120,6 +138,10 @@ class BundleSource:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._heads = {head.agent: head for head in bundle.heads}
+
+    def ahead(self, target: Link, depth: int | None) -> Iterable[tuple[Link, Pair]]:
+        """Return every record of the bundle: it holds little else than what its targets need."""
+        return self._bundle.records.items()
 
     def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
         """Return those of the records that the bundle holds whole."""

@@ -7,24 +7,31 @@ one by one would cost more than the signature.
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from contextlib import contextmanager
+from itertools import islice
+from typing import Final, NamedTuple, Self, TypeVar
 
 from tslg.node.sources import Source
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, TslgError
 from tslg.protocol.exchange import Pair
-from tslg.protocol.keys import Key
-from tslg.protocol.opening import Opened, open_record
+from tslg.protocol.keys import KEY_KINDS, Key, key_of
+from tslg.protocol.opening import Opened, check_seal, open_record
 from tslg.protocol.record import Record
 from tslg.protocol.report import Report
 from tslg.protocol.walker import OutsideHead, Walker
 
-CHUNK = 256
+CHUNK: Final = 256
 """Records that a worker opens at a time."""
+SWITCH_SECONDS: Final = 5e-4
+"""How long a thread may keep the interpreter while others wait; ten times less than the default."""
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 Tick = Callable[[int], None]
 """Called with the number of records opened so far."""
@@ -100,21 +107,14 @@ def walk(
     """Do as `verify`, and keep what was handed over, for a bundle or a store."""
     started = time.perf_counter()
     walker = Walker(target, federation, now_ms=now_ms, depth=depth, signatures=signatures, log=log, known=known)
-    pool: AbstractContextManager[ThreadPoolExecutor | None] = nullcontext()
-    if workers > 1:
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="tslg-verify")
-    with quiet_collector(), pool as executor:
-        opener = Opener(walker, executor)
+    with quiet_collector(), Opener(walker, workers, tick) as opener:
+        opener.read_ahead(source.ahead(target, depth))
         faults = source.faults()
-        count = 0
         while wanted := walker.wants():
-            opener.feed(wanted, source.pairs(wanted), faults)
-            count += len(wanted)
-            if tick is not None:
-                tick(count)
+            opener.feed(wanted, source, faults)
         complete_logs(walker, source)
-        report = walker.finish(outside).timed(time.perf_counter() - started)
-    return Walked(report, walker)
+        report = walker.finish(outside)
+    return Walked(report.timed(time.perf_counter() - started), walker)
 
 
 def resume(source: Source, report: Report, depth: int | None, *, now_ms: int, workers: int = 1) -> Report:
@@ -150,41 +150,91 @@ def complete_logs(walker: Walker, source: Source) -> None:
 
 
 class Opener:
-    """Opens records for a walker, in this thread or in an executor's."""
+    """Opens records for a walker, in this thread or in worker threads; a context manager.
 
-    def __init__(self, walker: Walker, executor: ThreadPoolExecutor | None) -> None:
+    Args:
+        walker: what the records are for.
+        workers: how many threads; 1 for this one alone.
+        tick: called with the number of records opened so far.
+    """
+
+    def __init__(self, walker: Walker, workers: int = 1, tick: Tick | None = None) -> None:
         self._walker = walker
-        self._executor = executor
+        self._check = walker.signatures == "all"
+        self._keys: dict[Link, Key] = {}
+        self._opened: dict[Link, Opened | TslgError] = {}
+        self._tick = tick
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="tslg-verify") if workers > 1 else None
+        # Two threads that take turns every five milliseconds would wait for each other most of the time.
+        self._interval = sys.getswitchinterval()
 
-    def feed(self, wanted: Sequence[Link], pairs: Mapping[Link, Pair], faults: Mapping[Link, str]) -> None:
+    def __enter__(self) -> Self:
+        if self._executor is not None:
+            sys.setswitchinterval(SWITCH_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor is not None:
+            self._executor.shutdown()
+            sys.setswitchinterval(self._interval)
+
+    def read_ahead(self, items: Iterable[tuple[Link, Pair]]) -> None:
+        """Open records that will probably be wanted."""
+        for chunk in self._map(self._open_chunk, _chunks(items)):
+            self._opened.update(chunk)
+            if self._tick is not None:
+                self._tick(len(self._opened))
+        # Records that came before their key was known are checked now that it is.
+        late = [one for one in self._opened.values() if isinstance(one, Opened) and self._is_late(one)]
+        for chunk in self._map(self._check_chunk, _chunks(late)):
+            self._opened.update(chunk)
+
+    def feed(self, wanted: Sequence[Link], source: Source, faults: Mapping[Link, str]) -> None:
         """Hand the walker everything it wants: records, faults, or that they are absent."""
-        walker = self._walker
-        keys = walker.keys if walker.signatures == "all" else None
-        there = []
+        opened, walker = self._opened, self._walker
+        lacking = [id for id in wanted if id not in opened]
+        if lacking:
+            self.read_ahead(source.pairs(lacking).items())
         for id in wanted:
-            if id in pairs:
-                there.append((id, pairs[id]))
+            result = opened.get(id)
+            if type(result) is Opened:
+                walker.supply(result)
+            elif isinstance(result, TslgError):
+                walker.broken(id, result)
             elif id in faults:
                 walker.broken(id, RecordError(faults[id], code="TSLG-R-ID", record=id))
             else:
                 walker.cannot(id, "absent")
-        if self._executor is None or len(there) <= CHUNK:
-            results = _open_all(there, keys, walker.known)
-        else:
-            chunks = [there[start : start + CHUNK] for start in range(0, len(there), CHUNK)]
-            opened = self._executor.map(lambda chunk: _open_all(chunk, keys, walker.known), chunks)
-            results = [result for chunk in opened for result in chunk]
-        for id, result in results:
-            if isinstance(result, Opened):
-                walker.supply(result)
-            else:
-                walker.broken(id, result)
+
+    def _map(self, work: Callable[[T], U], chunks: Iterable[T]) -> Iterable[U]:
+        return map(work, chunks) if self._executor is None else self._executor.map(work, chunks)
+
+    def _open_chunk(self, items: Sequence[tuple[Link, Pair]]) -> list[tuple[Link, Opened | TslgError]]:
+        keys, known = self._keys if self._check else None, self._walker.known
+        results: list[tuple[Link, Opened | TslgError]] = []
+        for id, pair in items:
+            if id in known:
+                results.append((id, Opened(known[id], pair[1], True)))
+                continue
+            result = try_open(id, pair, keys)
+            results.append((id, result))
+            if isinstance(result, Opened) and result.record.kind in KEY_KINDS:
+                key = key_of(result.record)
+                if key is not None:
+                    self._keys[id] = key
+        return results
+
+    def _is_late(self, one: Opened) -> bool:
+        return self._check and one.sealed is None and one.record.key in self._keys
+
+    def _check_chunk(self, items: Sequence[Opened]) -> list[tuple[Link, Opened | TslgError]]:
+        return [(one.record.id, check_seal(one.record, one.seal, self._keys)) for one in items]
 
 
-def _open_all(
-    items: Sequence[tuple[Link, Pair]], keys: Mapping[Link, Key] | None, known: Mapping[Link, Record]
-) -> list[tuple[Link, Opened | TslgError]]:
-    return [(id, Opened(known[id], pair[1], True) if id in known else try_open(id, pair, keys)) for id, pair in items]
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
 
 
 def try_open(id: Link, pair: Pair, keys: Mapping[Link, Key] | None) -> Opened | TslgError:

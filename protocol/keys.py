@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tslg.protocol.codec import Link
 from tslg.protocol.record import Record
+
+
+KEY_KINDS: Final = frozenset(("genesis", "registration"))
+"""Kinds that may register a key."""
 
 
 class Key(NamedTuple):

@@ -7,7 +7,7 @@ before the walker, which alone knows the graph, judges the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tslg.protocol import record as records
 from tslg.protocol import signatures
@@ -15,8 +15,14 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import SealError
 from tslg.protocol.keys import Key
 from tslg.protocol.record import Record
+from tslg.protocol.seal import ED25519_SIGNATURE_BYTES, sign1_start, to_be_signed
 from tslg.protocol.seal import parse as parse_seal
-from tslg.protocol.seal import to_be_signed
+from tslg.protocol.signatures import Alg
+
+_STARTS_KEPT: Final = 4_096
+_seal_starts: dict[Link, bytes] = {}
+"""By key: all that comes before the signature in a plain seal, which is the same for every record of that key."""
+_new: Final = tuple.__new__
 
 
 class Opened(NamedTuple):
@@ -49,17 +55,32 @@ def open_pair(data: bytes, seal: bytes, hash_name: str, keys: Mapping[Link, Key]
 
 def check_seal(record: Record, seal: bytes, keys: Mapping[Link, Key] | None) -> Opened:
     """Verify the author's signature if its key is among `keys` and the case is plain."""
-    if not keys or record.key is None:
-        return Opened(record, seal)
+    if not keys or record.key is None or record.agent is None:
+        return _new(Opened, (record, seal, None))
     key = keys.get(record.key)
-    if key is None or record.agent is None:
-        return Opened(record, seal)
+    if key is None:
+        return _new(Opened, (record, seal, None))
+    signature = plain_signature(seal, key)
+    if signature is None:
+        return Opened(record, seal, False)
+    holds = signatures.verify(key.alg, key.public, to_be_signed(record.data, key.alg), signature)
+    return _new(Opened, (record, seal, holds))
+
+
+def plain_signature(seal: bytes, key: Key) -> bytes | None:
+    """Return the signature's bytes if the seal is one signature that names this key and its algorithm, else None."""
+    start = _seal_starts.get(key.record)
+    if start is None:
+        if len(_seal_starts) >= _STARTS_KEPT:
+            _seal_starts.clear()
+        start = _seal_starts[key.record] = sign1_start(key.record)
+    if key.alg == Alg.ED25519 and seal.startswith(start) and len(seal) == len(start) + ED25519_SIGNATURE_BYTES:
+        return seal[len(start) :]
     try:
         parsed = parse_seal(seal)
     except SealError:
-        return Opened(record, seal, False)
+        return None
     entry = parsed.signatures[0]
     if parsed.many or entry.alg != key.alg or entry.kid != key.record or entry.bitmap is not None:
-        return Opened(record, seal, False)
-    message = to_be_signed(record.data, key.alg)
-    return Opened(record, seal, signatures.verify(key.alg, key.public, message, entry.value))
+        return None
+    return entry.value

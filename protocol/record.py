@@ -7,6 +7,7 @@ other records is a rule of `tslg.protocol.admission`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid, codec
@@ -25,6 +26,7 @@ _HEAD: Final = frozenset(("size", "root"))
 _MAX_INT: Final = DEFAULT.integer
 _LINKS_KEPT: Final = 65_536
 _links: dict[Link, Link] = {}
+_own_edges: dict[Link, Edge] = {}
 _new: Final = tuple.__new__
 
 
@@ -103,11 +105,7 @@ def parse(data: bytes, hash_name: str = "sha2-256") -> Record:
         CodecError: the bytes are not canonical.
     """
     if len(data) > DEFAULT.record_bytes:
-        raise RecordError(
-            f"{len(data)} bytes, the limit is {DEFAULT.record_bytes}",
-            code="TSLG-R-SIZE",
-            mend="put large payloads into blobs and name them by digest",
-        )
+        raise _too_large(data)
     value = codec.decode_unchecked(data)
     return _from_value(value, data, cid.compute(data, hash_name))
 
@@ -119,10 +117,11 @@ def parse_as(expected: Link, data: bytes) -> Record:
         RecordError: `TSLG-R-ID` if the bytes have another id, others as `parse`.
         CodecError: the bytes are not canonical.
     """
-    record = parse(data, cid.hash_name(expected))
-    if record.id != expected:
+    if len(data) > DEFAULT.record_bytes:
+        raise _too_large(data)
+    if cid.compute(data, cid.hash_name(expected)) != expected:
         raise RecordError("the bytes have another id", code="TSLG-R-ID", record=expected, mend="fetch the record anew")
-    return record
+    return _from_value(codec.decode_unchecked(data), data, expected)
 
 
 def build(
@@ -159,11 +158,7 @@ def build(
     }
     data = codec.encode_unchecked(value)
     if len(data) > DEFAULT.record_bytes:
-        raise RecordError(
-            f"{len(data)} bytes, the limit is {DEFAULT.record_bytes}",
-            code="TSLG-R-SIZE",
-            mend="put large payloads into blobs and name them by digest",
-        )
+        raise _too_large(data)
     return _from_value(value, data, cid.compute(data, hash_name))
 
 
@@ -198,8 +193,12 @@ def _from_value(value: Any, data: bytes, id: Link) -> Record:
         manifest = _link(manifest, id)
     if key is not None:
         key = _link(key, id)
-    head = _head(log, id)
-    _check_place(kind.first, agent, seq, prev, head, id)
+    head = None if log is None else _head(log, id)
+    if seq == 0:
+        if not kind.first or agent is not None or prev is not None or head is not None:
+            raise _wrong("PLACE", "seq 0 is a genesis or root manifest with `agent`, `prev` and `log` null", id)
+    elif kind.first or agent is None or prev is None or head is None or head[0] != seq:
+        raise _wrong("PLACE", "after seq 0 a record names `agent`, `prev` and a `log` of size `seq`", id)
     _check_body(kind, body, id)
     owner = agent if agent is not None else id
     fields = (id, data, kind.name, agent, seq, prev, time, manifest, key, head, _preds(edges, id), body, owner)
@@ -232,24 +231,12 @@ def _check_body(kind: Kind, body: Any, id: Link) -> None:
         raise _wrong("BODY", f"a {kind.name} needs the body fields {sorted(kind.required)}", id)
 
 
-def _head(value: Any, id: Link) -> Head | None:
-    if value is None:
-        return None
-    if type(value) is not dict or value.keys() != _HEAD:
-        raise _wrong("LOG", "`log` is null or {size, root}", id)
-    size, root = value["size"], value["root"]
-    if type(size) is not int or not 0 <= size <= _MAX_INT or type(root) is not bytes or len(root) != 32:
-        raise _wrong("LOG", "`log` is an integer size and a root of 32 bytes", id)
-    return Head(size, root)
-
-
-def _check_place(first: bool, agent: Link | None, seq: int, prev: Link | None, head: Head | None, id: Link) -> None:
-    """A log's first record names no log, no previous record and no tree; every other names all three."""
-    if seq == 0:
-        if not first or agent is not None or prev is not None or head is not None:
-            raise _wrong("PLACE", "seq 0 is a genesis or root manifest with `agent`, `prev` and `log` null", id)
-    elif first or agent is None or prev is None or head is None or head.size != seq:
-        raise _wrong("PLACE", "after seq 0 a record names `agent`, `prev` and a `log` of size `seq`", id)
+def _head(value: Any, id: Link) -> Head:
+    if type(value) is dict and value.keys() == _HEAD:
+        size, root = value["size"], value["root"]
+        if type(size) is int and 0 <= size <= _MAX_INT and type(root) is bytes and len(root) == 32:
+            return _new(Head, (size, root))
+    raise _wrong("LOG", "`log` is null or {size, root}: an integer and 32 bytes", id)
 
 
 def _preds(value: Any, id: Link) -> dict[str, tuple[Edge, ...]]:
@@ -265,27 +252,40 @@ def _preds(value: Any, id: Link) -> dict[str, tuple[Edge, ...]]:
         count += len(items)
         if count > DEFAULT.fan_in:
             raise _wrong("FAN-IN", f"more than {DEFAULT.fan_in} edges", id)
-        edges = []
-        last = b""
-        for item in items:
-            edge = _edge(item, id)
-            if edge[0] <= last:
-                raise _wrong("ORDER", "edges are sorted by id, without repeats", id)
-            last = edge[0]
-            edges.append(edge)
-        preds[name] = tuple(edges)
+        edges = tuple([_edge(item, id) for item in items])
+        if len(edges) > 1:
+            for left, right in pairwise(edges):
+                if left[0] >= right[0]:
+                    raise _wrong("ORDER", "edges are sorted by id, without repeats", id)
+        preds[name] = edges
     return preds
 
 
 def _edge(item: Any, id: Link) -> Edge:
-    if type(item) is dict and "cid" in item:
+    if type(item) is dict:
         if len(item) == 1:
-            return _new(Edge, (_link(item["cid"], id), None, None))
-        if item.keys() == _FOREIGN_EDGE:
+            link = item.get("cid")
+            if type(link) is Link:
+                # An own edge is nothing but its id, so an id that was cited before comes with its edge.
+                known = _own_edges.get(link)
+                if known is None:
+                    if len(_own_edges) >= _LINKS_KEPT:
+                        _own_edges.clear()
+                    known = _own_edges[link] = _new(Edge, (_link(link, id), None, None))
+                return known
+        elif item.keys() == _FOREIGN_EDGE:
             verified = item["verified"]
             if verified is None or (type(verified) is int and 0 <= verified <= _MAX_INT):
                 return _new(Edge, (_link(item["cid"], id), _link(item["agent"], id), verified))
     raise _wrong("EDGE", "an edge is {cid} or {cid, agent, verified}", id)
+
+
+def _too_large(data: bytes) -> RecordError:
+    return RecordError(
+        f"{len(data)} bytes, the limit is {DEFAULT.record_bytes}",
+        code="TSLG-R-SIZE",
+        mend="put large payloads into blobs and name them by digest",
+    )
 
 
 def _wrong(rule: str, detail: str, id: Link) -> RecordError:

@@ -23,6 +23,7 @@ SIGN_TAG: Final = 98
 LABEL_ALG: Final = 1
 LABEL_KID: Final = 4
 LABEL_BITMAP: Final = -70010
+ED25519_SIGNATURE_BYTES: Final = 64
 
 _ED25519_PROTECTED: Final = cbor2.dumps({LABEL_ALG: int(Alg.ED25519)})
 _ED25519_SIGN1_START: Final = bytes.fromhex("d28443") + _ED25519_PROTECTED + bytes.fromhex("a104")
@@ -85,11 +86,16 @@ def encode(signatures: Sequence[Signature], *, many: bool | None = None) -> byte
     if len(signatures) > 1:
         raise SealError("a COSE_Sign1 holds one signature")
     only = signatures[0]
-    if only.alg == Alg.ED25519 and only.bitmap is None and len(only.value) == 64:
-        return b"".join((_ED25519_SIGN1_START, _byte_string_head(len(only.kid)), only.kid, b"\xf6\x58\x40", only.value))
+    if only.alg == Alg.ED25519 and only.bitmap is None and len(only.value) == ED25519_SIGNATURE_BYTES:
+        return sign1_start(only.kid) + only.value
     return cbor2.dumps(
         cbor2.CBORTag(SIGN1_TAG, [cbor2.dumps({LABEL_ALG: only.alg}), _unprotected(only), None, only.value])
     )
+
+
+def sign1_start(kid: bytes) -> bytes:
+    """Return all that comes before the 64 signature bytes in a `COSE_Sign1` by the Ed25519 key that `kid` registers."""
+    return b"".join((_ED25519_SIGN1_START, _byte_string_head(len(kid)), kid, b"\xf6\x58\x40"))
 
 
 def parse(data: bytes) -> Seal:

@@ -21,7 +21,7 @@ from tslg.protocol import cid, logproof, signatures
 from tslg.protocol.admission import SEAL_RULES, judge, rules_of_a_walk
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, TslgError, UsageError
-from tslg.protocol.keys import Key, key_of
+from tslg.protocol.keys import KEY_KINDS, Key, key_of
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import LogCheck, Needs
 from tslg.protocol.manifest import Manifest
@@ -97,6 +97,7 @@ class Walker:
         self._findings: dict[Link, tuple[str, str]] = {}
         self._unavailable: dict[Link, str] = {}
         self._support: dict[Link, None] = {federation: None}
+        self._supports: set[tuple[Link | None, ...]] = set()
         self._pending: set[Link] = {target, federation}
         self._inclusion: dict[Link, Sequence[bytes]] = {}
         self._consistency: dict[Link, dict[tuple[int, int], Sequence[bytes]]] = {}
@@ -120,17 +121,23 @@ class Walker:
 
     def supply(self, opened: Opened) -> None:
         """Take one record that hashes to its id. Records that nobody asked for are dropped."""
-        record = opened.record
-        if record.id not in self._pending:
+        record, seal, sealed = opened
+        id = record.id
+        if id not in self._pending:
             return
-        self._pending.discard(record.id)
-        self._hold(record)
-        self._seals[record.id] = opened.seal
-        self._sealed[record.id] = True if record.id in self.known else opened.sealed
-        key = key_of(record)
-        if key is not None:
-            self.keys[record.id] = key
-        self._want_support(record)
+        self._pending.discard(id)
+        self._groups = None
+        self._held[id] = record
+        self._seals[id] = seal
+        self._sealed[id] = True if id in self.known else sealed
+        if record.kind in KEY_KINDS:
+            key = key_of(record)
+            if key is not None:
+                self.keys[id] = key
+        support = (record.manifest, record.key, record.agent)
+        if support not in self._supports or record.kind == "manifest-amendment":
+            self._supports.add(support)
+            self._want_support(record)
 
     def _hold(self, record: Record) -> None:
         self._held[record.id] = record
