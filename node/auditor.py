@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
-from tslg.node.net.errors import PeerError, ProtocolViolation
+from tslg.node.net.errors import ProtocolViolation
 from tslg.node.net.seam import Network
 from tslg.node.store.interface import Store
-from tslg.node.verifying import Tick, Walked
+from tslg.node.verifying import Outside, Tick, Walked, heads_for
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, TslgError
@@ -44,7 +44,7 @@ from tslg.protocol.opening import Opened, open_pair
 from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.record import Record
 from tslg.protocol.report import Report
-from tslg.protocol.walker import OutsideHead, Walker
+from tslg.protocol.walker import Walker
 
 WORKERS: Final = 2
 """Threads that open records while more arrive."""
@@ -107,7 +107,7 @@ class Auditor:
         depth: int | None = None,
         signatures: str = "all",
         log: str = "visited",
-        outside: Iterable[OutsideHead] = (),
+        outside: Outside = (),
         known: Mapping[Link, Record] | None = None,
         tick: Tick | None = None,
     ) -> Report:
@@ -117,7 +117,7 @@ class Auditor:
             target: the record's id.
             peers: addresses that end in `/p2p/<id>`, nearest to the record first.
             depth, signatures, log, known: as for `Walker`.
-            outside: heads known from elsewhere.
+            outside: heads known from elsewhere, or what finds them once the walk knows the logs it met.
             tick: called with the number of records received.
         """
         return (
@@ -134,7 +134,7 @@ class Auditor:
         depth: int | None = None,
         signatures: str = "all",
         log: str = "visited",
-        outside: Iterable[OutsideHead] = (),
+        outside: Outside = (),
         known: Mapping[Link, Record] | None = None,
         tick: Tick | None = None,
     ) -> Walked:
@@ -152,7 +152,7 @@ class Auditor:
         session = _Session(self, walker, peers, tick)
         started = time.perf_counter()
         await session.run()
-        report = walker.finish(outside).timed(time.perf_counter() - started, session.round_trips)
+        report = walker.finish(heads_for(walker, outside)).timed(time.perf_counter() - started, session.round_trips)
         return Walked(report, walker)
 
 
@@ -221,8 +221,10 @@ class _Session:
             self._asked.update((peer, id) for id in roots)
             try:
                 await self._walk(peer, roots)
-            except (PeerError, MessageError, TslgError) as error:
-                await self._give_up(peer, error)
+            except* TslgError as failed:
+                # What receives and what opens run side by side: either may fail, and both may.
+                for error in failed.exceptions:
+                    await self._give_up(peer, error)
             lacking = [id for id in lacking if id not in self._pool.opened]
 
     def _next_peer(self, lacking: Sequence[Link]) -> str | None:

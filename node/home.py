@@ -18,7 +18,7 @@ from typing import Self
 from tslg.manifests import genesis as geneses
 from tslg.manifests.files import PRIVATE_MODE, read_bytes, write_once
 from tslg.manifests.keys import AnchorKey, read_key, write_key
-from tslg.manifests.signing import read_sealed
+from tslg.manifests.signing import Sealed, read_sealed
 from tslg.node import keyfile
 from tslg.node.agent import BlockingAgent
 from tslg.node.keyfile import AgentKey
@@ -78,7 +78,7 @@ class Home:
         cls,
         path: Path,
         *,
-        federation: Path | None = None,
+        federation: Path | Sealed | None = None,
         name: str | None = None,
         clock: Callable[[], int] = wall_clock,
         random_bytes: Callable[[int], bytes] = os.urandom,
@@ -87,7 +87,7 @@ class Home:
 
         Args:
             path: the directory; it is made if it is not there.
-            federation: the file with the federation's sealed root manifest, pinned on first use.
+            federation: the federation's sealed root manifest, or the file with it, pinned on first use.
             name: the name of a federation that is founded here.
             clock: ms since 1970 UTC.
             random_bytes: a source of secret random bytes.
@@ -103,11 +103,10 @@ class Home:
             store = SqliteStore.open(path / "tslg.sqlite")
             try:
                 pinned = store.get_meta(FEDERATION_META)
-                sealed = read_sealed(federation) if federation is not None else None
+                sealed = read_sealed(federation) if isinstance(federation, Path) else federation
                 if pinned is None:
-                    anchor = None
                     if sealed is None:
-                        sealed, anchor = _found(path, name or path.name or "tslg", clock, random_bytes)
+                        sealed = _found(path, name or path.name or "tslg", clock, random_bytes)
                     _pin(store, sealed, clock)
                 elif sealed is not None and sealed[0].id != pinned:
                     raise UsageError(
@@ -179,7 +178,7 @@ class Home:
 
     def request_agent(self, name: str) -> AgentKey:
         """Make an agent's key and genesis, not yet sealed. An unfinished one of that name is taken up again."""
-        for key in self._keys():
+        for key in self.keys():
             if key.genesis.body["name"] == name and not self.store.has(key.genesis.id):
                 return key
         if name in self._agents:
@@ -202,6 +201,23 @@ class Home:
         agent = self._open_agent(key)
         agent.adopt(agent.policy(DEFAULT_POLICY))
         return agent
+
+    def agent_key(self, id: Link) -> AgentKey:
+        """Return the secret key and genesis of an agent that was made or requested here.
+
+        Raises:
+            UsageError: its key is not in this directory. StoreError: the key file cannot be read.
+        """
+        path = self.path / "keys" / f"{to_text(id)}.json"
+        if not path.exists():
+            raise UsageError(
+                f"the key of {to_text(id)} is not in {self.path}", mend="name the data directory of its node", record=id
+            )
+        return keyfile.read(path)
+
+    def keys(self) -> list[AgentKey]:
+        """Return the keys of all agents that were made or requested here, by id."""
+        return [keyfile.read(path) for path in sorted((self.path / "keys").glob("b*.json"))]
 
     def peer_seed(self) -> bytes:
         """Return the 32-byte seed of the node's peer id, made on first use."""
@@ -231,7 +247,7 @@ class Home:
         return newest
 
     def _open_agents(self) -> None:
-        for key in self._keys():
+        for key in self.keys():
             if self.store.has(key.genesis.id):
                 agent = self._open_agent(key)
                 if self.store.get_meta(f"policy/{to_text(agent.id)}") is None:
@@ -243,9 +259,6 @@ class Home:
         agent = BlockingAgent(self.ledger, genesis)
         self._agents[agent.name] = agent
         return agent
-
-    def _keys(self) -> list[AgentKey]:
-        return [keyfile.read(path) for path in sorted(self._key_dir().glob("b*.json"))]
 
     def _key_dir(self) -> Path:
         return _make_dir(self.path / "keys")
@@ -265,17 +278,14 @@ def _make_dir(path: Path) -> Path:
     return path
 
 
-def _found(
-    path: Path, name: str, clock: Callable[[], int], random_bytes: Callable[[int], bytes]
-) -> tuple[tuple[Record, bytes], AnchorKey]:
+def _found(path: Path, name: str, clock: Callable[[], int], random_bytes: Callable[[int], bytes]) -> Sealed:
     """Found a federation of one; its root manifest and key are on disk before anything refers to them."""
     key_file = _make_dir(path / "keys") / "anchor.json"
     # A key without a pinned federation is left from a crash right here; nothing was ever signed with it that counts.
     key_file.unlink(missing_ok=True)
     founded = geneses.single_organisation(name, random_bytes=random_bytes, time_ms=clock())
-    anchor = founded.anchor_keys[0]
-    write_key(key_file, anchor)
-    return (founded.manifest_record, founded.seal), anchor
+    write_key(key_file, founded.anchor_keys[0])
+    return founded.manifest_record, founded.seal
 
 
 def _pin(store: SqliteStore, sealed: tuple[Record, bytes], clock: Callable[[], int]) -> None:

@@ -36,6 +36,9 @@ U = TypeVar("U")
 Tick = Callable[[int], None]
 """Called with the number of records opened so far."""
 
+Outside = Iterable[OutsideHead] | Callable[[Walker], Iterable[OutsideHead]]
+"""Heads known from elsewhere, or what finds them once the walk knows which logs and keys it met."""
+
 
 @contextmanager
 def quiet_collector() -> Iterator[None]:
@@ -67,7 +70,7 @@ def verify(
     signatures: str = "all",
     log: str = "visited",
     workers: int = 1,
-    outside: Iterable[OutsideHead] = (),
+    outside: Outside = (),
     known: Mapping[Link, Record] | None = None,
     tick: Tick | None = None,
 ) -> Report:
@@ -100,7 +103,7 @@ def walk(
     signatures: str = "all",
     log: str = "visited",
     workers: int = 1,
-    outside: Iterable[OutsideHead] = (),
+    outside: Outside = (),
     known: Mapping[Link, Record] | None = None,
     tick: Tick | None = None,
 ) -> Walked:
@@ -113,7 +116,7 @@ def walk(
         while wanted := walker.wants():
             opener.feed(wanted, source, faults)
         complete_logs(walker, source)
-        report = walker.finish(outside)
+        report = walker.finish(heads_for(walker, outside))
     return Walked(report.timed(time.perf_counter() - started), walker)
 
 
@@ -147,6 +150,11 @@ def complete_logs(walker: Walker, source: Source) -> None:
                 walker.supply_log(opened)
     for agent, needs in walker.wants_proofs().items():
         walker.supply_proofs(*source.proofs(agent, needs))
+
+
+def heads_for(walker: Walker, outside: Outside) -> Iterable[OutsideHead]:
+    """Return the heads known from elsewhere for what a walk met."""
+    return outside(walker) if callable(outside) else outside
 
 
 class Opener:
