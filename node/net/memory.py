@@ -128,6 +128,7 @@ class MemoryNetwork:
         self._asking = Asking(limits)
         self._nursery: trio.Nursery | None = None
         self._connected: set[str] = set()
+        self._streams: dict[_Pipe, str] = {}
         self._cut_off: set[str] = set()
         self._topics = Topics()
 
@@ -150,8 +151,8 @@ class MemoryNetwork:
                 await trio.sleep_forever()
         finally:
             self._nursery = None
-            for peer in tuple(self._connected):
-                self._disconnect(peer)
+            for peer in sorted(self._connected):
+                await self._disconnect(peer)
 
     def serve(self, protocol: str, handler: Handler) -> None:
         """See `seam.Network`."""
@@ -171,16 +172,23 @@ class MemoryNetwork:
                 raise errors.NotServed(f"peer {peer} does not speak {protocol}", peer=peer)
             near, far = _pipe_pair(self.faults, other.faults)
             other._accept(far, protocol, self._peer_id)
-            try:
+            async with self._holding(near, peer):
                 yield await ask(near, payload, peer, limits)
-            finally:
-                await near.abort()
+
+    @asynccontextmanager
+    async def _holding(self, stream: _Pipe, peer: str) -> AsyncIterator[None]:
+        self._streams[stream] = peer
+        try:
+            yield
+        finally:
+            del self._streams[stream]
+            await stream.abort()
 
     async def _connect(self, peer: str) -> MemoryNetwork:
         await trio.lowlevel.checkpoint()
         other = self._hub.members.get(peer)
         if other is None or other._nursery is None or other.faults.down or self.faults.down:
-            self._disconnect(peer)
+            await self._disconnect(peer)
             raise errors.Unreachable(f"peer {peer} cannot be reached", peer=peer)
         if peer in self._cut_off or self._peer_id in other._cut_off:
             raise errors.Unreachable(f"peer {peer} is cut off", peer=peer)
@@ -188,7 +196,10 @@ class MemoryNetwork:
         other._connected.add(self._peer_id)
         return other
 
-    def _disconnect(self, peer: str) -> None:
+    async def _disconnect(self, peer: str) -> None:
+        for stream, other in tuple(self._streams.items()):
+            if other == peer:
+                await stream.abort()
         self._connected.discard(peer)
         if peer in self._hub.members:
             self._hub.members[peer]._connected.discard(self._peer_id)
@@ -197,10 +208,8 @@ class MemoryNetwork:
         assert self._nursery is not None
 
         async def answer() -> None:
-            try:
+            async with self._holding(stream, peer):
                 await self._serving.answer(stream, protocol, peer)
-            finally:
-                await stream.abort()
 
         self._nursery.start_soon(answer)
 
@@ -243,4 +252,4 @@ class MemoryNetwork:
         await trio.lowlevel.checkpoint()
         peer_id = peer_id_of(peer)
         self._cut_off.add(peer_id)
-        self._disconnect(peer_id)
+        await self._disconnect(peer_id)

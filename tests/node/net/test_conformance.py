@@ -165,6 +165,20 @@ async def test_a_peer_that_goes_away_in_the_middle_of_its_reply(world):
             await anext(chunks)
 
 
+async def test_a_network_that_is_stopped_in_the_middle_of_a_reply(world):
+    async def handler(request, peer):
+        yield b"first"
+        await trio.sleep_forever()
+
+    server = await world.start("server", ask=handler)
+    client = await world.start("client")
+    async with client.request(server.addresses[0], "/test/ask/1", b"") as chunks:
+        assert await anext(chunks) == b"first"
+        await world.stop(client)
+        with pytest.raises(errors.Unreachable):
+            await anext(chunks)
+
+
 async def test_a_peer_that_makes_no_progress(world):
     async def handler(request, peer):
         yield b"first"
@@ -308,6 +322,20 @@ async def test_a_peer_that_was_cut_off_is_not_talked_to(world):
     for asker, peer in ((client, server.addresses[0]), (server, client.addresses[0])):
         with pytest.raises(errors.Unreachable):
             await collect(asker, peer, "/test/ask/1")
+
+
+async def test_cutting_a_peer_off_breaks_what_is_under_way(world):
+    async def handler(request, peer):
+        yield b"first"
+        await trio.sleep_forever()
+
+    server = await world.start("server", ask=handler)
+    client = await world.start("client")
+    async with client.request(server.addresses[0], "/test/ask/1", b"") as chunks:
+        assert await anext(chunks) == b"first"
+        await client.cut_off(server.addresses[0])
+        with pytest.raises(errors.Unreachable):
+            await anext(chunks)
 
 
 @pytest.mark.parametrize("text", ["", "/", "/p2p/", "/p2p/x", "/ip4/127.0.0.1/tcp/1", "a/b"])
