@@ -124,11 +124,16 @@ class BlockingAgent:
         *,
         content: bytes | None = None,
         media_type: str = "application/octet-stream",
+        blob: Mapping[str, Any] | None = None,
         evidence: References = None,
         delegation: References = None,
     ) -> Record:
-        """Record something perceived. `content` of any size goes into the blob store, its digest into the record."""
-        blob = None if content is None else self.blob(content, media_type)
+        """Record something perceived. `content` of any size goes into the blob store, its digest into the record.
+
+        `blob` names content that the caller puts into the blob store itself (`BlockingAgent.blob`).
+        """
+        if content is not None:
+            blob = self.blob(content, media_type)
         body = _body({}, source=source, data=data, blob=blob)
         return self._append("observation", body, evidence=evidence, delegation=delegation)
 

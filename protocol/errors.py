@@ -10,6 +10,7 @@ TslgError
 ├── ManifestError         a manifest text or ceremony that cannot be used             TSLG-M-…
 ├── StoreError            the data directory cannot be used                           TSLG-D-…
 ├── NetworkError          a peer that could not be asked, or broke the protocol       TSLG-N-…
+├── AdapterError          material of another format that cannot be imported          TSLG-I-…
 └── UsageError            a call or command that cannot be carried out as given       TSLG-U-…
 """
 
@@ -91,6 +92,16 @@ class NetworkError(TslgError):
     """A peer that could not be reached, refused, or broke the protocol."""
 
     code = "TSLG-N-NETWORK"
+
+
+class AdapterError(TslgError, ValueError):
+    """Material of another format that cannot be imported. `problems` has one line for each thing that is wrong."""
+
+    code = "TSLG-I-IMPORT"
+
+    def __init__(self, detail: str, *, code: str | None = None, mend: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(detail, code=code, mend=mend)
+        self.problems = problems
 
 
 class UsageError(TslgError, ValueError):

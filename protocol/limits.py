@@ -68,5 +68,24 @@ class Limits:
     proof_hashes: int = 64
     """Hashes of one Merkle proof: a tree of 2^53 leaves needs fewer."""
 
+    transcript_bytes: int = 64 * 1024 * 1024
+    """One transcript file. It is held whole, and imported in one transaction."""
+    transcript_messages: int = 50_000
+    """Messages of one transcript file: each makes up to four records, at about 3 KiB until they are stored."""
+    transcript_values: int = 2_000_000
+    """JSON values of one transcript file, at about 200 bytes each while it is read."""
+    transcript_nesting: int = 64
+    """Containers in containers of a transcript: tools' schemas are the deepest that people keep in one."""
+    transcript_content_bytes: int = 8 * 1024 * 1024
+    """What one message says, or one tool call's arguments: more than any model reads at once."""
+    transcript_tools: int = 100
+    """Names of tools in one transcript file: together they fit the capabilities of one policy record."""
+    transcript_name: int = 128
+    """Characters of a tool's name, and of an id that is kept as it is: twice what chat interfaces allow."""
+    transcript_prompts: int = 16
+    """System prompts of one trajectory: every later turn cites them all as its policies."""
+    import_problems: int = 20
+    """Problems of one file that are told one by one; nobody mends more at a time."""
+
 
 DEFAULT = Limits()

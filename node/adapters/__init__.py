@@ -1,0 +1,1 @@
+"""Adapters: other formats read into records, one package a format."""
