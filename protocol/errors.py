@@ -95,13 +95,9 @@ class NetworkError(TslgError):
 
 
 class AdapterError(TslgError, ValueError):
-    """Material of another format that cannot be imported. `problems` has one line for each thing that is wrong."""
+    """Material of another format that cannot be imported; `detail` has a line for each thing that is wrong."""
 
     code = "TSLG-I-IMPORT"
-
-    def __init__(self, detail: str, *, code: str | None = None, mend: str = "", problems: tuple[str, ...] = ()) -> None:
-        super().__init__(detail, code=code, mend=mend)
-        self.problems = problems
 
 
 class UsageError(TslgError, ValueError):

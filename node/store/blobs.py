@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from tslg.node.store.engine import make_directory, translate_os
@@ -31,17 +32,35 @@ class FileBlobs:
 
     def put(self, data: bytes) -> bytes:
         """Keep `data` durably and return its digest. StoreError if the disk cannot take it."""
-        digest = hashlib.sha256(data).digest()
-        path = self._path(digest)
-        if path.exists():
-            return digest
-        make_directory(path.parent)
-        make_directory(self._unfinished)
+        return self.put_all((data,))[0]
+
+    def put_all(self, contents: Iterable[bytes]) -> list[bytes]:
+        """Keep every content durably, or none that was not there before, and return their digests in order.
+
+        Each directory is synced once, not once a blob. StoreError if the disk cannot take them.
+        """
+        digests = []
+        made: list[Path] = []
         try:
-            self._write(path, data)
-        except OSError as error:
-            raise translate_os(error, path) from error
-        return digest
+            for data in contents:
+                digest = hashlib.sha256(data).digest()
+                digests.append(digest)
+                path = self._path(digest)
+                if not path.exists():
+                    make_directory(path.parent)
+                    make_directory(self._unfinished)
+                    self._write(path, data)
+                    made.append(path)
+            if made:
+                for directory in (*{path.parent: None for path in made}, self._directory, self._directory.parent):
+                    _sync_directory(directory)
+        except BaseException as error:
+            for path in made:
+                path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise translate_os(error, self._directory) from error
+            raise
+        return digests
 
     def _write(self, path: Path, data: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=self._unfinished)
@@ -54,8 +73,6 @@ class FileBlobs:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        for directory in (path.parent, self._directory, self._directory.parent):
-            _sync_directory(directory)
 
     def get(self, digest: bytes) -> bytes | None:
         """Return the blob with this digest, None if it is not there. StoreError `TSLG-D-BLOB` if it changed."""

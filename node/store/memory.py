@@ -208,6 +208,10 @@ class MemoryStore(Store):
         self._blobs[digest] = data
         return digest
 
+    def put_blobs(self, contents: Iterable[bytes]) -> list[bytes]:
+        """See `Store.put_blobs`."""
+        return [self.put_blob(data) for data in contents]
+
     def get_blob(self, digest: bytes) -> bytes | None:
         """See `Store.get_blob`."""
         return self._blobs.get(digest)

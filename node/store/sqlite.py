@@ -240,6 +240,12 @@ class SqliteStore(Store):
             raise self._read_only()
         return self._blobs.put(data)
 
+    def put_blobs(self, contents: Iterable[bytes]) -> list[bytes]:
+        """See `Store.put_blobs`."""
+        if self._writer is None:
+            raise self._read_only()
+        return self._blobs.put_all(contents)
+
     def get_blob(self, digest: bytes) -> bytes | None:
         """See `Store.get_blob`."""
         return self._blobs.get(digest)

@@ -22,11 +22,11 @@ from tslg.protocol.record import Record, parse_as
 from tslg.protocol.report import Report
 
 Tick = Callable[[int], None]
-"""Called with the number of trajectories done so far."""
+"""Called with the number of records made or verified so far."""
 
 
 class Target(NamedTuple):
-    """One imported trajectory: the record that ends it, its position in the file from 0, and what the file says of it."""
+    """One imported trajectory: the record that ends it, its place in the file (from 0), and what that says of it."""
 
     record: Link
     position: int
@@ -40,6 +40,8 @@ class Imported:
 
     Attributes:
         file: the record that stands for the file.
+        assistant: the id of the agent that decides.
+        tools: the id of the agent that acts for it.
         targets: its trajectories, in order.
         kinds: how many records of each kind were added.
         already: it was imported before, and nothing was added.
@@ -47,6 +49,8 @@ class Imported:
 
     transcript: Transcript
     file: Link
+    assistant: Link
+    tools: Link
     targets: tuple[Target, ...]
     kinds: Mapping[str, int]
     already: bool
@@ -69,7 +73,7 @@ def import_transcript(
         assistant: the name of the agent that decides; it is made if there is none.
         tools: the name of the agent that acts for it.
         again: import a second time what is imported already.
-        tick: called after every trajectory.
+        tick: called after every trajectory with the number of records made so far.
 
     Raises:
         UsageError: both names are the same, or the federation's anchors must attest new agents.
@@ -78,29 +82,33 @@ def import_transcript(
     if assistant == tools:
         raise UsageError("the assistant and the tools are two agents", mend="give them different names")
     note = f"transcript/{transcript.digest.hex()}"
-    held = home.store.get_meta(note)
-    if held is not None and home.store.has(Link(held)) and not again:
-        return Imported(transcript, Link(held), tuple(_targets(home.store, Link(held))), {}, True)
+    held = _held(home.store, note)
+    if held is not None and not again:
+        owners = (held.owner, held.body["data"]["tools"])
+        return Imported(transcript, held.id, *owners, tuple(_targets(home.store, held.id)), {}, True)
     deciding, acting = home.agent(assistant), home.agent(tools)
     lineage = Lineage(deciding, acting, home.manifest.envelope.fan_in_max, home.clock())
     with deciding.batch():
         file = lineage.begin(transcript)
         targets = tuple(_record_all(lineage, transcript, tick))
         # Contents come last: a refused transcript leaves none, and no record is ever without its content.
-        for content in lineage.contents.values():
-            home.store.put_blob(content)
+        home.store.put_blobs(lineage.contents.values())
         home.store.set_meta(note, file.id)
-    return Imported(transcript, file.id, targets, dict(sorted(lineage.kinds.items())), False)
+    kinds = dict(sorted(lineage.kinds.items()))
+    return Imported(transcript, file.id, deciding.id, acting.id, targets, kinds, False)
 
 
 def verify_targets(home: Home, targets: Iterable[Target], *, tick: Tick | None = None) -> list[Report]:
     """Verify every trajectory from the record that ends it: whole ancestry, every signature."""
     source = StoreSource(home.store)
     reports = []
+    done = 0
     for target in targets:
-        reports.append(verify(source, target.record, home.federation, now_ms=home.clock()))
+        report = verify(source, target.record, home.federation, now_ms=home.clock())
+        reports.append(report)
+        done += len(report.records)
         if tick is not None:
-            tick(len(reports))
+            tick(done)
     return reports
 
 
@@ -110,7 +118,14 @@ def _record_all(lineage: Lineage, transcript: Transcript, tick: Tick | None) -> 
         end = lineage.trajectory(index, trajectory)
         yield _target(end, lineage.kinds.total() - before)
         if tick is not None:
-            tick(index + 1)
+            tick(lineage.kinds.total())
+
+
+def _held(store: Store, note: str) -> Record | None:
+    """Return the record of a file that is imported already."""
+    noted = store.get_meta(note)
+    entry = None if noted is None else store.get(Link(noted))
+    return None if noted is None or entry is None else parse_as(Link(noted), entry.data)
 
 
 def _targets(store: Store, file: Link) -> list[Target]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tslg.node.adapters.transcripts.model import TEXT, Content, Message, ToolCall, Trajectory, Transcript
@@ -70,6 +70,7 @@ class Lineage:
             "size": transcript.size,
             "trajectories": len(transcript.trajectories),
             "messages": transcript.messages,
+            "tools": self._tools.id,
         }
         self._file = self._made(self._assistant.observe(FILE_SOURCE, data))
         return self._file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -26,6 +27,36 @@ class _OpenCall(NamedTuple):
     place: tuple[int, int]
 
 
+class _OpenCalls:
+    """The calls of one trajectory that have no result so far. Every step takes the same time, however many wait."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[int, int], _OpenCall] = {}
+        self._ids: defaultdict[str, deque[_OpenCall]] = defaultdict(deque)
+        self._names: defaultdict[str | None, deque[_OpenCall]] = defaultdict(deque)
+
+    def add(self, call: _OpenCall) -> None:
+        """Wait for the result of a call."""
+        self._open[call.place] = call
+        for name in (None, call.name):
+            self._names[name].append(call)
+        if call.id is not None:
+            self._ids[call.id].appendleft(call)
+
+    def take(self, id: str | None, name: str | None) -> _OpenCall | None:
+        """Return the call that a result answers, by id the newest, else the oldest of that name."""
+        queue = self._names[name] if id is None else self._ids[id]
+        while queue:
+            call = queue.popleft()
+            if self._open.pop(call.place, None) is not None:
+                return call
+        return None
+
+    def rest(self) -> Iterable[_OpenCall]:
+        """Return the calls that still wait."""
+        return self._open.values()
+
+
 class Conversation:
     """Grows by one message at a time; `finish` gives them all."""
 
@@ -34,7 +65,7 @@ class Conversation:
         self._problems = problems
         self._limits = limits
         self._messages: list[Message] = []
-        self._open: list[_OpenCall] = []
+        self._open = _OpenCalls()
         self._answered: set[str] = set()
         self._prompts = 0
 
@@ -64,7 +95,7 @@ class Conversation:
 
     def finish(self) -> tuple[Message, ...]:
         """Return the messages, and warn of calls that have no result."""
-        for call in self._open:
+        for call in self._open.rest():
             self._problems.warning(call.at, "TSLG-I-RESULT", f"no result for the call of {call.name!r}")
         return tuple(self._messages)
 
@@ -112,7 +143,7 @@ class Conversation:
         calls += [(part.start, self._use(part)) for part in uses]
         made = [(at, call) for at, call in calls if call is not None]
         for number, (at, call) in enumerate(made):
-            self._open.append(_OpenCall(at, call.id, call.name, (len(self._messages), number)))
+            self._open.add(_OpenCall(at, call.id, call.name, (len(self._messages), number)))
         extra = self._contents.rest(node, _TURN)
         self._messages.append(Message("assistant", said, tuple(call for _, call in made), extra=extra))
 
@@ -152,7 +183,7 @@ class Conversation:
     def _answer(
         self, at: int, id: str | None, name: str | None, content: Content | None, extra: Content | None
     ) -> None:
-        found = self._open_call(id, name)
+        found = self._open.take(id, name)
         if found is None:
             if id is not None and id in self._answered:
                 detail = f"a second result for call {id[:40]!r}"
@@ -160,15 +191,8 @@ class Conversation:
                 detail = "a tool result without a call" + (f" {id[:40]!r}" if id is not None else "")
             self._problems.skipped(at, "TSLG-I-RESULT", detail, "add the assistant's message that makes the call")
             return
-        self._open.remove(found)
         if found.id is not None:
             self._answered.add(found.id)
         if name is not None and name != found.name:
             self._problems.warning(at, "TSLG-I-RESULT", f"a result of {name[:40]!r} for a call of {found.name!r}")
         self._messages.append(Message("tool", content, answers=found.place, extra=extra))
-
-    def _open_call(self, id: str | None, name: str | None) -> _OpenCall | None:
-        """Return the call that a result answers: by id the newest, without one the oldest of that name."""
-        if id is not None:
-            return next((call for call in reversed(self._open) if call.id == id), None)
-        return next((call for call in self._open if name is None or call.name == name), None)

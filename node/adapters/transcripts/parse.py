@@ -1,4 +1,4 @@
-"""Reads transcript files: bytes in, trajectories out, or every problem with its line and column. Nothing else is touched.
+"""Reads transcript files: bytes in, trajectories out, or every problem with line and column. Touches nothing else.
 
 A file is one JSON value or JSON Lines. A value is a list of messages, an object with such a list under `messages` or
 `traj`, or a list of either; the lines of JSON Lines are taken as the elements of one list.
@@ -35,15 +35,11 @@ def parse(data: bytes, name: str, *, lenient: bool = False, limits: Limits = DEF
         limits: what is accepted.
 
     Raises:
-        AdapterError: it cannot be imported; `problems` has a line `name:line:column: …` for each reason.
+        AdapterError: it cannot be imported; `detail` has a line `name:line:column: …` for each reason.
     """
     if len(data) > limits.transcript_bytes:
-        raise AdapterError(
-            f"{name}: more than {limits.transcript_bytes} bytes",
-            code="TSLG-I-SIZE",
-            mend="split it, by trajectories",
-            problems=(f"{name}: more than {limits.transcript_bytes} bytes (split it, by trajectories)",),
-        )
+        detail = f"{name}: more than {limits.transcript_bytes} bytes"
+        raise AdapterError(detail, code="TSLG-I-SIZE", mend="split it, by trajectories")
     text = _decoded(data, name, limits)
     problems = Problems(name, text, lenient, limits)
     values = _values(text, name, problems, limits)

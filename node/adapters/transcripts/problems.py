@@ -55,19 +55,10 @@ class Problems:
 
     def failure(self) -> AdapterError:
         """Return what there is to raise, once there was an error."""
-        first = self.errors[0]
         lines = [problem.text(self.name) for problem in self.errors]
-        if self.more_errors:
-            lines.append(f"{self.name}: {self.more_errors} more")
         count = len(self.errors) + self.more_errors
-        place = f"{self.name}:{first.line}:{first.column}"
-        more = f" and {count - 1} more" if count > 1 else ""
-        return AdapterError(
-            f"{place}: {first.detail}{more}; nothing was imported",
-            code=first.code,
-            mend=first.mend,
-            problems=tuple(lines),
-        )
+        lines.append(f"{self.name}: {count} {'problem' if count == 1 else 'problems'}, nothing was imported")
+        return AdapterError("\n".join(lines), code=self.errors[0].code)
 
     def _problem(self, at: int, code: str, detail: str, mend: str) -> Problem:
         line = self._text.count("\n", 0, at) + 1

@@ -316,6 +316,10 @@ def test_blobs(store):
         digest = store.put_blob(data)
         assert digest == hashlib.sha256(data).digest()
         assert store.get_blob(digest) == data
+    many = [b"small", b"one", b"two", b"one"]
+    assert store.put_blobs(many) == [hashlib.sha256(data).digest() for data in many]
+    assert [store.get_blob(hashlib.sha256(data).digest()) for data in many] == many
+    assert store.put_blobs([]) == []
     assert store.get_blob(bytes(32)) is None
     assert store.check() == []
 

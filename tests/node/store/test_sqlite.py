@@ -1,5 +1,6 @@
 """What only the store on disk does: survive, share, group commits, and say what is wrong with a file."""
 
+import hashlib
 import random
 import signal
 import sqlite3
@@ -439,6 +440,20 @@ def test_a_log_state_that_cannot_be_read(disk, new_log, state_of):
     with disk._writer.transaction() as db:
         db.execute("UPDATE log SET peaks = x'', size = 0")
     assert [problem.code for problem in disk.check()] == ["TSLG-D-STATE"]
+
+
+def test_of_blobs_kept_together_all_are_kept_or_none(disk, path):
+    disk.put_blob(b"held")
+
+    def contents():
+        yield from (b"new", b"held")
+        raise OSError(28, "No space left on device")
+
+    fails("TSLG-D-FULL", disk.put_blobs, contents())
+    files = [file for file in (path.parent / "blobs").glob("*/*") if file.is_file()]
+    assert [file.read_bytes() for file in files] == [b"held"]
+    disk.put_blobs([b"new", b"held"])
+    assert disk.get_blob(hashlib.sha256(b"new").digest()) == b"new"
 
 
 def test_blobs_are_whole_or_absent(disk, path):
