@@ -50,6 +50,9 @@ def quiet_collector() -> Iterator[None]:
     try:
         yield
     finally:
+        # What is left joins the oldest generation unvisited, where a collection of the young would walk it at once.
+        gc.freeze()
+        gc.unfreeze()
         gc.enable()
 
 
@@ -170,7 +173,8 @@ class Opener:
         self._walker = walker
         self._check = walker.signatures == "all"
         self._keys: dict[Link, Key] = {}
-        self._opened: dict[Link, Opened | TslgError] = {}
+        self._opened: dict[Link, Opened] = {}
+        self._faults: dict[Link, TslgError] = {}
         self._tick = tick
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="tslg-verify") if workers > 1 else None
         # Two threads that take turns every five milliseconds would wait for each other most of the time.
@@ -188,27 +192,32 @@ class Opener:
 
     def read_ahead(self, items: Iterable[tuple[Link, Pair]]) -> None:
         """Open records that will probably be wanted."""
+        late: list[Opened] = []
         for chunk in self._map(self._open_chunk, _chunks(items)):
-            self._opened.update(chunk)
+            for one in chunk:
+                self._opened[one[0].id] = one
+                if one[2] is None:
+                    late.append(one)
             if self._tick is not None:
                 self._tick(len(self._opened))
-        # Records that came before their key was known are checked now that it is.
-        late = [one for one in self._opened.values() if isinstance(one, Opened) and self._is_late(one)]
-        for chunk in self._map(self._check_chunk, _chunks(late)):
-            self._opened.update(chunk)
+        if self._check:
+            # Records that came before their key was known are checked now that it is.
+            late = [one for one in late if one.record.key in self._keys]
+            for checked in self._map(self._check_chunk, _chunks(late)):
+                self._opened.update((one.record.id, one) for one in checked)
 
     def feed(self, wanted: Sequence[Link], source: Source, faults: Mapping[Link, str]) -> None:
         """Hand the walker everything it wants: records, faults, or that they are absent."""
         opened, walker = self._opened, self._walker
-        lacking = [id for id in wanted if id not in opened]
+        lacking = [id for id in wanted if id not in opened and id not in self._faults]
         if lacking:
             self.read_ahead(source.pairs(lacking).items())
         for id in wanted:
-            result = opened.get(id)
-            if type(result) is Opened:
-                walker.supply(result)
-            elif isinstance(result, TslgError):
-                walker.broken(id, result)
+            one = opened.get(id)
+            if one is not None:
+                walker.supply(one)
+            elif id in self._faults:
+                walker.broken(id, self._faults[id])
             elif id in faults:
                 walker.broken(id, RecordError(faults[id], code="TSLG-R-ID", record=id))
             else:
@@ -217,26 +226,26 @@ class Opener:
     def _map(self, work: Callable[[T], U], chunks: Iterable[T]) -> Iterable[U]:
         return map(work, chunks) if self._executor is None else self._executor.map(work, chunks)
 
-    def _open_chunk(self, items: Sequence[tuple[Link, Pair]]) -> list[tuple[Link, Opened | TslgError]]:
-        keys, known = self._keys if self._check else None, self._walker.known
-        results: list[tuple[Link, Opened | TslgError]] = []
-        for id, pair in items:
-            if id in known:
-                results.append((id, Opened(known[id], pair[1], True)))
+    def _open_chunk(self, items: Sequence[tuple[Link, Pair]]) -> list[Opened]:
+        known = self._walker.known
+        results: list[Opened] = []
+        for id, (data, seal) in items:
+            try:
+                opened = Opened(known[id], seal, True) if id in known else open_record(id, data, seal)
+            except TslgError as error:
+                self._faults[id] = error
                 continue
-            result = try_open(id, pair, keys)
-            results.append((id, result))
-            if isinstance(result, Opened) and result.record.kind in KEY_KINDS:
-                key = key_of(result.record)
+            results.append(opened)
+            if opened[0].kind in KEY_KINDS:
+                key = key_of(opened[0])
                 if key is not None:
                     self._keys[id] = key
-        return results
+        # All signatures in one go: taking turns with the parser would throw its data and libsodium's out of the cache.
+        return self._check_chunk(results) if self._check else results
 
-    def _is_late(self, one: Opened) -> bool:
-        return self._check and one.sealed is None and one.record.key in self._keys
-
-    def _check_chunk(self, items: Sequence[Opened]) -> list[tuple[Link, Opened | TslgError]]:
-        return [(one.record.id, check_seal(one.record, one.seal, self._keys)) for one in items]
+    def _check_chunk(self, items: Sequence[Opened]) -> list[Opened]:
+        keys = self._keys
+        return [one if one[2] else check_seal(one[0], one[1], keys) for one in items]
 
 
 def _chunks(items: Iterable[T]) -> Iterator[list[T]]:

@@ -67,9 +67,7 @@ class Context(Protocol):
 
 Rule = Callable[[Record, bytes, Context], Refusal | None]
 
-_fitting: set[tuple[str, ...]] = set()
-"""Combinations of a kind and its classes that were found to fit; there are few, since classes are few and sorted."""
-
+_CLAIMS: Final = frozenset(SCOPE)
 _PRODUCED_BY_POLICY: Final = frozenset(("state", "action", "decision", "observation", "verification"))
 
 
@@ -97,13 +95,9 @@ def rule_issuer(record: Record, seal: bytes, context: Context) -> Refusal | None
 
 def rule_classes(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """Mandatory classes are there, forbidden ones are not."""
-    shape = (record.kind, *record.preds)
-    if shape in _fitting:
-        return None
     kind = KINDS[record.kind]
     classes = record.preds.keys()
     if kind.mandatory <= classes and classes <= kind.allowed:
-        _fitting.add(shape)
         return None
     missing = sorted(kind.mandatory - classes)
     if missing:
@@ -135,8 +129,8 @@ def rule_fan_in(record: Record, seal: bytes, context: Context) -> Refusal | None
     manifest = _manifest_in_force(record, context)
     if manifest is None or KINDS[record.kind].first:
         return None
-    count = sum([len(edges) for edges in record.preds.values()])
     low, high = manifest.envelope.fan_in_min, manifest.envelope.fan_in_max
+    count = sum(map(len, record.preds.values()))
     if low <= count <= high:
         return None
     return _refuse("FAN-IN", record, f"{count} edges, the manifest allows {low} to {high}")
@@ -220,17 +214,20 @@ def rule_cross_agent(record: Record, seal: bytes, context: Context) -> Refusal |
 
 def rule_scope(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """Every policy cited covers the record's time, and what a record done under it claims."""
-    for edge in record.preds.get("policy", ()):
-        cited = context.record(edge.cid)
+    edges = record.preds.get("policy")
+    if edges is None:
+        return None
+    claims = record.kind in _PRODUCED_BY_POLICY and not _CLAIMS.isdisjoint(record.body)
+    for edge in edges:
+        cited = context.record(edge[0])
         if cited is None or cited.kind != "policy":
             continue
         beyond = policy.out_of_window(record.time, cited.body)
         if beyond:
             return _refuse("WINDOW", record, beyond, "cite a policy that is in force")
-        if record.kind in _PRODUCED_BY_POLICY and not SCOPE.keys().isdisjoint(record.body):
-            beyond = policy.out_of_scope(record, cited.body)
-            if beyond:
-                return _refuse("SCOPE", record, beyond, "cite a policy that grants it, or do less")
+        beyond = policy.out_of_scope(record, cited.body) if claims else None
+        if beyond:
+            return _refuse("SCOPE", record, beyond, "cite a policy that grants it, or do less")
     return None
 
 
@@ -319,26 +316,29 @@ def _reaches(start: Record, grant: Link, context: Context) -> bool | None:
 
 
 def rule_granted(record: Record, seal: bytes, context: Context) -> Refusal | None:
-    """A policy that rests on a delegation, and acting for another agent, need that delegation to be cited."""
+    """A policy that rests on a delegation is cited together with that delegation."""
     cited = record.preds.get("delegation", ())
-    policies = record.preds.get("policy", ())
-    if not cited and not policies and "principal" not in record.body:
-        return None
-    delegators = {edge.agent for edge in cited}
     mend = "cite the delegation that granted it"
-    for edge in policies:
-        if edge.agent is None:
-            held = context.record(edge.cid)
-            rests_on = () if held is None else held.preds.get("delegation", ())
+    for edge in record.preds.get("policy", ()):
+        if edge[1] is None:
+            held = context.record(edge[0])
+            rests_on = None if held is None else held.preds.get("delegation")
             if rests_on and not {e.cid for e in rests_on} <= {e.cid for e in cited}:
                 return _refuse("GRANT", record, "its policy rests on a delegation that it does not cite", mend)
-        elif edge.agent != context.federation and not delegators:
+        elif not cited and edge[1] != context.federation:
             return _refuse("GRANT", record, f"policy {cid.short(edge.cid)} of another agent without delegation", mend)
-    principal = record.body.get("principal")
-    if principal is not None and principal != record.agent and principal not in delegators:
-        detail = f"{record.kind} for {cid.short(principal)} without a delegation by it"
-        return _refuse("PRINCIPAL", record, detail, "cite that agent's delegation")
     return None
+
+
+def rule_principal(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """Acting for another agent needs a delegation by it."""
+    principal = record.body.get("principal")
+    if principal is None or principal == record.agent:
+        return None
+    if any(edge.agent == principal for edge in record.preds.get("delegation", ())):
+        return None
+    detail = f"{record.kind} for {cid.short(principal)} without a delegation by it"
+    return _refuse("PRINCIPAL", record, detail, "cite that agent's delegation")
 
 
 def rule_delegating(record: Record, seal: bytes, context: Context) -> Refusal | None:
@@ -544,6 +544,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_narrowing,
     rule_delegation,
     rule_granted,
+    rule_principal,
     rule_delegating,
     rule_registration,
     rule_target,
@@ -561,24 +562,66 @@ SEAL_RULES: Final[tuple[Rule, ...]] = (rule_seal,)
 RULES: Final[tuple[Rule, ...]] = STRUCTURE_RULES + LOG_RULES + SEAL_RULES
 
 
-_ONLY: Final[dict[Rule, frozenset[str]]] = {
-    rule_vocabulary: frozenset(("policy",)),
-    rule_narrowing: frozenset(("policy",)),
-    rule_delegating: frozenset(("delegation",)),
-    rule_registration: frozenset(("genesis", "registration")),
-    rule_target: frozenset(("verification",)),
-    rule_anchors: frozenset(("manifest", "manifest-amendment")),
+SHAPE_RULES: Final[tuple[Rule, ...]] = (rule_issuer, rule_classes, rule_manifest, rule_hash)
+"""Rules that judge alike all records of one `shape`."""
+
+Concern = Callable[[Record, Context], bool]
+
+
+def _kinds(*kinds: str) -> Concern:
+    return lambda record, context: record.kind in kinds
+
+
+def _classes(*classes: str) -> Concern:
+    return lambda record, context: not record.preds.keys().isdisjoint(classes)
+
+
+def _narrow_fan_in(record: Record, context: Context) -> bool:
+    """The parser holds the widest bounds: at most `Limits.fan_in` edges, and no class without one."""
+    manifest = _manifest_in_force(record, context)
+    if manifest is None:
+        return False
+    return not record.preds or manifest.envelope.fan_in_min > 1 or manifest.envelope.fan_in_max < DEFAULT.fan_in
+
+
+def _closed(record: Record, context: Context) -> bool:
+    manifest = _manifest_in_force(record, context)
+    return manifest is not None and manifest.envelope.cross_agent is not None
+
+
+_CONCERNS: Final[dict[Rule, Concern]] = {
+    rule_fan_in: _narrow_fan_in,
+    rule_edges: lambda record, context: bool(record.preds),
+    rule_cross_agent: _closed,
+    rule_scope: _classes("policy"),
+    rule_vocabulary: _kinds("policy"),
+    rule_narrowing: _kinds("policy"),
+    rule_delegation: _classes("delegation"),
+    rule_granted: _classes("policy"),
+    rule_principal: lambda record, context: "principal" in KINDS[record.kind].fields,
+    rule_delegating: _kinds("delegation"),
+    rule_registration: _kinds("genesis", "registration"),
+    rule_target: _kinds("verification"),
+    rule_anchors: _kinds("manifest", "manifest-amendment"),
 }
-"""Rules that concern some kinds alone; they return None for every other kind, so a walk need not call them."""
-
-_WALK_RULES: Final = {
-    kind: tuple(rule for rule in STRUCTURE_RULES if kind in _ONLY.get(rule, (kind,))) for kind in KINDS
-}
+"""Which shapes a rule can refuse at all; it admits every record of any other shape."""
 
 
-def rules_of_a_walk(kind: str) -> tuple[Rule, ...]:
-    """Return the rules that a walk runs on a record of this kind: all but those of the log's end and the seal."""
-    return _WALK_RULES[kind]
+def shape(record: Record) -> tuple[object, ...]:
+    """Return all that `SHAPE_RULES` and `rules_of_a_walk` look at, so that a walk need run them once for many records."""
+    return (record.kind, record.manifest, record.agent, record.id[:4], *record.preds)
+
+
+def rules_of_a_walk(record: Record, context: Context) -> tuple[Rule, ...]:
+    """Return the rules that can refuse a record of this shape in a walk, without those of the shape itself.
+
+    The rules of a log's end do not belong to a walk, which replaces them by proofs; the seal is judged on its own.
+    """
+    return tuple(
+        rule
+        for rule in STRUCTURE_RULES
+        if rule not in SHAPE_RULES and (rule not in _CONCERNS or _CONCERNS[rule](record, context))
+    )
 
 
 def judge(record: Record, seal: bytes, context: Context, rules: Sequence[Rule] = RULES) -> Refusal | None:

@@ -94,28 +94,34 @@ def _link(value: Any) -> bool:
     return type(value) is Link and cid.is_record_id(value)
 
 
-def _sorted_set(value: Any, member: Callable[[Any], bool]) -> bool:
-    return (
-        type(value) is list
-        and all(member(item) for item in value)
-        and all(left < right for left, right in zip(value, value[1:], strict=False))
-    )
-
-
 def _names(value: Any) -> bool:
-    return _sorted_set(value, _name)
+    if type(value) is not list:
+        return False
+    last = ""
+    for item in value:
+        if type(item) is not str or len(item) > 256 or item <= last:
+            return False
+        last = item
+    return True
 
 
 def _links(value: Any) -> bool:
-    return _sorted_set(value, _link)
+    if type(value) is not list:
+        return False
+    last = b""
+    for item in value:
+        if not _link(item) or item <= last:
+            return False
+        last = item
+    return True
 
 
 def _limits(value: Any) -> bool:
-    return type(value) is dict and all(_int(limit) for limit in value.values())
+    return type(value) is dict and all(map(_int, value.values()))
 
 
 def _amounts(value: Any) -> bool:
-    return type(value) is dict and all(_uint(amount) for amount in value.values())
+    return type(value) is dict and all(map(_uint, value.values()))
 
 
 def _moment(value: Any) -> bool:

@@ -119,7 +119,7 @@ def parse_as(expected: Link, data: bytes) -> Record:
     """
     if len(data) > DEFAULT.record_bytes:
         raise _too_large(data)
-    if cid.compute(data, cid.hash_name(expected)) != expected:
+    if not cid.matches(expected, data) or not is_record_id(expected):
         raise RecordError("the bytes have another id", code="TSLG-R-ID", record=expected, mend="fetch the record anew")
     return _from_value(codec.decode_unchecked(data), data, expected)
 
@@ -185,14 +185,18 @@ def _from_value(value: Any, data: bytes, id: Link) -> Record:
         raise _wrong("KIND", "unknown kind", id)
     if type(seq) is not int or type(time) is not int or not 0 <= seq <= _MAX_INT or not 0 <= time <= _MAX_INT:
         raise _wrong("FIELD", "`seq` and `time` are integers from 0", id)
-    if agent is not None:
-        agent = _link(agent, id)
-    if prev is not None:
-        prev = _link(prev, id)
-    if manifest is not None:
-        manifest = _link(manifest, id)
-    if key is not None:
-        key = _link(key, id)
+    if (
+        (agent is not None and type(agent) is not Link)
+        or (prev is not None and type(prev) is not Link)
+        or (manifest is not None and type(manifest) is not Link)
+        or (key is not None and type(key) is not Link)
+    ):
+        raise _wrong("LINK", "`agent`, `prev`, `manifest` and `key` are links or null", id)
+    known = _links.get
+    agent = agent and (known(agent) or _link(agent, id))
+    prev = prev and (known(prev) or _link(prev, id))
+    manifest = manifest and (known(manifest) or _link(manifest, id))
+    key = key and (known(key) or _link(key, id))
     head = None if log is None else _head(log, id)
     if seq == 0:
         if not kind.first or agent is not None or prev is not None or head is not None:
@@ -205,18 +209,16 @@ def _from_value(value: Any, data: bytes, id: Link) -> Record:
     return _new(Record, fields)
 
 
-def _link(value: Any, id: Link) -> Link:
-    """Check one link field; ids that occur again and again are kept once, which saves the check and the memory."""
-    if type(value) is Link:
-        known = _links.get(value)
-        if known is not None:
-            return known
-        if is_record_id(value):
-            if len(_links) >= _LINKS_KEPT:
-                _links.clear()
-            _links[value] = value
-            return value
-    raise _wrong("LINK", "a link is not a record's id", id)
+def _link(value: Link, id: Link) -> Link:
+    """Check a link that was not seen before; what is kept saves the check, and the memory, when it occurs again."""
+    if not is_record_id(value):
+        raise _wrong("LINK", "a link is not a record's id", id)
+    if len(_links) >= _LINKS_KEPT:
+        _links.clear()
+        _own_edges.clear()
+    _links[value] = value
+    _own_edges[value] = _new(Edge, (value, None, None))
+    return value
 
 
 def _check_body(kind: Kind, body: Any, id: Link) -> None:
@@ -252,32 +254,44 @@ def _preds(value: Any, id: Link) -> dict[str, tuple[Edge, ...]]:
         count += len(items)
         if count > DEFAULT.fan_in:
             raise _wrong("FAN-IN", f"more than {DEFAULT.fan_in} edges", id)
-        edges = tuple([_edge(item, id) for item in items])
+        edges = []
+        for item in items:
+            if type(item) is not dict:
+                raise _bad_edge(id)
+            link = item.get("cid")
+            if type(link) is not Link:
+                raise _bad_edge(id)
+            # An own edge is nothing but its id, so an id that was seen before comes with its edge.
+            edge = _own_edges.get(link) or _own_edge(link, id)
+            if len(item) != 1:
+                edge = _foreign_edge(edge[0], item, id)
+            edges.append(edge)
         if len(edges) > 1:
             for left, right in pairwise(edges):
                 if left[0] >= right[0]:
                     raise _wrong("ORDER", "edges are sorted by id, without repeats", id)
-        preds[name] = edges
+        preds[name] = tuple(edges)
     return preds
 
 
-def _edge(item: Any, id: Link) -> Edge:
-    if type(item) is dict:
-        if len(item) == 1:
-            link = item.get("cid")
-            if type(link) is Link:
-                # An own edge is nothing but its id, so an id that was cited before comes with its edge.
-                known = _own_edges.get(link)
-                if known is None:
-                    if len(_own_edges) >= _LINKS_KEPT:
-                        _own_edges.clear()
-                    known = _own_edges[link] = _new(Edge, (_link(link, id), None, None))
-                return known
-        elif item.keys() == _FOREIGN_EDGE:
-            verified = item["verified"]
-            if verified is None or (type(verified) is int and 0 <= verified <= _MAX_INT):
-                return _new(Edge, (_link(item["cid"], id), _link(item["agent"], id), verified))
-    raise _wrong("EDGE", "an edge is {cid} or {cid, agent, verified}", id)
+def _own_edge(link: Link, id: Link) -> Edge:
+    _link(link, id)
+    return _own_edges[link]
+
+
+def _foreign_edge(link: Link, item: dict[str, Any], id: Link) -> Edge:
+    if item.keys() != _FOREIGN_EDGE:
+        raise _bad_edge(id)
+    agent, verified = item["agent"], item["verified"]
+    if type(agent) is not Link or not (
+        verified is None or (type(verified) is int and 0 <= verified <= _MAX_INT)
+    ):
+        raise _bad_edge(id)
+    return _new(Edge, (link, _links.get(agent) or _link(agent, id), verified))
+
+
+def _bad_edge(id: Link) -> RecordError:
+    return _wrong("EDGE", "an edge is {cid} or {cid, agent, verified}", id)
 
 
 def _too_large(data: bytes) -> RecordError:

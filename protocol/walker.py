@@ -14,13 +14,13 @@ the others of its agent. Normative text: docs/spec/verification.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Final, NamedTuple
 
 from tslg.protocol import cid, logproof, signatures
-from tslg.protocol.admission import SEAL_RULES, judge, rules_of_a_walk
+from tslg.protocol.admission import SEAL_RULES, SHAPE_RULES, Rule, judge, rules_of_a_walk, shape
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import RecordError, TslgError, UsageError
+from tslg.protocol.errors import RecordError, Refusal, TslgError, UsageError
 from tslg.protocol.keys import KEY_KINDS, Key, key_of
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import LogCheck, Needs
@@ -104,6 +104,8 @@ class Walker:
         self._ends: dict[Link, tuple[Link, str]] = {}
         self.keys: dict[Link, Key] = {}
         self._groups: dict[Link, list[Record]] | None = None
+        self._forks: dict[Link, Link] = {}
+        self._rules: dict[tuple[object, ...], tuple[Rule, ...]] = {}
         # The context of the admission rules: looked up several times a record, so without a call in between.
         self.record: Callable[[Link], Record | None] = self._held.get
         self.manifest: Callable[[Link], Manifest | None] = self._manifests.get
@@ -113,11 +115,11 @@ class Walker:
 
     def wants(self) -> list[Link]:
         """Return the ids needed next; empty when every record that the walk needs was given or refused."""
-        while not self._pending and not self._traversal.done:
-            for id in self._traversal.expand(self._steps):
-                if id not in self._held and id not in self._unavailable and id not in self._findings:
-                    self._pending.add(id)
-        return sorted(self._pending)
+        pending, traversal = self._pending, self._traversal
+        while not pending and not traversal.done:
+            for id in traversal.expand(self._steps):
+                self._want(id)
+        return sorted(pending) if len(pending) > 1 else list(pending)
 
     def supply(self, opened: Opened) -> None:
         """Take one record that hashes to its id. Records that nobody asked for are dropped."""
@@ -260,18 +262,17 @@ class Walker:
         """Group what the walk holds by log, leaving out logs of which only the chain was needed."""
         if self._groups is not None:
             return self._groups
-        visited = self._traversal.visited
-        owners = {self._held[id].owner for id in visited if id in self._held}
-        groups: dict[Link, list[Record]] = {owner: [] for owner in sorted(owners)}
-        taken: dict[tuple[Link, int], Link] = {}
-        for record in self._held.values():
-            owner = record.owner
-            if owner in groups:
-                at = (owner, record.seq)
-                if taken.setdefault(at, record.id) == record.id:
-                    groups[owner].append(record)
-        self._groups = groups
-        return groups
+        held, visited = self._held, self._traversal.visited
+        owners = {held[id].owner for id in visited if id in held}
+        places: dict[Link, dict[int, Record]] = {owner: {} for owner in sorted(owners)}
+        for record in held.values():
+            place = places.get(record.owner)
+            if place is not None:
+                other = place.setdefault(record.seq, record)
+                if other is not record:
+                    self._forks[record.id] = other.id
+        self._groups = {owner: list(place.values()) for owner, place in places.items()}
+        return self._groups
 
     def opened(self) -> list[Opened]:
         """Return everything that was handed in and breaks no rule, chains included, for a store or a bundle."""
@@ -315,13 +316,10 @@ class Walker:
         for id in sorted(self._pending):
             self.cannot(id, "absent")
         self._judge_chains()
-        broken_chain: set[Link | None] = {id for id in self._support if id in self._findings or id in self._unavailable}
-        for id in self._traversal.visited:
-            if id in self._held and id not in self._support:
-                self._judge(id, broken_chain)
-        for id in self._held:
-            if id not in self._traversal.visited and id not in self._support:
-                self._judge(id, broken_chain)
+        broken: set[Link | None] = {id for id in self._support if id in self._findings or id in self._unavailable}
+        visited = self._traversal.visited
+        self._judge_all([id for id in visited if id in self._held and id not in self._support], broken)
+        self._judge_all([id for id in self._held.keys() - visited.keys() if id not in self._support], broken)
         checks = self._check_logs()
         self._check_seals(checks)
         unproved = self._unproved(checks) + self._gaps()
@@ -330,52 +328,71 @@ class Walker:
 
     def _judge_chains(self) -> None:
         """Judge manifests oldest version first, then the geneses and registrations, which rest on them."""
-        support = [self._held[id] for id in self._support if id in self._held]
-        for record in sorted((r for r in support if r.owner == self.federation), key=lambda r: (r.seq, r.id)):
-            self._judge(record.id, frozenset(), sealed=False)
-            if record.id not in self._findings and record.kind in ("manifest", "manifest-amendment"):
-                self._manifests[record.id] = Manifest.from_record(record)
-        for record in sorted((r for r in support if r.owner != self.federation), key=lambda r: (r.seq, r.id)):
-            self._judge(record.id, frozenset())
+        support = sorted((self._held[id] for id in self._support if id in self._held), key=lambda r: (r.seq, r.id))
+        for record in support:
+            if record.owner == self.federation and record.id not in self._findings:
+                self._judge_manifest(record)
+        self._judge_all([record.id for record in support if record.owner != self.federation], frozenset())
 
-    def _judge(self, id: Link, broken_chain: Collection[Link | None], *, sealed: bool = True) -> None:
-        record = self._held[id]
-        if id in self._findings:
-            return
-        if broken_chain and (
-            record.manifest in broken_chain or record.key in broken_chain or record.agent in broken_chain
-        ):
-            return
-        if record.kind == "manifest" and id == self.federation:
-            # The root manifest is the one version that answers for itself: its own envelope and anchors apply to it.
-            try:
+    def _judge_manifest(self, record: Record) -> None:
+        """Judge a record of the federation's log, seal included, since everything after rests on it."""
+        id = record.id
+        try:
+            if id == self.federation:
+                # The root manifest answers for itself: its own envelope and anchors apply to it.
                 self._manifests[id] = Manifest.from_record(record)
-            except RecordError as error:
-                self._findings[id] = (error.code, error.detail)
-                return
-        refusal = judge(record, self._seals[id], self, rules_of_a_walk(record.kind))
-        if refusal is None and (not sealed or record.agent is None):
-            refusal = judge(record, self._seals[id], self, SEAL_RULES)
-            self._sealed[id] = refusal is None
-        if refusal is not None:
-            self._manifests.pop(id, None)
-            self._findings[id] = (refusal.code, refusal.detail)
+            refusal = self._refusal(record, self._seals[id]) or judge(record, self._seals[id], self, SEAL_RULES)
+            if refusal is not None:
+                self._manifests.pop(id, None)
+                raise refusal
+            if record.kind == "manifest-amendment":
+                self._manifests[id] = Manifest.from_record(record)
+            self._sealed[id] = True
+        except (RecordError, Refusal) as error:
+            self._findings[id] = (error.code, error.detail)
+
+    def _judge_all(self, ids: Iterable[Link], broken: Set[Link | None]) -> None:
+        """Run the admission rules on these records, but for those whose own chain is broken, which says enough."""
+        held, seals, findings = self._held, self._seals, self._findings
+        for id in ids:
+            record = held[id]
+            if id in findings or (broken and not broken.isdisjoint((record.manifest, record.key, record.agent))):
+                continue
+            refusal = self._refusal(record, seals[id])
+            if refusal is not None:
+                findings[id] = (refusal.code, refusal.detail)
+
+    def _refusal(self, record: Record, seal: bytes) -> Refusal | None:
+        """Run the admission rules; those that look at the shape alone run once a shape."""
+        if record.agent is None:
+            return judge(record, seal, self, SHAPE_RULES) or judge(record, seal, self, rules_of_a_walk(record, self))
+        kept = shape(record)
+        rules = self._rules.get(kept)
+        if rules is None:
+            refusal = judge(record, seal, self, SHAPE_RULES)
+            if refusal is not None:
+                return refusal
+            rules = self._rules[kept] = rules_of_a_walk(record, self)
+        for rule in rules:
+            refusal = rule(record, seal, self)
+            if refusal is not None:
+                return refusal
+        return None
 
     def _check_logs(self) -> dict[Link, LogCheck]:
         if self.log == "none":
             return {}
+        # One signature per log vouches for every id before it; the frontier's roots must hold as well.
+        compared = self._stopped() if self.signatures == "heads" else None
         checks = {}
         for agent, records in self._by_agent().items():
-            check = logproof.check(records, self._inclusion, self._consistency.get(agent, {}))
+            check = logproof.check(records, self._inclusion, self._consistency.get(agent, {}), compared)
             for fault in check.faults:
                 self._findings.setdefault(fault.record, (fault.code, fault.detail))
             checks[agent] = check
-        positions: dict[tuple[Link, int], Link] = {}
-        for record in self._held.values():
-            other = positions.setdefault((record.owner, record.seq), record.id)
-            if other != record.id:
-                detail = f"position {record.seq} of its log also holds {cid.to_text(other)}"
-                self._findings.setdefault(record.id, ("TSLG-V-FORK", detail))
+        for id, other in self._forks.items():
+            detail = f"position {self._held[id].seq} of its log also holds {cid.to_text(other)}"
+            self._findings.setdefault(id, ("TSLG-V-FORK", detail))
         return checks
 
     def _check_seals(self, checks: Mapping[Link, LogCheck]) -> None:
@@ -396,11 +413,12 @@ class Walker:
 
     def _trust_by_heads(self, checks: Mapping[Link, LogCheck]) -> None:
         """What lies before a record whose seal holds, in the same proved stretch, is what its author signed."""
+        sealed = self._sealed
         for check in checks.values():
             for segment in check.segments:
                 for record in segment:
-                    if self._sealed.get(record.id) is None:
-                        self._sealed[record.id] = True
+                    if sealed[record.id] is None:
+                        sealed[record.id] = True
 
     def _unproved(self, checks: Mapping[Link, LogCheck]) -> list[Undetermined]:
         reason = "unproved: no proof that it lies in one log with the agent's other records"
@@ -456,15 +474,13 @@ class Walker:
     def _report(self, undetermined: list[Undetermined], freshness: list[Freshness]) -> Report:
         traversal = self._traversal
         missing = [Undetermined(id, reason) for id, reason in sorted(self._unavailable.items())]
-        verified = {
-            id: self._held[id]
-            for id in traversal.visited
-            if id in self._held and id not in self._findings and self._sealed.get(id)
-        }
+        held, broken, sealed = self._held, self._findings, self._sealed
+        whole = [id for id in traversal.visited if id in held and id not in broken]
+        verified = {id: held[id] for id in whole if sealed[id]}
         unsealed = [
             Undetermined(id, "unproved: nothing that could be had vouches for its seal")
-            for id in traversal.visited
-            if id in self._held and id not in self._findings and not self._sealed.get(id)
+            for id in whole
+            if not sealed[id]
         ]
         findings = [
             Finding(code, id, tuple(traversal.path(id)), detail)
@@ -497,13 +513,17 @@ class Walker:
         first = self._held.get(agent)
         return None if first is None else str(first.body["name"])
 
-    def _frontier(self, verified: Mapping[Link, Record]) -> tuple[FrontierEntry, ...]:
-        """Name, for every lineage with edges left out, its earliest stopped record; its tree commits to all before."""
+    def _stopped(self) -> set[Link]:
+        """Return the records some of whose edges the depth left out."""
         traversal = self._traversal
         stopped = {child for _, _, child, _ in traversal.rest}
         stopped.update(id for id in traversal.level if id in self._held and self._held[id].preds)
+        return stopped
+
+    def _frontier(self, verified: Mapping[Link, Record]) -> tuple[FrontierEntry, ...]:
+        """Name, for every lineage with edges left out, its earliest stopped record; its tree commits to all before."""
         entries: dict[Link, Record] = {}
-        for id in stopped:
+        for id in self._stopped():
             record = verified.get(id)
             if record is not None and record.log is not None:
                 held = entries.get(record.owner)
