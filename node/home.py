@@ -227,6 +227,11 @@ class Home:
         return read_bytes(path, 32)
 
     @property
+    def writable(self) -> bool:
+        """Whether this process may write the directory."""
+        return self._lock is not None
+
+    @property
     def manifest_record(self) -> Record:
         """The record of the manifest version in force."""
         record = self.ledger.context.record(self.manifest.id)

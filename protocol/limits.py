@@ -55,6 +55,8 @@ class Limits:
     """A CARv1 header with one root is 59 bytes; anything much larger is not ours."""
     bundle_root_bytes: int = 128 * 1024 * 1024
     """A bundle's root block: 83 bytes for each of a million records, and room for their proofs."""
+    checkpoint_bytes: int = 64 * 1024
+    """One checkpoint: three lines of text, and signatures of hundreds of witnesses."""
     manifest_text: int = 64 * 1024
     """Characters of a manifest's TOML; the record that it compiles to has no more bytes."""
     anchor_file_bytes: int = 1024 * 1024

@@ -1,0 +1,181 @@
+"""`tslg audit`: walk the delegated ancestry of a record over the network, trusting a federation's id and nobody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tslg.node.cli.access import FILE, find_record, whole_id
+from tslg.node.cli.output import emit, json_option, note
+from tslg.node.cli.verify import outside_heads, walk_options
+
+if TYPE_CHECKING:
+    from tslg.node.auditor import Auditor
+    from tslg.node.home import Home
+    from tslg.node.net.seam import Network
+    from tslg.node.store.interface import Store
+    from tslg.node.verifying import Tick, Walked
+    from tslg.protocol.codec import Link
+
+
+@click.command()
+@click.argument("target", metavar="ID")
+@click.option("--peer", "peers", multiple=True, required=True, help="An address that ends in /p2p/<id>; repeat.")
+@click.option("--federation", help="The federation's id, the only thing that is trusted; known if --data is given.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="A node's data directory, whose records and remembered heads are used.",
+)
+@walk_options
+@click.option("--head", "heads", type=FILE, multiple=True, help="A checkpoint to hold a log against; repeat.")
+@click.option("--export", "car", type=FILE, help="Write what was verified as a bundle.")
+@click.option("--report", "page", type=FILE, help="Write the report as one HTML page.")
+@json_option
+def audit(target: str, **options: Any) -> int:
+    """Verify the ancestry of a record at whoever serves it.
+
+    Exit code: 0 valid, 1 invalid, 2 undetermined.
+    """
+    from tslg.node.cli.reporting import report_text
+    from tslg.node.cli.terminal import counting
+    from tslg.protocol.errors import UsageError
+
+    if options["federation"] is None and options["data"] is None:
+        raise UsageError("whom do you trust?", mend="give --federation ID, or --data DIR of a node that belongs to it")
+    _check_peers(options["peers"])
+    with _home(options["data"]) as home, counting("received") as tick:
+        store = None if home is None else home.store
+        id = whole_id(target) if store is None else find_record(store, target)
+        federation = _federation(options["federation"], home)
+        walked = _run(id, federation, store, options, tick)
+        if home is not None:
+            _remember(home, walked)
+    if options["car"] is not None:
+        _export(options["car"], walked)
+    if options["page"] is not None:
+        from tslg.node.cli.files import write_replacing
+        from tslg.node.cli.page import page
+
+        write_replacing(options["page"], page(walked.report).encode())
+    emit(walked.report.to_json(), options["as_json"], lambda: report_text(walked.report))
+    return walked.report.exit_code
+
+
+def _check_peers(peers: Sequence[str]) -> None:
+    """Refuse what is no address before anything is started. Raises AddressError."""
+    from tslg.node.net.libp2p.dialer import parse_address
+
+    for peer in peers:
+        parse_address(peer)
+
+
+def _federation(given: str | None, home: Home | None) -> Link:
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.errors import UsageError
+
+    if home is None:
+        return whole_id(given or "")
+    if given is not None and whole_id(given) != home.federation:
+        raise UsageError(
+            f"{home.path} belongs to federation {to_text(home.federation)}", mend="leave out --data or --federation"
+        )
+    return home.federation
+
+
+def _home(data: Path | None) -> Any:
+    """Open the data directory for writing, so that heads can be remembered, or for reading where a node has it."""
+    from tslg.node.home import Home
+    from tslg.protocol.errors import StoreError
+
+    if data is None:
+        return nullcontext(None)
+    try:
+        if (data / "tslg.sqlite").exists():
+            return Home.open(data)
+    except StoreError as error:
+        if error.code != "TSLG-D-LOCKED":
+            raise
+        note(f"note: {error.detail}: heads seen now will not be remembered")
+    return Home.read(data)
+
+
+def _run(id: Link, federation: Link, store: Store | None, options: Mapping[str, Any], tick: Tick | None) -> Walked:
+    import trio
+
+    async def work() -> Walked:
+        from tslg.node.auditor import Auditor
+        from tslg.node.home import wall_clock
+
+        async with throwaway_network() as network:
+            auditor = Auditor(network, federation, clock=wall_clock, store=store)
+            depth, before = await _depth(auditor, id, options)
+            walked = await auditor.walk(
+                id,
+                options["peers"],
+                depth=depth,
+                signatures=options["signatures"],
+                log=options["log"],
+                outside=outside_heads(options["heads"], store),
+                tick=tick,
+            )
+            report = walked.report
+            timed = report.timed(report.seconds + before[0], (report.round_trips or 0) + before[1])
+            return walked._replace(report=timed)
+
+    return trio.run(work)
+
+
+async def _depth(auditor: Auditor, id: Link, options: Mapping[str, Any]) -> tuple[int | None, tuple[float, int]]:
+    """Return the depth to walk, and what it cost to learn it: seconds and round trips.
+
+    Where none was asked for it is that of the manifest that the target names, which a walk of no edges fetches.
+    """
+    if options["full"] or options["depth"] is not None:
+        return (None if options["full"] else options["depth"]), (0.0, 0)
+    report, walker = await auditor.walk(id, options["peers"], depth=0, log="none")
+    record = report.records.get(id)
+    manifest = None if record is None else walker.manifest(record.manifest or record.id)
+    depth = None if manifest is None else manifest.envelope.verify_depth
+    return depth, (report.seconds, report.round_trips or 0)
+
+
+@asynccontextmanager
+async def throwaway_network() -> AsyncIterator[Network]:
+    """Run a libp2p peer that nobody knows, for the length of a block."""
+    from tslg.node.net.libp2p.config import Libp2pConfig
+    from tslg.node.net.libp2p.network import Libp2pNetwork
+    from tslg.node.net.seam import running
+
+    async with running(Libp2pNetwork(Libp2pConfig(seed=os.urandom(32)))) as network:
+        yield network
+
+
+def _remember(home: Home, walked: Walked) -> None:
+    """Remember the verified heads of this walk, so that a log cut off behind them is found out later."""
+    from tslg.node.home import wall_clock
+    from tslg.protocol.report import INVALID
+
+    if not home.writable or walked.report.verdict == INVALID:
+        return
+    for claim in walked.walker.proofs()[0]:
+        home.store.record_head(claim.agent, claim.size, claim.root, claim.record, "peer", wall_clock())
+
+
+def _export(path: Path, walked: Walked) -> None:
+    from tslg.node.bundling import write_walked
+    from tslg.node.cli.files import replacing
+    from tslg.protocol.errors import UsageError
+
+    try:
+        with replacing(path) as file:
+            write_walked(file, walked)
+    except UsageError as error:
+        if walked.walker.target in walked.report.records:
+            raise
+        note(f"note: no bundle was written: {error.detail}")

@@ -1,0 +1,91 @@
+"""A report for people: the verdict first, then its reasons, how far the walk went, and what is known of freshness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
+
+import click
+
+from tslg.node.cli.describing import plain, who
+from tslg.node.cli.tree import tree_lines
+from tslg.protocol.cid import to_text
+from tslg.protocol.report import INVALID, UNDETERMINED, VALID, Finding, Freshness, Report
+
+T = TypeVar("T")
+
+COLOURS: Final = {VALID: "green", INVALID: "red", UNDETERMINED: "yellow"}
+_MOST: Final = 20
+"""Entries of one list that are shown to people; `--json` has all."""
+
+
+def report_text(report: Report, *, tree: bool = True, notes: Sequence[str] = ()) -> str:
+    """Return the report as text; colours are dropped by `click.echo` where there is no terminal."""
+    lines = [click.style(report.verdict, fg=COLOURS[report.verdict], bold=True) + f"  {to_text(report.target)}"]
+    lines += reasons(report)
+    lines += notes
+    lines.append("")
+    if tree and report.records:
+        lines += [*tree_lines(report), ""]
+    lines += [f"{name:<10} {line}" for name, line in facts(report)]
+    return "\n".join(lines)
+
+
+def reasons(report: Report) -> list[str]:
+    """Return why the verdict is not `valid`, a line each."""
+    lines = [line for finding in _cut(report.findings) for line in _finding(finding)]
+    lines += _rest(report.findings)
+    lines += [f"  {plain(item.reason, 300)}  {to_text(item.record)}" for item in _cut(report.undetermined)]
+    return lines + _rest(report.undetermined)
+
+
+def facts(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) for what was walked and how, what was left out, and what is known of each log's tail."""
+    names = {agent.id: agent.name for agent in report.agents}
+    depth = "all edges" if report.depth is None else f"at most {report.depth} edges"
+    yield "walked", f"{report.edges} edges, {depth}; {_count(len(report.records), 'record')} verified"
+    seals = "every seal" if report.signatures == "all" else "the newest seal of each log, which covers the rest"
+    order = {"visited": "the records visited lie in one log each", "full": "whole logs", "none": "not checked"}
+    yield "checked", f"{seals}; order: {order[report.log]}"
+    cost = f"{report.seconds:.3f} s"
+    if report.round_trips is not None:
+        cost += f", {_count(report.round_trips, 'round trip')}"
+    yield "cost", cost
+    for agent in _cut(report.agents):
+        yield "agent", f"{who(agent.id, names)}  {_count(agent.records, 'record')}  {to_text(agent.id)}"
+    for entry in _cut(report.frontier):
+        yield (
+            "stopped",
+            f"{who(entry.agent, names)} at {to_text(entry.record)}, whose log commits to {entry.size} before",
+        )
+    for item in _cut(report.freshness):
+        yield "freshness", f"{who(item.agent, names)}: {freshness_text(item)}"
+    yield "digest", report.digest.hex()
+
+
+def freshness_text(item: Freshness) -> str:
+    """Return what is known of one log's tail, never nothing."""
+    if item.source == "nobody":
+        return f"tail unknown: nobody vouches that record {item.size} is the newest"
+    age = "" if not item.age_ms else f", {item.age_ms / 1000:.0f} s ago"
+    return f"a head of {_count(item.size, 'record')} known from a {plain(item.source)}{age}"
+
+
+def _finding(finding: Finding) -> list[str]:
+    lines = [f"  {finding.code}: {plain(finding.detail, 300)}  {to_text(finding.record)}"]
+    if finding.path:
+        steps = [f"{step.name} {to_text(step.parent)[:16]}" for step in finding.path[:8]]
+        lines.append(f"    path: {' → '.join(steps)}{' → …' if len(finding.path) > 8 else ''}")
+    return lines
+
+
+def _cut(items: Sequence[T]) -> Sequence[T]:
+    return items[:_MOST]
+
+
+def _rest(items: Sequence[object]) -> list[str]:
+    return [f"  … {len(items) - _MOST} more, see --json"] if len(items) > _MOST else []
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,110 @@
+"""`tslg`: the table of commands, and how every command ends: a verdict's exit code, or one line and exit code 3."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import click
+from click.shell_completion import shell_complete
+
+from tslg.node.cli.lazy import Lazy, LazyGroup
+from tslg.node.cli.output import USAGE_OR_ENVIRONMENT, fail, note
+from tslg.protocol.errors import BundleError, TslgError
+
+PROGRAM: Final = "tslg"
+COMPLETE: Final = "_TSLG_COMPLETE"
+"""Environment variable by which a shell asks for completions; click's own naming."""
+INVALID: Final = 1
+STOPPED: Final = 130
+"""Exit code when the user, or whoever read the output, had enough."""
+DEBUG: Final = "TSLG_DEBUG"
+"""Environment variable that brings back the traceback of an error that nobody foresaw."""
+
+COMMANDS: Final = {
+    "federation": Lazy("tslg.node.cli.federation:federation", "Found, sign, amend and show federations."),
+    "node": Lazy("tslg.node.cli.running:node", "Run a node."),
+    "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, or a bundle."),
+    "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),
+}
+
+
+class Root(LazyGroup):
+    """The outermost group: turns whatever a command raises into one line on stderr and an exit code.
+
+    A command may also return its exit code; None is 0.
+    """
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any) -> Any:
+        """Run the command line; always ends in SystemExit."""
+        name = prog_name or PROGRAM
+        instruction = os.environ.get(COMPLETE)
+        if instruction:
+            sys.exit(shell_complete(self, {}, name, COMPLETE, instruction))
+        sys.exit(self._outcome(name, list(sys.argv[1:] if args is None else args)))
+
+    def _outcome(self, name: str, args: list[str]) -> int:
+        """Run a command and return its exit code: 0 to 2 are verdicts, 3 is usage or environment."""
+        try:
+            with self.make_context(name, args) as context:
+                code = self.invoke(context)
+            return code if type(code) is int else 0
+        except click.exceptions.Exit as error:
+            return error.exit_code
+        except (KeyboardInterrupt, click.Abort):
+            return STOPPED
+        except BrokenPipeError:
+            _let_go_of_stdout()
+            return STOPPED
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+        except click.ClickException as error:
+            _say_usage(error)
+        except TslgError as error:
+            fail(error)
+            return INVALID if isinstance(error, BundleError) else USAGE_OR_ENVIRONMENT
+        except Exception as error:
+            _say_unforeseen(error)
+        return USAGE_OR_ENVIRONMENT
+
+
+def _let_go_of_stdout() -> None:
+    """Let what is still buffered for a reader that is gone go nowhere, or the interpreter complains as it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say_usage(error: click.ClickException) -> None:
+    context = getattr(error, "ctx", None)
+    mend = f" (see `{context.command_path} --help`)" if context is not None else ""
+    note(f"error: TSLG-U-USAGE: {' '.join(error.format_message().split())}{mend}")
+
+
+def _say_unforeseen(error: BaseException) -> None:
+    """Say in one line what no command foresaw: a file that cannot be used, or a defect of ours."""
+    if os.environ.get(DEBUG):
+        raise error
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, TslgError):
+        fail(error)
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        note(f"error: TSLG-U-FILE: {where}{error.strerror or error} (check the path and its rights)")
+    else:
+        text = " ".join(str(error).split())[:300]
+        note(
+            f"error: TSLG-U-DEFECT: {type(error).__name__}: {text} (a defect: please report it; {DEBUG}=1 shows where)"
+        )
+
+
+@click.group(cls=Root, lazy=COMMANDS)
+@click.version_option(package_name="tslg", message="%(prog)s %(version)s")
+def tslg() -> None:
+    """Keep an AI agent's signed lineage, and check anybody else's.
+
+    Exit codes: 0 valid, 1 invalid, 2 undetermined, 3 usage or environment.
+    """

@@ -1,0 +1,107 @@
+"""`tslg node run`: a node as a process, until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tslg.node.cli.access import data_dir, data_option, whole_id
+from tslg.node.cli.output import json_option, note
+
+if TYPE_CHECKING:
+    from tslg.node.node import Node
+
+
+@click.group()
+def node() -> None:
+    """Run a node."""
+
+
+@node.command()
+@data_option
+@click.option("--listen", default="/ip4/127.0.0.1/tcp/0", show_default=True, help="The multiaddr to listen on.")
+@click.option(
+    "--federation",
+    metavar="FILE|ID",
+    help="The file with the sealed root manifest to join, or the id that the data directory must belong to.",
+)
+@json_option
+def run(data: Path | None, listen: str, federation: str | None, as_json: bool) -> None:
+    """Serve this node's lineage until SIGTERM or SIGINT.
+
+    A new data directory founds a federation of its own, unless --federation names the file of one.
+    """
+    import trio
+
+    path = data_dir(data)
+    joined = _federation(path, federation)
+    trio.run(_serve, path, joined, listen, as_json)
+
+
+def _federation(path: Path, given: str | None) -> Path | None:
+    """Return the file to join a federation by; an id is checked against the directory's own.
+
+    Raises:
+        UsageError: the directory belongs to another federation, or to none that an id alone could be checked against.
+    """
+    from tslg.node.home import Home
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.errors import UsageError
+
+    if given is None:
+        return None
+    if Path(given).is_file():
+        return Path(given)
+    wanted = whole_id(given)
+    if not (path / "tslg.sqlite").exists():
+        raise UsageError(
+            f"{path} belongs to no federation yet", mend="give --federation the file with the sealed root manifest"
+        )
+    with Home.read(path) as home:
+        if home.federation != wanted:
+            raise UsageError(
+                f"{path} belongs to federation {to_text(home.federation)}", mend="use another data directory"
+            )
+    return None
+
+
+async def _serve(path: Path, federation: Path | None, listen: str, as_json: bool) -> None:
+    import trio
+
+    from tslg.node.node import Node
+
+    # Signals are received before the node starts, so that one that comes while it does ends it in order as well.
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait)
+            async with Node.open(path, federation=federation, listen=listen) as opened:
+                _announce(opened, as_json)
+                await trio.sleep_forever()
+
+
+def _announce(opened: Node, as_json: bool) -> None:
+    """Say where the node can be reached, on stdout, at once."""
+    from tslg.protocol.cid import to_text
+
+    assert opened.network is not None
+    data: dict[str, Any] = {
+        "peer_id": opened.network.peer_id,
+        "addresses": list(opened.addresses),
+        "federation": to_text(opened.federation),
+    }
+    if as_json:
+        click.echo(json.dumps(data))
+        return
+    for address in opened.addresses:
+        click.echo(address)
+    agents = ", ".join(agent.name for agent in opened.home.agents) or "no agents yet"
+    note(f"federation {data['federation']}; serving {agents}; stop with SIGTERM or Ctrl-C")
