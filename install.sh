@@ -90,7 +90,7 @@ if ! is_good_python .venv/bin/python; then
 elif ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   .venv/bin/python -m ensurepip >/dev/null
 fi
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt \
+.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --constraint constraints.txt \
   --editable ".$extra" || die "pip could not install the packages; its message is above"
 printf '%s\n%s\n' "$state" "${extra:+$state dev}" >.venv/installed
 say "done"
