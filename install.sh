@@ -75,13 +75,13 @@ if grep -qsxF "$state${extra:+ dev}" .venv/installed; then
 fi
 
 python=$(find_python)
-packages=$(missing_packages | xargs)
+packages=$(missing_packages)
+# shellcheck disable=SC2086 # one word a package
 if [ -n "$packages" ]; then
-  # shellcheck disable=SC2086 # one word a package
   install_packages $packages
   python=$(find_python)
-  packages=$(missing_packages | xargs)
-  [ -z "$packages" ] || die "still missing: $packages (Python must be 3.11 or later; PYTHON=… chooses one)"
+  packages=$(missing_packages)
+  [ -z "$packages" ] || die "still missing:" $packages "(Python must be 3.11 or later; PYTHON=... chooses one)"
 fi
 
 say "installing into .venv with $("$python" --version) (about a minute)"
