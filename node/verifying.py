@@ -115,9 +115,10 @@ def walk(
     walker = Walker(target, federation, now_ms=now_ms, depth=depth, signatures=signatures, log=log, known=known)
     with quiet_collector(), Opener(walker, workers, tick) as opener:
         opener.read_ahead(source.ahead(target, depth))
-        faults = source.faults()
+        for id, detail in source.faults().items():
+            walker.broken(id, RecordError(detail, code="TSLG-R-ID", record=id))
         while wanted := walker.wants():
-            opener.feed(wanted, source, faults)
+            opener.feed(wanted, source)
         complete_logs(walker, source)
         report = walker.finish(heads_for(walker, outside))
     return Walked(report.timed(time.perf_counter() - started), walker)
@@ -206,8 +207,8 @@ class Opener:
             for checked in self._map(self._check_chunk, _chunks(late)):
                 self._opened.update((one.record.id, one) for one in checked)
 
-    def feed(self, wanted: Sequence[Link], source: Source, faults: Mapping[Link, str]) -> None:
-        """Hand the walker everything it wants: records, faults, or that they are absent."""
+    def feed(self, wanted: Sequence[Link], source: Source) -> None:
+        """Hand the walker everything it wants: records, what is wrong with them, or that they are absent."""
         opened, walker = self._opened, self._walker
         lacking = [id for id in wanted if id not in opened and id not in self._faults]
         if lacking:
@@ -218,8 +219,6 @@ class Opener:
                 walker.supply(one)
             elif id in self._faults:
                 walker.broken(id, self._faults[id])
-            elif id in faults:
-                walker.broken(id, RecordError(faults[id], code="TSLG-R-ID", record=id))
             else:
                 walker.cannot(id, "absent")
 

@@ -96,6 +96,7 @@ class Walker:
         self._manifests: dict[Link, Manifest | None] = {}
         self._findings: dict[Link, tuple[str, str]] = {}
         self._unavailable: dict[Link, str] = {}
+        self._unjudged: set[Link] = set()
         self._support: dict[Link, None] = {federation: None}
         self._supports: set[tuple[Link | None, ...]] = set()
         self._pending: set[Link] = {target, federation}
@@ -152,9 +153,9 @@ class Walker:
             self._unavailable[id] = reason
 
     def broken(self, id: Link, error: TslgError) -> None:
-        """Take note that what stands for a wanted record is not it, or is no record at all."""
-        if id in self._pending:
-            self._pending.discard(id)
+        """Take note that what stands for a record is not it, or is no record at all, whether it is wanted or not."""
+        self._pending.discard(id)
+        if id not in self._held:
             self._findings[id] = (error.code, error.detail)
 
     def _want_support(self, record: Record) -> None:
@@ -188,6 +189,8 @@ class Walker:
         """
         record = opened.record
         if record.id != claim.record or record.owner != claim.agent or record.seq + 1 != claim.size:
+            return
+        if record.id in self._findings:
             return
         held = self._ends.get(claim.agent)
         if held is not None and self._held[held[0]].seq >= record.seq:
@@ -315,10 +318,11 @@ class Walker:
         """Judge everything that was handed in, hold it against heads known from elsewhere, and return the report."""
         for id in sorted(self._pending):
             self.cannot(id, "absent")
-        self._judge_chains()
-        broken: set[Link | None] = {id for id in self._support if id in self._findings or id in self._unavailable}
+        broken = self._judge_chains()
         visited = self._traversal.visited
         self._judge_all([id for id in visited if id in self._held and id not in self._support], broken)
+        if self.log != "full":
+            self._forget_heads_that_do_not_count(broken)
         self._judge_all([id for id in self._held.keys() - visited.keys() if id not in self._support], broken)
         checks = self._check_logs()
         self._check_seals(checks)
@@ -326,13 +330,37 @@ class Walker:
         freshness, tails = self._freshness(checks, outside)
         return self._report(unproved + tails, freshness)
 
-    def _judge_chains(self) -> None:
-        """Judge manifests oldest version first, then the geneses and registrations, which rest on them."""
-        support = sorted((self._held[id] for id in self._support if id in self._held), key=lambda r: (r.seq, r.id))
-        for record in support:
-            if record.owner == self.federation and record.id not in self._findings:
+    def _judge_chains(self) -> set[Link | None]:
+        """Judge manifests oldest version first, then the geneses and registrations, which rest on them.
+
+        Returns those that break a rule, cannot be had, or rest on one that does: nothing else can rest on them.
+        """
+        broken: set[Link | None] = {id for id in self._support if id in self._findings or id in self._unavailable}
+        support = [self._held[id] for id in self._support if id in self._held]
+        for record in sorted(support, key=lambda r: (r.owner != self.federation, r.seq, r.id)):
+            if record.owner == self.federation and broken.isdisjoint((record.manifest, record.agent)):
                 self._judge_manifest(record)
-        self._judge_all([record.id for record in support if record.owner != self.federation], frozenset())
+            else:
+                self._judge_all([record.id], broken)
+            if record.id in self._findings or record.id in self._unjudged:
+                broken.add(record.id)
+        return broken
+
+    def _forget_heads_that_do_not_count(self, broken: Set[Link | None]) -> None:
+        """Forget newest records that do not hold, or whose key is not at hand: the ancestry does not rest on them."""
+        for agent, (id, _) in list(self._ends.items()):
+            if id in self._traversal.visited or id in self._support:
+                continue
+            self._judge_all([id], broken)
+            holds = id not in self._findings and id not in self._unjudged
+            if holds and judge(self._held[id], self._seals[id], self, SEAL_RULES) is None:
+                self._sealed[id] = True
+                continue
+            self._findings.pop(id, None)
+            self._unjudged.discard(id)
+            del self._ends[agent], self._held[id], self._seals[id], self._sealed[id]
+            self._groups = None
+            self._forks.clear()
 
     def _judge_manifest(self, record: Record) -> None:
         """Judge a record of the federation's log, seal included, since everything after rests on it."""
@@ -356,7 +384,10 @@ class Walker:
         held, seals, findings = self._held, self._seals, self._findings
         for id in ids:
             record = held[id]
-            if id in findings or (broken and not broken.isdisjoint((record.manifest, record.key, record.agent))):
+            if id in findings:
+                continue
+            if broken and not broken.isdisjoint((record.manifest, record.key, record.agent)):
+                self._unjudged.add(id)
                 continue
             refusal = self._refusal(record, seals[id])
             if refusal is not None:
@@ -402,11 +433,11 @@ class Walker:
         else:
             chosen = list(self._held)
         for id in chosen:
-            if self._sealed.get(id) is None and id not in self._findings:
+            if self._sealed.get(id) is None and id not in self._findings and id not in self._unjudged:
                 refusal = judge(self._held[id], self._seals[id], self, SEAL_RULES)
                 self._sealed[id] = refusal is None
         for id, holds in self._sealed.items():
-            if holds is False:
+            if holds is False and id not in self._unjudged:
                 self._findings.setdefault(id, ("TSLG-A-SEAL", "the seal does not hold under the agent's key"))
         if self.signatures == "heads":
             self._trust_by_heads(checks)
@@ -476,11 +507,11 @@ class Walker:
         missing = [Undetermined(id, reason) for id, reason in sorted(self._unavailable.items())]
         held, broken, sealed = self._held, self._findings, self._sealed
         whole = [id for id in traversal.visited if id in held and id not in broken]
-        verified = {id: held[id] for id in whole if sealed[id]}
+        verified = {id: held[id] for id in whole if sealed[id] and id not in self._unjudged}
         unsealed = [
             Undetermined(id, "unproved: nothing that could be had vouches for its seal")
             for id in whole
-            if not sealed[id]
+            if id not in verified
         ]
         findings = [
             Finding(code, id, tuple(traversal.path(id)), detail)
