@@ -1,0 +1,239 @@
+"""A verifier of bundles written from docs/spec alone: what a stranger would write. It imports nothing from tslg.
+
+python independent_reader.py FILE.car [--federation ID] [--now MS] [--depth N] prints one JSON document and exits with
+0 for valid, 1 for invalid, 2 for undetermined. It is slow (BLS in Python) and short, and knows one mode: every seal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from independent_formats import Bad, Tree, consistent, read_bundle
+from independent_records import Record, read_record
+from independent_rules import check_record, check_seal
+
+
+def text(link: bytes) -> str:
+    """[CID-4]"""
+    return "b" + base64.b32encode(link).decode().rstrip("=").lower()
+
+
+class Reader:
+    """Verifies one target of a bundle. After `verify`, `findings` and `undetermined` hold codes and reasons by id."""
+
+    def __init__(self, bundle, federation: bytes, now: int) -> None:
+        self.root, self.blocks, self.broken = bundle
+        self.seal_of = dict(self.root["records"])
+        self.federation, self.now = federation, now
+        self.held: dict[bytes, Record] = {}
+        self.manifests: dict[bytes, Record] = {}
+        self.findings: dict[bytes, str] = {}
+        self.undetermined: dict[bytes, str] = {}
+        self.sealed: set[bytes] = set()
+        self.unjudged: set[bytes] = set()
+        self.edges = 0
+
+    def verify(self, target: bytes, depth: int | None = None) -> str:
+        """The verdict on one target. [VER-1]"""
+        for link, seal in self.root["records"]:  # [VER-18]
+            if link in self.broken or seal in self.broken:
+                self.findings[link] = "TSLG-R-ID"
+        if self.federation != self.root["federation"]:  # [BUN-11]
+            self.findings[self.root["federation"]] = "TSLG-A-MANIFEST"
+        visited = self.walk(target, depth)
+        self.judge_all()
+        self.check_logs(visited)
+        if self.findings:
+            return "invalid"
+        return "undetermined" if self.undetermined else "valid"
+
+    # --- the walk: [VER-2] to [VER-8]
+
+    def walk(self, target: bytes, depth: int | None) -> list[bytes]:
+        self.read(self.federation)
+        visited, level = {target: None}, [target]
+        while level:
+            for link in level:
+                self.read(link)
+            edges = sorted(
+                (name, cid, link) for link in level if link in self.held for name, cid, _ in self.held[link].edges
+            )
+            left = len(edges) if depth is None else depth - self.edges
+            self.edges += len(edges[:left])
+            level = list(dict.fromkeys(cid for _, cid, _ in edges[:left] if cid not in visited))
+            visited.update(dict.fromkeys(level))
+            if len(edges) > left:
+                for link in level:
+                    self.read(link)
+                break
+        return list(visited)
+
+    def read(self, link: bytes) -> None:
+        """Read a record, and then all that its manifest, key and owner rest on. [VER-6]"""
+        todo = [link]
+        while todo:
+            link = todo.pop()
+            if link in self.held or link in self.findings or link in self.undetermined:
+                continue
+            if link not in self.blocks or self.seal_of.get(link) not in self.blocks:
+                self.undetermined[link] = "absent"
+                continue
+            try:
+                record = self.held[link] = read_record(link, self.blocks[link])
+            except Bad as bad:
+                self.findings[link] = bad.code
+                continue
+            todo += [other for other in (record.manifest, record.key, record.agent) if other is not None]
+            if record.kind == "manifest-amendment":
+                todo += [cid for cid, _ in record.cited("amends")]
+
+    # --- rules and seals: [VER-9], [VER-10]
+
+    def judge_all(self) -> None:
+        def rank(record: Record):
+            own = record.owner == self.federation
+            chain = record.kind in ("genesis", "registration")
+            return (0 if own else 1 if chain else 2, record.seq, record.id)
+
+        for record in sorted(self.held.values(), key=rank):
+            self.judge(record)
+
+    def judge(self, record: Record) -> None:
+        rests_on = {record.manifest, record.key, record.agent} - {None}
+        if rests_on & (self.findings.keys() | self.undetermined.keys() | self.unjudged):  # [VER-10]
+            self.unjudged.add(record.id)
+            return
+        try:
+            check_record(record, self.held, self.manifests, self.federation, self.now)
+            seal = self.blocks[self.seal_of[record.id]]
+            check_seal(record, seal, self.held, self.manifests, self.federation)
+        except Bad as bad:
+            self.findings[record.id] = bad.code
+            return
+        self.sealed.add(record.id)
+        if record.kind in ("manifest", "manifest-amendment"):
+            self.manifests[record.id] = record
+
+    # --- logs: [VER-11], [VER-12], log.md
+
+    def check_logs(self, visited: list[bytes]) -> None:
+        owners = {self.held[link].owner for link in visited if link in self.held}
+        for owner in sorted(owners):
+            self.add_head(owner)
+            records = sorted((r for r in self.held.values() if r.owner == owner), key=lambda r: (r.seq, r.id))
+            for record, following in pairwise(records):
+                if record.seq == following.seq:
+                    self.findings.setdefault(following.id, "TSLG-V-FORK")
+            self.check_order(owner, records)
+
+    def add_head(self, owner: bytes) -> None:
+        """Take in the newest record of the largest head that counts. [LOG-6]"""
+        before = set(self.held), dict(self.findings), dict(self.undetermined)
+        for head in sorted(self.root["heads"], key=lambda head: -head["size"]):
+            if head["agent"] != owner or head["record"] in self.held:
+                continue
+            self.read(head["record"])
+            for link in sorted(self.held.keys() - before[0], key=lambda link: self.held[link].seq):
+                self.judge(self.held[link])
+            if self.counts(head):
+                return
+            self.held = {link: record for link, record in self.held.items() if link in before[0]}
+            self.findings, self.undetermined = dict(before[1]), dict(before[2])
+
+    def counts(self, head: dict) -> bool:
+        record = self.held.get(head["record"])
+        if record is None or record.id not in self.sealed or record.owner != head["agent"]:
+            return False
+        return record.seq + 1 == head["size"]
+
+    def tree_before(self, record: Record) -> Tree | None:
+        """The tree that a record carries, from its inclusion proof. [LOG-10]"""
+        if record.seq == 0:
+            return Tree()
+        for proof in self.root["inclusion"]:
+            peaks = proof["proof"]
+            if proof["record"] == record.id and len(peaks) == record.seq.bit_count():
+                tree = Tree(record.seq, peaks[::-1])
+                if tree.root() == record.root:
+                    return tree
+        return None
+
+    def check_order(self, owner: bytes, records: list[Record]) -> None:
+        """[LOG-8] to [LOG-14]"""
+        tree, last = None, None
+        for record in records:
+            if last is not None and record.seq == last.seq:
+                continue
+            if last is not None and record.seq == last.seq + 1:
+                if tree is not None and tree.root() != record.root:
+                    self.findings.setdefault(record.id, "TSLG-A-HEAD")
+                    tree = None
+                if record.prev != last.id:
+                    self.findings.setdefault(record.id, "TSLG-A-PREV")
+                if record.time < last.time:
+                    self.findings.setdefault(record.id, "TSLG-A-TIME")
+            else:
+                if last is not None and not self.bridged(owner, tree, record):
+                    self.undetermined.setdefault(record.id, "unproved")
+                tree = self.tree_before(record)
+                if tree is None:
+                    self.undetermined.setdefault(record.id, "unproved")
+            if tree is not None:
+                tree.append(record.id)
+            last = record
+
+    def bridged(self, owner: bytes, tree: Tree | None, record: Record) -> bool:
+        """[LOG-13]"""
+        return tree is not None and any(
+            proof["agent"] == owner
+            and (proof["old_size"], proof["size"]) == (tree.size, record.seq)
+            and consistent(tree.size, record.seq, tree.root(), record.root, proof["proof"])
+            for proof in self.root["consistency"]
+        )
+
+
+def read_file(data: bytes, federation: bytes | None, now: int, depth: int | None = None) -> dict:
+    """One JSON document about a bundle: a verdict over all its targets, with reasons."""
+    try:
+        bundle = read_bundle(data)
+    except Bad as bad:
+        return {"verdict": "invalid", "findings": {"bundle": bad.code}, "undetermined": {}, "targets": []}
+    document = {"verdict": "valid", "findings": {}, "undetermined": {}, "targets": []}
+    for target in bundle[0]["targets"]:
+        reader = Reader(bundle, bundle[0]["federation"] if federation is None else federation, now)
+        verdict = reader.verify(target, depth)
+        verified = len(reader.sealed - reader.findings.keys())
+        document["targets"].append(
+            {"target": text(target), "verdict": verdict, "edges": reader.edges, "records": verified}
+        )
+        document["findings"] |= {text(link): code for link, code in reader.findings.items()}
+        document["undetermined"] |= {text(link): reason for link, reason in reader.undetermined.items()}
+    verdicts = {entry["verdict"] for entry in document["targets"]}
+    document["verdict"] = next(v for v in ("invalid", "undetermined", "valid") if v in verdicts)
+    return document
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--federation", help="the federation's id as text; else that of the file")
+    parser.add_argument("--now", type=int, default=int(time.time() * 1000), help="milliseconds since 1970 UTC")
+    parser.add_argument("--depth", type=int)
+    arguments = parser.parse_args()
+    federation = arguments.federation
+    if federation is not None:
+        body = federation[1:].upper()
+        federation = base64.b32decode(body + "=" * (-len(body) % 8))
+    document = read_file(arguments.file.read_bytes(), federation, arguments.now, arguments.depth)
+    json.dump(document, sys.stdout, indent=1)
+    return {"valid": 0, "invalid": 1, "undetermined": 2}[document["verdict"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,325 @@
+"""The rules of docs/spec on one record and its predecessors, judged by a second program. Nothing from tslg."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from independent_formats import Bad, Signature, hash_of, is_uint, read_seal
+from independent_records import KINDS, Record
+from nacl.bindings import crypto_core_ed25519_is_valid_point
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+from py_ecc.bls import G2ProofOfPossession as bls
+from py_ecc.bls.g2_primitives import pubkey_to_G1
+from py_ecc.optimized_bls12_381 import Z1, add, curve_order, eq, multiply
+
+THRESHOLD, MULTISIG, ED25519 = -70001, -70002, -19
+NONE_YET = ("access", "anchoring", "corrections", "gc", "recording", "redaction", "retention", "rotation")
+UNDER_POLICY = ("state", "action", "decision", "observation", "verification")
+
+bls_verify = cache(bls.Verify)
+bls_possession = cache(bls.PopVerify)
+bls_key = cache(bls.KeyValidate)
+
+
+@cache
+def bls_same_message(keys: tuple[bytes, ...], message: bytes, signature: bytes) -> bool:
+    return bls.FastAggregateVerify(list(keys), message, signature)
+
+
+def need(condition, code: str, detail: str = "") -> None:
+    if not condition:
+        raise Bad(code, detail)
+
+
+# --- manifest.md -----------------------------------------------------------------------------------------------------
+
+
+def check_manifest(record: Record, amended: Record | None) -> None:
+    """[MAN-4] to [MAN-12]; `amended` is the version that an amendment amends, if it is admitted."""
+    anchors, envelope = record.body["anchors"], record.body["envelope"]
+    members, threshold = anchors["members"], anchors["threshold"]
+    keys = tuple(member["key"] for member in members)
+    bad = "TSLG-A-ANCHORS"
+    need(anchors["scheme"] in (THRESHOLD, MULTISIG), bad, "scheme")
+    need(len(set(keys)) == len(members) == len({member["name"] for member in members}), bad, "members repeat")
+    need(1 <= threshold <= len(members), bad, "threshold")
+    need(all(len(key) == 48 and bls_key(key) for key in keys), bad, "a key")
+    need(all(bls_possession(m["key"], m["possession"]) for m in members), bad, "possession")
+    if anchors["scheme"] == MULTISIG:
+        need(anchors["group_key"] is None, bad, "group key")
+    else:
+        group = anchors["group_key"]
+        need(group is not None and len(group) == 48 and bls_key(group), bad, "group key")
+        need(shares_fit(keys, threshold, group), bad, "shares")
+    check_envelope(envelope, threshold)
+    if record.kind == "manifest":
+        need(record.body["version"] == 1, "TSLG-A-VERSION")
+        return
+    need(len(record.cited("amends")) == 1 and amended is not None, "TSLG-A-VERSION", "amends")
+    need(record.manifest == amended.id and record.body["version"] == amended.body["version"] + 1, "TSLG-A-VERSION")
+
+
+@cache
+def shares_fit(keys: tuple[bytes, ...], threshold: int, group: bytes) -> bool:
+    """[MAN-9]: position 0 is the group, position i + 1 member i; the first `threshold` members fix the polynomial."""
+    points = {0: pubkey_to_G1(group)} | {i + 1: pubkey_to_G1(key) for i, key in enumerate(keys)}
+
+    def value(at: int, known: list[int]):
+        total = Z1
+        for i in known:
+            weight = 1
+            for j in known:
+                if i != j:
+                    weight = weight * (at - j) * pow(i - j, -1, curve_order) % curve_order
+            total = add(total, multiply(points[i], weight % curve_order))
+        return total
+
+    first = list(range(1, threshold + 1))
+    if not all(eq(value(at, first), points[at]) for at in points if at not in first):
+        return False
+    lower = threshold - 1
+    return lower == 0 or not eq(value(lower, list(range(lower))), points[lower])
+
+
+def check_envelope(envelope: dict, threshold: int) -> None:
+    """[MAN-10]"""
+    known = {"hash", "address", "edges", "signatures", "post_quantum", "fan_in", "verify_depth", "cross_agent"}
+    known |= {"genesis", "classes", "tiers", "clock_skew_ms", *NONE_YET}
+    bad = "TSLG-A-ANCHORS"
+    need(envelope.keys() == known, bad, "envelope")
+    hashes = ("sha2-256", "sha2-512", "sha3-256", "blake2b-256", "blake3")
+    fixed = {"address": "flat", "edges": "typed", "signatures": [ED25519], **{name: {} for name in NONE_YET}}
+    need(all(envelope[name] == value for name, value in fixed.items()) and envelope["hash"] in hashes, bad, "envelope")
+    need(envelope["post_quantum"] is False, bad, "post_quantum")
+    fan_in, cross, genesis = envelope["fan_in"], envelope["cross_agent"], envelope["genesis"]
+    need(type(fan_in) is dict and fan_in.keys() == {"min", "max"} and all(map(is_uint, fan_in.values())), bad, "fan_in")
+    need(1 <= fan_in["min"] <= fan_in["max"] <= 256, bad, "fan_in")
+    depth, skew = envelope["verify_depth"], envelope["clock_skew_ms"]
+    need(depth is None or (is_uint(depth) and depth >= 1), bad, "verify_depth")
+    need(is_uint(skew) and skew <= 300_000, bad, "clock_skew_ms")
+    need(type(genesis) is dict and genesis.keys() == {"anchors"}, bad, "genesis")
+    need(is_uint(genesis["anchors"]) and genesis["anchors"] in (0, threshold), bad, "genesis")
+    if cross != "open":
+        need(type(cross) is dict and cross.keys() == {"kinds", "peers"} and cross["peers"] is None, bad, "cross_agent")
+        kinds = cross["kinds"]
+        need(type(kinds) is list and all(type(k) is str and k in KINDS for k in kinds), bad, "cross_agent")
+        need(kinds == sorted(set(kinds)), bad, "cross_agent")
+    for name in ("classes", "tiers"):
+        entries = envelope[name]
+        need(type(entries) is list and all(type(e) is str and 1 <= len(e) <= 256 for e in entries), bad, name)
+        need(len(set(entries)) == len(entries) and (name == "tiers" or entries == sorted(entries)), bad, name)
+
+
+# --- delegation.md ---------------------------------------------------------------------------------------------------
+
+
+def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) -> None:
+    """[DEL-1] to [DEL-6]"""
+    for cid, _ in record.cited("policy"):
+        policy = held.get(cid)
+        if policy is None:
+            continue
+        body = policy.body
+        need(body["not_before"] is None or record.time >= body["not_before"], "TSLG-A-WINDOW")
+        need(body["not_after"] is None or record.time <= body["not_after"], "TSLG-A-WINDOW")
+        if record.kind in UNDER_POLICY:
+            need(set(record.body.get("uses", ())) <= set(body["capabilities"]), "TSLG-A-SCOPE")
+            for name, amount in record.body.get("spends", {}).items():
+                need(name in body["limits"] and amount <= body["limits"][name], "TSLG-A-SCOPE")
+            need("class" not in record.body or record.body["class"] in body["classes"], "TSLG-A-SCOPE")
+            need("tier" not in record.body or record.body["tier"] in body["tiers"], "TSLG-A-SCOPE")
+    if record.kind == "policy":
+        for name in ("classes", "tiers"):
+            need(set(record.body[name]) <= set(manifest.body["envelope"][name]), "TSLG-A-VOCABULARY")
+        for cid, _ in record.cited("policy"):
+            need(cid not in held or narrower(record.body, held[cid].body), "TSLG-A-WIDENED")
+
+
+def narrower(n: dict, w: dict) -> bool:
+    """[DEL-5]"""
+    return (
+        all(set(n[name]) <= set(w[name]) for name in ("capabilities", "classes", "tiers"))
+        and all(name in w["limits"] and limit <= w["limits"][name] for name, limit in n["limits"].items())
+        and (w["not_before"] is None or (n["not_before"] is not None and n["not_before"] >= w["not_before"]))
+        and (w["not_after"] is None or (n["not_after"] is not None and n["not_after"] <= w["not_after"]))
+        and ("cedar" not in w or n.get("cedar") == w["cedar"])
+    )
+
+
+def check_delegations(record: Record, held: dict[bytes, Record], federation: bytes) -> None:
+    """[DEL-8] to [DEL-16]"""
+    cited = record.cited("delegation")
+    for cid, _ in cited:
+        if cid not in held:
+            continue
+        body = held[cid].body
+        need(body["delegate"] == record.agent, "TSLG-A-DELEGATE")
+        need(record.time <= body["expires"], "TSLG-A-EXPIRED")
+        if record.kind == "policy":
+            end = record.body["not_after"]
+            need(end is not None and end <= body["expires"], "TSLG-A-EXPIRED")
+        for policy, _ in record.cited("policy"):
+            if policy == body["grant"] or policy not in held:
+                continue
+            if body["grant"] in held:
+                need(narrower(held[policy].body, held[body["grant"]].body), "TSLG-A-WIDENED")
+            need(reaches(policy, body["grant"], held) is not False, "TSLG-A-GRANT")
+        if record.kind == "delegation":
+            need(record.body["hops"] < body["hops"], "TSLG-A-HOPS")
+            need(record.body["expires"] <= body["expires"], "TSLG-A-EXPIRED")
+    for policy, agent in record.cited("policy"):
+        if agent is None and policy in held:
+            behind = {cid for cid, _ in held[policy].cited("delegation")}
+            need(behind <= {cid for cid, _ in cited}, "TSLG-A-GRANT")
+        elif agent not in (None, federation):
+            need(cited, "TSLG-A-GRANT")
+    principal = record.body.get("principal", record.agent)
+    need(principal == record.agent or principal in {agent for _, agent in cited}, "TSLG-A-PRINCIPAL")
+    if record.kind == "delegation":
+        need(record.body["delegate"] != record.agent, "TSLG-A-DELEGATE")
+        need(record.body["hops"] <= 32, "TSLG-A-HOPS")
+        need(record.body["expires"] >= record.time, "TSLG-A-EXPIRED")
+        need(record.body["grant"] in {cid for cid, _ in record.cited("policy")}, "TSLG-A-GRANT")
+
+
+def reaches(policy: bytes, grant: bytes, held: dict[bytes, Record]) -> bool | None:
+    """Whether policy edges lead from one to the other; None if a policy on the way is not at hand."""
+    seen, todo, unknown = {policy}, [policy], False
+    while todo:
+        current = held.get(todo.pop())
+        if current is None:
+            unknown = True
+            continue
+        for cid, _ in current.cited("policy"):
+            if cid == grant:
+                return True
+            if cid not in seen:
+                seen.add(cid)
+                todo.append(cid)
+    return None if unknown else False
+
+
+# --- admission.md ----------------------------------------------------------------------------------------------------
+
+
+def check_record(record: Record, held: dict[bytes, Record], manifests: dict, federation: bytes, now: int) -> None:
+    """[ADM-4] to [ADM-21], for a verification."""
+    kind = KINDS[record.kind]
+    need(("federation" if record.owner == federation else "agent") in kind.logs, "TSLG-A-ISSUER")
+    classes = {name for name, _, _ in record.edges}
+    need(kind.mandatory <= classes <= kind.allowed, "TSLG-A-CLASSES")
+    manifest = record if record.id == federation else manifests.get(record.manifest)
+    need(manifest is not None, "TSLG-A-MANIFEST")
+    if record.kind == "manifest" or record.kind == "manifest-amendment":
+        amended = manifests.get(record.cited("amends")[0][0]) if record.kind == "manifest-amendment" else None
+        check_manifest(record, amended)
+    envelope = manifest.body["envelope"]
+    need(hash_of(record.id) == envelope["hash"], "TSLG-A-HASH")
+    need(kind.first or envelope["fan_in"]["min"] <= len(record.edges) <= envelope["fan_in"]["max"], "TSLG-A-FAN-IN")
+    need(record.time <= now + envelope["clock_skew_ms"], "TSLG-A-CLOCK")
+    for edge in record.edges:
+        check_edge(record, edge, held, envelope, federation)
+    check_policies(record, held, manifest)
+    check_delegations(record, held, federation)
+    if record.kind in ("genesis", "registration"):
+        check_registration(record, envelope, federation)
+    if record.kind == "verification":
+        need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
+    check_key(record, held, federation)
+
+
+def check_edge(record: Record, edge, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:
+    """[ADM-11] to [ADM-14]"""
+    name, cid, agent = edge
+    need(not (name == "prior" and agent is not None), "TSLG-A-EDGE-KIND")
+    need(not (name == "delegation" and agent is None), "TSLG-A-EDGE-KIND")
+    cited = held.get(cid)
+    if cited is None:
+        return
+    if agent is None:
+        need(cited.owner == record.owner, "TSLG-A-EDGE-OWNER")
+        need(cited.seq < record.seq, "TSLG-A-EDGE-ORDER")
+    else:
+        need(cited.owner == agent != record.owner, "TSLG-A-EDGE-OWNER")
+    kinds = {"policy": ("policy",), "delegation": ("delegation",), "amends": ("manifest", "manifest-amendment")}
+    need(name not in kinds or cited.kind in kinds[name], "TSLG-A-EDGE-KIND")
+    if agent not in (None, federation) and envelope["cross_agent"] != "open":
+        need(cited.kind in envelope["cross_agent"]["kinds"], "TSLG-A-CROSS-AGENT")
+
+
+def check_registration(record: Record, envelope: dict, federation: bytes) -> None:
+    """[ADM-19]"""
+    body, bad = record.body, "TSLG-A-REGISTRATION"
+    if body.get("purpose") == "peer":
+        need(body.keys() == {"purpose", "peer_id", "addresses"} and 1 <= len(body["peer_id"]) <= 64, bad)
+        return
+    need({"alg", "key", "binding"} <= body.keys() and not {"peer_id", "addresses"} & body.keys(), bad)
+    need(body["alg"] in envelope["signatures"] and ed25519_key(body["key"]), bad)
+    need(federation in body.get("federations", (federation,)), bad)
+
+
+def check_key(record: Record, held: dict[bytes, Record], federation: bytes) -> None:
+    """[ADM-22]"""
+    if record.agent in (None, federation):
+        need(record.key is None, "TSLG-A-KEY")
+        return
+    holder = held.get(record.key)
+    need(holder is not None and (holder.kind == "genesis" or holder.body.get("purpose") == "signing"), "TSLG-A-KEY")
+    need(holder.owner == record.agent and holder.seq < record.seq, "TSLG-A-KEY")
+
+
+# --- seal.md ---------------------------------------------------------------------------------------------------------
+
+
+def ed25519_key(key: bytes) -> bool:
+    """[SEA-17]"""
+    return len(key) == 32 and crypto_core_ed25519_is_valid_point(key)
+
+
+def check_seal(record: Record, data: bytes, held: dict[bytes, Record], manifests: dict, federation: bytes) -> None:
+    """[SEA-9] to [SEA-16]"""
+    many, entries = read_seal(data, record.data)
+    bad = "TSLG-A-SEAL"
+    manifest = record if record.id == federation else manifests[record.manifest]
+    if record.kind == "manifest-amendment":
+        expected = [manifests[record.cited("amends")[0][0]], record]
+    elif record.owner == federation:
+        expected = [manifest]
+    elif record.kind == "genesis" and manifest.body["envelope"]["genesis"]["anchors"]:
+        expected = [None, manifest]
+    else:
+        expected = [None]
+    need(many == (len(expected) > 1) and len(entries) == len(expected), bad, "number of signatures")
+    for entry, anchors in zip(entries, expected, strict=True):
+        if anchors is not None:
+            need(entry.kid == anchors.id and signed_by_anchors(entry, anchors), bad, "anchors")
+        else:
+            holder = record if record.kind == "genesis" else held[record.key]
+            need(entry.kid == holder.id and entry.alg == holder.body["alg"] == ED25519, bad, "key")
+            need(entry.bitmap is None and signed_by_key(entry, holder.body["key"]), bad, "signature")
+
+
+def signed_by_key(entry: Signature, key: bytes) -> bool:
+    """[SEA-18]: libsodium decides so, once the key is checked."""
+    try:
+        VerifyKey(key).verify(entry.signed, entry.value)
+    except (BadSignatureError, ValueError):
+        return False
+    return ed25519_key(key)
+
+
+def signed_by_anchors(entry: Signature, manifest: Record) -> bool:
+    """[SEA-15], [SEA-20], [SEA-21]"""
+    anchors = manifest.body["anchors"]
+    if entry.alg != anchors["scheme"] or len(entry.value) != 96:
+        return False
+    if entry.alg == THRESHOLD:
+        return entry.bitmap is None and bls_verify(anchors["group_key"], entry.signed, entry.value)
+    keys, bitmap = [member["key"] for member in anchors["members"]], entry.bitmap
+    if bitmap is None or len(bitmap) != (len(keys) + 7) // 8:
+        return False
+    signers = [i for i in range(8 * len(bitmap)) if bitmap[i // 8] >> i % 8 & 1]
+    if len(signers) < anchors["threshold"] or signers[-1] >= len(keys):
+        return False
+    return bls_same_message(tuple(keys[i] for i in signers), entry.signed, entry.value)
