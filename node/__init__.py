@@ -1,1 +1,29 @@
 """Everything that touches the world: stores, the network, the agent's interface, the auditor, the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from tslg.node.agent import Agent as Agent
+    from tslg.node.agent import BlockingAgent as BlockingAgent
+    from tslg.node.auditor import Auditor as Auditor
+    from tslg.node.background import BackgroundNode as BackgroundNode
+    from tslg.node.node import Node as Node
+
+_HOMES: Final = {
+    "Agent": "tslg.node.agent",
+    "Auditor": "tslg.node.auditor",
+    "BackgroundNode": "tslg.node.background",
+    "BlockingAgent": "tslg.node.agent",
+    "Node": "tslg.node.node",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that the command line's help does not wait for trio.
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

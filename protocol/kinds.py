@@ -50,6 +50,8 @@ class Kind:
         allowed: all classes that may be there, the mandatory ones included. Every other class is forbidden.
         fields: the body.
         meaning: one line for the published tables.
+        required: the fields that must be there.
+        valid: the check of each field.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Kind:
     fields: Mapping[str, Field]
     meaning: str
     required: frozenset[str]
+    valid: Mapping[str, Callable[[Any], bool]]
 
 
 def _uint(value: Any) -> bool:
@@ -251,7 +254,8 @@ def _kind(
 ) -> Kind:
     needed = frozenset(mandatory.split())
     required = frozenset(field for field, spec in fields.items() if spec.required)
-    return Kind(name, issuer, first, needed, needed | frozenset(also.split()), fields, meaning, required)
+    valid = {field: spec.valid for field, spec in fields.items()}
+    return Kind(name, issuer, first, needed, needed | frozenset(also.split()), fields, meaning, required, valid)
 
 
 KINDS: Final[Mapping[str, Kind]] = {

@@ -7,14 +7,13 @@ other records is a rule of `tslg.protocol.admission`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid, codec
 from tslg.protocol.cid import is_record_id
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError
-from tslg.protocol.kinds import CLASSES, KINDS, Kind
+from tslg.protocol.kinds import CLASSES, KINDS
 from tslg.protocol.limits import DEFAULT
 
 VERSION: Final = 1
@@ -22,11 +21,11 @@ VERSION: Final = 1
 _KEYS: Final = ("v", "key", "log", "seq", "body", "kind", "prev", "time", "agent", "preds", "manifest")
 """The keys in canonical order: by length, then by bytes."""
 _FOREIGN_EDGE: Final = frozenset(("cid", "agent", "verified"))
-_HEAD: Final = frozenset(("size", "root"))
 _MAX_INT: Final = DEFAULT.integer
 _LINKS_KEPT: Final = 65_536
 _links: dict[Link, Link] = {}
 _own_edges: dict[Link, Edge] = {}
+"""Ids, and edges to them, that were checked lately: mere memory, to which it makes no difference what is forgotten."""
 _new: Final = tuple.__new__
 
 
@@ -173,7 +172,10 @@ def _edge_value(edge: Edge) -> dict[str, Any]:
 
 
 def _from_value(value: Any, data: bytes, id: Link) -> Record:
-    """Check every field of a decoded value; nothing in it is left unchecked."""
+    """Check every field of a decoded value; nothing in it is left unchecked.
+
+    One long function on purpose: it runs for every record of every walk, where a call costs more than a check.
+    """
     if type(value) is not dict or tuple(value) != _KEYS:
         raise _wrong("KEYS", "a record is a map of exactly the eleven keys", id)
     # In the order of the canonical encoding, which is that of _KEYS.
@@ -185,66 +187,51 @@ def _from_value(value: Any, data: bytes, id: Link) -> Record:
         raise _wrong("KIND", "unknown kind", id)
     if type(seq) is not int or type(time) is not int or not 0 <= seq <= _MAX_INT or not 0 <= time <= _MAX_INT:
         raise _wrong("FIELD", "`seq` and `time` are integers from 0", id)
-    if (
-        (agent is not None and type(agent) is not Link)
-        or (prev is not None and type(prev) is not Link)
-        or (manifest is not None and type(manifest) is not Link)
-        or (key is not None and type(key) is not Link)
-    ):
-        raise _wrong("LINK", "`agent`, `prev`, `manifest` and `key` are links or null", id)
     known = _links.get
-    agent = agent and (known(agent) or _link(agent, id))
-    prev = prev and (known(prev) or _link(prev, id))
-    manifest = manifest and (known(manifest) or _link(manifest, id))
-    key = key and (known(key) or _link(key, id))
-    head = None if log is None else _head(log, id)
+    if agent is not None:
+        agent = (known(agent) if type(agent) is Link else None) or _link(agent, id)
+    if prev is not None:
+        prev = (known(prev) if type(prev) is Link else None) or _link(prev, id)
+    if manifest is not None:
+        manifest = (known(manifest) if type(manifest) is Link else None) or _link(manifest, id)
+    if key is not None:
+        key = (known(key) if type(key) is Link else None) or _link(key, id)
     if seq == 0:
-        if not kind.first or agent is not None or prev is not None or head is not None:
+        if not kind.first or agent is not None or prev is not None or log is not None:
             raise _wrong("PLACE", "seq 0 is a genesis or root manifest with `agent`, `prev` and `log` null", id)
-    elif kind.first or agent is None or prev is None or head is None or head[0] != seq:
-        raise _wrong("PLACE", "after seq 0 a record names `agent`, `prev` and a `log` of size `seq`", id)
-    _check_body(kind, body, id)
+        head = None
+    elif kind.first or agent is None or prev is None or type(log) is not dict or len(log) != 2:
+        raise _wrong("PLACE", "after seq 0 a record names `agent`, `prev` and `log` {size, root}", id)
+    else:
+        size, root = log.get("size"), log.get("root")
+        if type(size) is not int or size != seq or type(root) is not bytes or len(root) != 32:
+            raise _wrong("LOG", "`log` is {size: seq, root: 32 bytes}", id)
+        head = _new(Head, (size, root))
+    if type(body) is not dict or not kind.required <= body.keys():
+        raise _wrong("BODY", f"a {kind.name} needs a body with the fields {sorted(kind.required)}", id)
+    valid = kind.valid
+    for name, item in body.items():
+        check = valid.get(name)
+        if check is None or not check(item):
+            raise _wrong("BODY", f"body field {name[:40]!r} is unknown in a {kind.name} or of the wrong type", id)
     owner = agent if agent is not None else id
     fields = (id, data, kind.name, agent, seq, prev, time, manifest, key, head, _preds(edges, id), body, owner)
     return _new(Record, fields)
 
 
-def _link(value: Link, id: Link) -> Link:
+def _link(value: Any, id: Link) -> Link:
     """Check a link that was not seen before; what is kept saves the check, and the memory, when it occurs again."""
-    if not is_record_id(value):
+    if type(value) is not Link or not is_record_id(value):
         raise _wrong("LINK", "a link is not a record's id", id)
     if len(_links) >= _LINKS_KEPT:
         _links.clear()
-        _own_edges.clear()
     _links[value] = value
-    _own_edges[value] = _new(Edge, (value, None, None))
     return value
-
-
-def _check_body(kind: Kind, body: Any, id: Link) -> None:
-    if type(body) is not dict:
-        raise _wrong("BODY", "`body` is a map", id)
-    fields = kind.fields
-    for name, item in body.items():
-        field = fields.get(name)
-        if field is None or not field.valid(item):
-            raise _wrong("BODY", f"body field {name[:40]!r} is unknown in a {kind.name} or of the wrong type", id)
-    if not kind.required <= body.keys():
-        raise _wrong("BODY", f"a {kind.name} needs the body fields {sorted(kind.required)}", id)
-
-
-def _head(value: Any, id: Link) -> Head:
-    if type(value) is dict and value.keys() == _HEAD:
-        size, root = value["size"], value["root"]
-        if type(size) is int and 0 <= size <= _MAX_INT and type(root) is bytes and len(root) == 32:
-            return _new(Head, (size, root))
-    raise _wrong("LOG", "`log` is null or {size, root}: an integer and 32 bytes", id)
 
 
 def _preds(value: Any, id: Link) -> dict[str, tuple[Edge, ...]]:
     if type(value) is not dict:
         raise _wrong("EDGES", "`preds` is a map", id)
-    preds: dict[str, tuple[Edge, ...]] = {}
     count = 0
     for name, items in value.items():
         if name not in CLASSES:
@@ -255,39 +242,39 @@ def _preds(value: Any, id: Link) -> dict[str, tuple[Edge, ...]]:
         if count > DEFAULT.fan_in:
             raise _wrong("FAN-IN", f"more than {DEFAULT.fan_in} edges", id)
         edges = []
+        last = b""
         for item in items:
-            if type(item) is not dict:
+            if type(item) is not dict or type(link := item.get("cid")) is not Link:
                 raise _bad_edge(id)
-            link = item.get("cid")
-            if type(link) is not Link:
-                raise _bad_edge(id)
-            # An own edge is nothing but its id, so an id that was seen before comes with its edge.
-            edge = _own_edges.get(link) or _own_edge(link, id)
-            if len(item) != 1:
-                edge = _foreign_edge(edge[0], item, id)
-            edges.append(edge)
-        if len(edges) > 1:
-            for left, right in pairwise(edges):
-                if left[0] >= right[0]:
-                    raise _wrong("ORDER", "edges are sorted by id, without repeats", id)
-        preds[name] = tuple(edges)
-    return preds
+            if link <= last:
+                raise _wrong("ORDER", "edges are sorted by id, without repeats", id)
+            last = link
+            if len(item) == 1:
+                # An own edge is nothing but its id, so an id that was cited before comes with its edge.
+                edges.append(_own_edges.get(link) or _own_edge(link, id))
+            else:
+                edges.append(_foreign_edge(link, item, id))
+        value[name] = tuple(edges)
+    return value
 
 
 def _own_edge(link: Link, id: Link) -> Edge:
-    _link(link, id)
-    return _own_edges[link]
+    edge = _new(Edge, (_links.get(link) or _link(link, id), None, None))
+    if len(_own_edges) >= _LINKS_KEPT:
+        _own_edges.clear()
+    _own_edges[link] = edge
+    return edge
 
 
 def _foreign_edge(link: Link, item: dict[str, Any], id: Link) -> Edge:
     if item.keys() != _FOREIGN_EDGE:
         raise _bad_edge(id)
     agent, verified = item["agent"], item["verified"]
-    if type(agent) is not Link or not (
-        verified is None or (type(verified) is int and 0 <= verified <= _MAX_INT)
+    if type(agent) is not Link or (
+        verified is not None and (type(verified) is not int or not 0 <= verified <= _MAX_INT)
     ):
         raise _bad_edge(id)
-    return _new(Edge, (link, _links.get(agent) or _link(agent, id), verified))
+    return _new(Edge, (_links.get(link) or _link(link, id), _links.get(agent) or _link(agent, id), verified))
 
 
 def _bad_edge(id: Link) -> RecordError:

@@ -31,11 +31,10 @@ EdgesOf = Callable[[Link], Iterable[PlainStep]]
 def steps_of(record: Record, classes: Container[str] | None = None) -> list[PlainStep]:
     """Return the edges of a record, of these classes (None: all), as steps."""
     id = record.id
+    if classes is None:
+        return [(name, cid, id, agent) for name, edges in record.preds.items() for cid, agent, _ in edges]
     return [
-        (name, cid, id, agent)
-        for name, edges in record.preds.items()
-        if classes is None or name in classes
-        for cid, agent, _ in edges
+        (name, cid, id, agent) for name, edges in record.preds.items() if name in classes for cid, agent, _ in edges
     ]
 
 

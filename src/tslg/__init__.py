@@ -1,3 +1,25 @@
-"""Signed, content-addressed lineage for AI agents, checkable by a stranger across companies."""
+"""Signed, content-addressed lineage for AI agents, checkable by a stranger across companies.
+
+import tslg
+
+agent = tslg.agent("billing-bot")
+agent.act("send-invoice", {"invoice": 17})
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tslg.node.quick import agent as agent
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: whoever needs the protocol alone need not load a database and a network.
+    if name == "agent":
+        from tslg.node.quick import agent
+
+        return agent
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
