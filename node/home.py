@@ -178,7 +178,7 @@ class Home:
 
     def request_agent(self, name: str) -> AgentKey:
         """Make an agent's key and genesis, not yet sealed. An unfinished one of that name is taken up again."""
-        for key in self.keys():
+        for key in self.agent_keys():
             if key.genesis.body["name"] == name and not self.store.has(key.genesis.id):
                 return key
         if name in self._agents:
@@ -215,7 +215,7 @@ class Home:
             )
         return keyfile.read(path)
 
-    def keys(self) -> list[AgentKey]:
+    def agent_keys(self) -> list[AgentKey]:
         """Return the keys of all agents that were made or requested here, by id."""
         return [keyfile.read(path) for path in sorted((self.path / "keys").glob("b*.json"))]
 
@@ -252,7 +252,7 @@ class Home:
         return newest
 
     def _open_agents(self) -> None:
-        for key in self.keys():
+        for key in self.agent_keys():
             if self.store.has(key.genesis.id):
                 agent = self._open_agent(key)
                 if self.store.get_meta(f"policy/{to_text(agent.id)}") is None:

@@ -146,6 +146,20 @@ def owner_name(store: Store, owner: Link) -> str | None:
     return name
 
 
+class HeldNames:
+    """The names of logs' owners as a store holds them, each looked up once. A `describing.Names`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._names: dict[Link, str | None] = {}
+
+    def get(self, owner: Link, /) -> str | None:
+        """Return an owner's name, None if it is not held."""
+        if owner not in self._names:
+            self._names[owner] = owner_name(self._store, owner)
+        return self._names[owner]
+
+
 def brief(id: bytes) -> str:
     """Return the beginning of an id's text, long enough to be told apart and to be given to commands."""
     from tslg.protocol.cid import to_text

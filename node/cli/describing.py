@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tslg.protocol.cid import to_text
 from tslg.protocol.codec import Link
@@ -16,8 +15,12 @@ if TYPE_CHECKING:
 _MOST: Final = 120
 """Characters of one foreign text in one line."""
 
-Names = Mapping[Link, str | None]
-"""Names of agents and federations, by id."""
+
+class Names(Protocol):
+    """Names of agents and federations by id: a mapping, or what looks them up."""
+
+    def get(self, owner: Link, /) -> str | None:
+        """Return the name of an agent or federation, None if it is not known."""
 
 
 def plain(text: str, most: int = _MOST) -> str:

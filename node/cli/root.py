@@ -26,9 +26,21 @@ DEBUG: Final = "TSLG_DEBUG"
 
 COMMANDS: Final = {
     "federation": Lazy("tslg.node.cli.federation:federation", "Found, sign, amend and show federations."),
+    "agent": Lazy("tslg.node.cli.agent:agent", "Make agents, and show those that are here."),
     "node": Lazy("tslg.node.cli.running:node", "Run a node."),
+    "record": Lazy("tslg.node.cli.record:record", "Append one record to an agent's log."),
+    "log": Lazy("tslg.node.cli.show:log", "List logs, or the records of one."),
+    "show": Lazy("tslg.node.cli.show:show", "Show one record."),
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, or a bundle."),
     "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),
+    "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what rests on it."),
+    "delegate": Lazy("tslg.node.cli.delegate:delegate", "Hand a task to an agent of another node."),
+    "checkpoint": Lazy("tslg.node.cli.checkpoint:checkpoint", "Sign the state of a log, for others to keep."),
+    "prove": Lazy("tslg.node.cli.checkpoint:prove", "Prove that a record lies in its log."),
+    "import": Lazy("tslg.node.cli.importing:import_", "Read lineage from a file."),
+    "export": Lazy("tslg.node.cli.bundles:export", "Write lineage to a file."),
+    "fsck": Lazy("tslg.node.cli.maintenance:fsck", "Check a data directory."),
+    "completion": Lazy("tslg.node.cli.maintenance:completion", "Print a shell's completion script."),
 }
 
 

@@ -1,0 +1,154 @@
+"""`tslg agent`: make agents, have anchors attest them, and look at those that are here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tslg.node.cli.access import FILE, data_dir, data_option, find_log, read_home, write_home
+from tslg.node.cli.output import emit, json_option, note
+
+if TYPE_CHECKING:
+    from tslg.node.home import Home
+    from tslg.node.keyfile import AgentKey
+
+federation_option = click.option(
+    "--federation", type=FILE, help="The sealed root manifest to join; a new directory founds a federation without it."
+)
+
+
+@click.group()
+def agent() -> None:
+    """Make agents, and show those that are here."""
+
+
+@agent.command()
+@click.argument("name")
+@data_option
+@federation_option
+@json_option
+def new(name: str, data: Path | None, federation: Path | None, as_json: bool) -> None:
+    """Make the agent NAME: its key, its genesis and a default policy."""
+    from tslg.node.home import Home
+    from tslg.protocol.cid import to_text
+
+    path = data_dir(data)
+    with Home.open(path, federation=federation) as home:
+        made = home.create_agent(name)
+        told = {"agent": to_text(made.id), "name": name, "federation": to_text(home.federation), "data": str(path)}
+    emit(told, as_json, told["agent"])
+    note(f"agent {name} of federation {told['federation']} in {path}")
+
+
+@agent.command()
+@click.argument("name")
+@data_option
+@federation_option
+@click.option("--out", type=FILE, help="The request to write.  [NAME.request]")
+@json_option
+def request(name: str, data: Path | None, federation: Path | None, out: Path | None, as_json: bool) -> None:
+    """Ask the anchors to attest the agent NAME: write a request for them to sign.
+
+    They run `tslg federation sign` and `combine`; then `tslg agent join` starts the agent.
+    """
+    from tslg.manifests.files import slug, write_once
+    from tslg.manifests.genesis import propose_genesis
+    from tslg.manifests.signing import encode_request
+    from tslg.node.home import Home
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.errors import UsageError
+
+    path = data_dir(data)
+    if federation is None and not (path / "tslg.sqlite").exists():
+        raise UsageError(f"{path} belongs to no federation yet", mend="give the sealed root manifest with --federation")
+    with Home.open(path, federation=federation) as home:
+        key = home.request_agent(name)
+        asked = encode_request(propose_genesis(key.genesis, key.seed, home.manifest_record))
+    file = out or Path(f"{slug(name)}.request")
+    write_once(file, asked)
+    told = {"request": str(file), "agent": to_text(key.genesis.id), "name": name}
+    emit(told, as_json, f"{told['agent']}\nrequest {file}")
+
+
+@agent.command()
+@click.argument("file", type=FILE)
+@data_option
+@json_option
+def join(file: Path, data: Path | None, as_json: bool) -> None:
+    """Start a requested agent with the genesis in FILE, which the anchors have sealed."""
+    from tslg.manifests.files import read_bytes
+    from tslg.manifests.signing import decode_sealed
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.errors import UsageError
+
+    with write_home(data) as home:
+        genesis, seal = decode_sealed(read_bytes(file), str(file), home.manifest.envelope.hash)
+        if genesis.kind != "genesis":
+            raise UsageError(f"{file} holds a {genesis.kind}, not an agent's genesis", mend="check which file it is")
+        made = home.join_agent(home.agent_key(genesis.id), seal)
+        told = {"agent": to_text(made.id), "name": made.name, "federation": to_text(home.federation)}
+    emit(told, as_json, told["agent"])
+
+
+@agent.command(name="list")
+@data_option
+@json_option
+def list_(data: Path | None, as_json: bool) -> None:
+    """List the agents whose keys are here."""
+    from tslg.node.cli.terminal import print_table
+
+    with read_home(data) as home:
+        found = [_about(home, key) for key in home.agent_keys()]
+    found.sort(key=lambda about: (about["name"], about["agent"]))
+    if as_json:
+        emit({"agents": found}, True, "")
+        return
+    columns = ("name", "records", "state", "agent")
+    print_table(columns, [[about[column] for column in columns] for about in found])
+
+
+@agent.command()
+@click.argument("name", metavar="NAME|ID")
+@data_option
+@json_option
+def show(name: str, data: Path | None, as_json: bool) -> None:
+    """Show an agent whose key is here."""
+    from tslg.protocol.cid import to_text
+
+    with read_home(data) as home:
+        requested = [key for key in home.agent_keys() if key.genesis.body["name"] == name]
+        key = requested[0] if len(requested) == 1 else home.agent_key(find_log(home.store, name))
+        about = _about(home, key)
+        state = home.store.log_state(key.genesis.id)
+        policy = home.store.get_meta(f"policy/{to_text(key.genesis.id)}")
+        about |= {
+            "federation": to_text(home.federation),
+            "public_key": key.genesis.body["key"].hex(),
+            "head": None if state is None else {"record": to_text(state.last), "root": state.peaks.root().hex()},
+            "policy": None if policy is None else to_text(policy),
+            "data": str(home.path),
+        }
+    lines = [f"{item:<10}  {_shown(value)}" for item, value in about.items()]
+    emit(about, as_json, "\n".join(lines))
+
+
+def _about(home: Home, key: AgentKey) -> dict[str, Any]:
+    from tslg.protocol.cid import to_text
+
+    state = home.store.log_state(key.genesis.id)
+    return {
+        "agent": to_text(key.genesis.id),
+        "name": key.genesis.body["name"],
+        "state": "requested" if state is None else "joined",
+        "records": 0 if state is None else state.size,
+    }
+
+
+def _shown(value: Any) -> str:
+    from tslg.node.cli.describing import plain
+
+    if isinstance(value, dict):
+        return " ".join(f"{name} {item}" for name, item in value.items())
+    return "none" if value is None else plain(str(value), 4096)

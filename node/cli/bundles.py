@@ -1,0 +1,181 @@
+"""`tslg export car` and `tslg import car`: verified ancestry as a file, and back into a node's store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tslg.node.cli.access import FILE, data_dir, data_option, find_record, read_home, whole_id
+from tslg.node.cli.output import emit, json_option, note
+from tslg.node.cli.verify import read_bundle, walk_depth
+
+if TYPE_CHECKING:
+    from tslg.manifests.signing import Sealed
+    from tslg.node.sources import Source
+    from tslg.node.verifying import Walked
+    from tslg.protocol.bundle import Bundle
+    from tslg.protocol.codec import Link
+
+depth_option = click.option(
+    "--depth", type=click.IntRange(0), help="Traverse at most so many edges.  [the manifest's verify_depth]"
+)
+
+
+@click.group()
+def export() -> None:
+    """Write lineage in a format that others read."""
+
+
+@export.command(name="car")
+@click.argument("id", metavar="ID")
+@click.argument("file", type=FILE)
+@depth_option
+@data_option
+@json_option
+def export_car(id: str, file: Path, depth: int | None, data: Path | None, as_json: bool) -> int:
+    """Write the verified ancestry of ID to FILE as a bundle (CARv1) that `tslg verify` checks without a network.
+
+    Exit code: 0 if it is valid, 1 if it is invalid and nothing was written, 2 if something of it could not be had.
+    """
+    from tslg.node.bundling import write_walked
+    from tslg.node.cli.files import replacing
+    from tslg.node.cli.reporting import reasons
+    from tslg.node.sources import StoreSource
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.report import INVALID
+
+    with read_home(data) as home:
+        target = find_record(home.store, id)
+        walked = _walk(StoreSource(home.store), target, home.federation, depth)
+    report = walked.report
+    written = report.verdict != INVALID and target in report.records
+    if written:
+        with replacing(file) as stream:
+            write_walked(stream, walked)
+    told = {
+        "bundle": str(file) if written else None,
+        "target": to_text(target),
+        "verdict": report.verdict,
+        "records": len(walked.walker.opened()),
+    }
+    for line in reasons(report):
+        note(line.strip())
+    emit(told, as_json, f"{report.verdict}  {f'bundle {file}' if written else 'nothing was written'}")
+    return report.exit_code
+
+
+@click.command(name="car")
+@click.argument("file", type=FILE)
+@click.option("--federation", help="The federation's id; a new data directory is pinned to it.")
+@depth_option
+@data_option
+@json_option
+def import_car(file: Path, federation: str | None, depth: int | None, data: Path | None, as_json: bool) -> int:
+    """Verify the targets of the bundle FILE and keep what was verified, so that it can be cited and served.
+
+    Exit code: 0 if it was kept; 1 for an invalid and 2 for an incomplete bundle, of which nothing is kept.
+    """
+    from tslg.node.cli.reporting import reasons
+    from tslg.node.sources import BundleSource
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.report import VALID
+
+    path = data_dir(data)
+    pinned = _pinned(path, federation)
+    bundle = read_bundle(file)
+    _check_federation(bundle, pinned)
+    source = BundleSource(bundle)
+    walks = [_walk(source, target, pinned, depth) for target in bundle.targets]
+    worst = max(walks, key=lambda walked: (0, 2, 1)[walked.report.exit_code]).report
+    kept = _keep(path, bundle, walks) if worst.verdict == VALID else 0
+    told: Mapping[str, Any] = {
+        "verdict": worst.verdict,
+        "targets": [to_text(target) for target in bundle.targets],
+        "federation": to_text(pinned),
+        "kept": kept,
+        "data": str(path),
+    }
+    for walked in walks:
+        for line in reasons(walked.report):
+            note(line.strip())
+    emit(told, as_json, f"{worst.verdict}  {kept} new records kept in {path}")
+    return worst.exit_code
+
+
+def _walk(source: Source, target: Link, federation: Link, depth: int | None) -> Walked:
+    from tslg.node.cli.terminal import counting
+    from tslg.node.home import wall_clock
+    from tslg.node.verifying import walk
+
+    with counting("verified") as tick:
+        return walk(
+            source,
+            target,
+            federation,
+            now_ms=wall_clock(),
+            depth=walk_depth(source, target, depth, False),
+            workers=min(4, os.cpu_count() or 1),
+            tick=tick,
+        )
+
+
+def _pinned(path: Path, federation: str | None) -> Link:
+    """Return the federation to trust: the directory's own, or the one given for a new directory.
+
+    Raises:
+        UsageError: a new directory and none given, or another one than the directory's own.
+    """
+    from tslg.node.home import Home
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.errors import UsageError
+
+    given = None if federation is None else whole_id(federation)
+    if not (path / "tslg.sqlite").exists():
+        if given is None:
+            raise UsageError(f"{path} belongs to no federation yet", mend="give --federation ID to pin one")
+        return given
+    with Home.read(path) as home:
+        if given is not None and given != home.federation:
+            raise UsageError(
+                f"{path} belongs to federation {to_text(home.federation)}", mend="use another data directory"
+            )
+        return home.federation
+
+
+def _check_federation(bundle: Bundle, pinned: Link) -> None:
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.errors import BundleError
+
+    if bundle.federation != pinned:
+        raise BundleError(
+            f"the bundle is of federation {to_text(bundle.federation)}, the one trusted is {to_text(pinned)}",
+            code="TSLG-V-FEDERATION",
+            mend="import it into a data directory of its own federation",
+        )
+    for id, detail in bundle.broken:
+        raise BundleError(f"{detail}: {to_text(id)}", code="TSLG-B-BLOCK", mend="have it exported anew", record=id)
+
+
+def _keep(path: Path, bundle: Bundle, walks: list[Walked]) -> int:
+    """Store what the walks verified, and how far each target was; return how many records were new."""
+    from tslg.node.home import Home
+
+    with Home.open(path, federation=_root_manifest(bundle)) as home:
+        new = 0
+        for walked in walks:
+            new += home.ledger.adopt(walked.walker.opened())
+            report = walked.report
+            home.store.set_verified(report.target, report.edges if report.frontier else None)
+        return new
+
+
+def _root_manifest(bundle: Bundle) -> Sealed:
+    """Return the federation's sealed root manifest, which a valid walk has found in the bundle."""
+    from tslg.protocol.record import parse_as
+
+    data, seal = bundle.records[bundle.federation]
+    return parse_as(bundle.federation, data), seal

@@ -1,0 +1,89 @@
+"""`tslg delegate`: hand a task and a policy to an agent of another node, and wait for its answer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tslg.node.cli.access import data_dir, data_option, find_record, write_home
+from tslg.node.cli.given import given_map, given_moment
+from tslg.node.cli.output import emit, json_option, note
+
+if TYPE_CHECKING:
+    from tslg.node.node import Node
+    from tslg.protocol.report import Report
+
+
+@click.command()
+@click.argument("to", metavar="AGENT")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--task-json", metavar="JSON", help="The task as a JSON map.")
+@click.option("--grant", required=True, metavar="ID", help="The policy under which it may be done.")
+@click.option("--peer", required=True, help="The address of the agent's node, which ends in /p2p/<id>.")
+@click.option("--expires", default="1d", show_default=True, metavar="MOMENT", help="Until when.")
+@click.option("--hops", default=0, show_default=True, type=click.IntRange(0), help="How often it may be passed on.")
+@click.option("--agent", "author", help="The agent that delegates, by name.  [the only one here]")
+@click.option("--listen", default="/ip4/127.0.0.1/tcp/0", show_default=True, help="Where the delegate may ask back.")
+@click.option("--fetch/--no-fetch", default=True, help="Verify and keep the answer.  [yes]")
+@data_option
+@json_option
+def delegate(to: str, pairs: tuple[str, ...], task_json: str | None, **options: Any) -> int:
+    """Delegate a task, the pairs, to AGENT and wait for the id of the record that answers it.
+
+    Exit code: that of the answer's verification, 0 to 2; 0 with --no-fetch.
+    """
+    import trio
+
+    from tslg.node.home import wall_clock
+    from tslg.node.net.libp2p.dialer import parse_address
+
+    parse_address(options["peer"])
+    task = given_map(pairs, task_json)
+    expires = given_moment(options["expires"], wall_clock())
+    path = data_dir(options["data"])
+    with write_home(path):
+        # Only a directory that is there: to open a node makes one.
+        pass
+    return trio.run(_delegate, path, to, task, expires, options)
+
+
+async def _delegate(path: Path, to: str, task: dict[str, Any], expires: int, options: dict[str, Any]) -> int:
+    from tslg.node.cli.record import agent_id, chosen_agent
+    from tslg.node.node import Node
+    from tslg.protocol.cid import to_text
+
+    async with Node.open(path, listen=options["listen"]) as node:
+        store = node.home.store
+        made, answer = await node.delegate(
+            chosen_agent(node.home, options["author"]),
+            agent_id(node.home, to),
+            task,
+            find_record(store, options["grant"]),
+            peer=options["peer"],
+            expires=expires,
+            hops=options["hops"],
+            tick=_progress,
+        )
+        report = await _fetch(node, answer, options)
+    told = {"delegation": to_text(made.id), "answer": to_text(answer), "report": report and report.to_json()}
+    lines = [f"delegation {told['delegation']}", f"answer     {told['answer']}"]
+    if report is not None:
+        from tslg.node.cli.reporting import report_text
+
+        lines += ["", report_text(report)]
+    emit(told, options["as_json"], "\n".join(lines))
+    return 0 if report is None else report.exit_code
+
+
+async def _fetch(node: Node, answer: Any, options: dict[str, Any]) -> Report | None:
+    if not options["fetch"]:
+        return None
+    return await node.fetch(answer, [options["peer"]], depth=node.home.manifest.envelope.verify_depth)
+
+
+def _progress(done: int, total: int | None) -> None:
+    if sys.stderr.isatty():
+        note(f"the delegate is at work: {done}{'' if total is None else f' of {total}'}")

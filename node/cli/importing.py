@@ -1,0 +1,18 @@
+"""`tslg import`: the table of formats that are read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from tslg.node.cli.lazy import Lazy, LazyGroup
+
+FORMATS: Final = {
+    "car": Lazy("tslg.node.cli.bundles:import_car", "A bundle of verified ancestry."),
+}
+
+
+@click.group(name="import", cls=LazyGroup, lazy=FORMATS)
+def import_() -> None:
+    """Read lineage from a file of another format."""

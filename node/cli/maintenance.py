@@ -1,0 +1,51 @@
+"""`tslg fsck` and `tslg completion`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tslg.node.cli.access import data_dir, data_option
+from tslg.node.cli.describing import plain
+from tslg.node.cli.output import emit, json_option
+
+
+@click.command()
+@data_option
+@json_option
+def fsck(data: Path | None, as_json: bool) -> int:
+    """Read everything in the data directory and say what is wrong: ids, edges, logs, blobs, the database itself.
+
+    Exit code: 0 if nothing is, 1 if something is.
+    """
+    from tslg.node.store.sqlite import SqliteStore
+    from tslg.protocol.cid import to_text
+
+    path = data_dir(data)
+    with SqliteStore.open(path / "tslg.sqlite", readonly=True) as store:
+        problems = store.check()
+        records = sum(log.held for log in store.logs()) if not problems else None
+    told = [
+        {"code": one.code, "detail": one.detail, "record": None if one.record is None else to_text(one.record)}
+        for one in problems
+    ]
+    lines = [f"{one['code']}: {plain(one['detail'] or '', 300)}  {one['record'] or ''}".rstrip() for one in told]
+    lines.append(
+        f"{len(told)} problems in {path}" if told else f"nothing is wrong with the {records} records in {path}"
+    )
+    emit({"data": str(path), "records": records, "problems": told}, as_json, "\n".join(lines))
+    return 1 if problems else 0
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that makes a shell complete `tslg`: eval "$(tslg completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    from tslg.node.cli.root import COMPLETE, PROGRAM, tslg
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(tslg, {}, PROGRAM, COMPLETE).source())

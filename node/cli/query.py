@@ -1,0 +1,137 @@
+"""`tslg query`: questions to the graph that is held here. Nothing is verified by asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from tslg.node.cli.access import HeldNames, data_option, find_record, read_home
+from tslg.node.cli.describing import what, who
+from tslg.node.cli.output import emit, json_option
+
+if TYPE_CHECKING:
+    from tslg.node.store.interface import Store
+    from tslg.protocol.codec import Link
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+LIMIT: Final = 1_000
+"""Records of one answer unless more are asked for."""
+
+
+@click.group()
+def query() -> None:
+    """Ask what a record rests on, and what rests on it."""
+
+
+def _question(command: C) -> C:
+    """Add what every question is given."""
+    for option in (
+        json_option,
+        data_option,
+        click.option("--limit", type=click.IntRange(1), default=LIMIT, show_default=True, help="At most so many."),
+    ):
+        command = option(command)
+    return click.argument("id", metavar="ID")(command)
+
+
+classes_option = click.option("--class", "classes", multiple=True, help="Only over edges of this class; repeat.")
+
+
+@query.command()
+@_question
+@classes_option
+def children(id: str, classes: tuple[str, ...], **options: Any) -> None:
+    """List the records that cite ID."""
+    _answer(id, lambda store, root, limit: store.children(root, _checked(classes)), options)
+
+
+@query.command()
+@_question
+@classes_option
+def ancestors(id: str, classes: tuple[str, ...], **options: Any) -> None:
+    """List what ID derives from, nearest first."""
+    _answer(id, lambda store, root, limit: store.ancestors(root, _checked(classes), limit), options)
+
+
+@query.command()
+@_question
+@classes_option
+def descendants(id: str, classes: tuple[str, ...], **options: Any) -> None:
+    """List what derives from ID, nearest first."""
+    _answer(id, lambda store, root, limit: _descendants(store, root, _checked(classes), limit), options)
+
+
+@query.command()
+@_question
+def evidence(id: str, **options: Any) -> None:
+    """List the evidence of ID, and the evidence of that."""
+    _answer(id, lambda store, root, limit: store.ancestors(root, ("evidence",), limit), options)
+
+
+@query.command()
+@_question
+def policy(id: str, **options: Any) -> None:
+    """List the policies that authorise ID, and what those rest on: delegations and the policies of others."""
+    _answer(id, lambda store, root, limit: store.ancestors(root, ("policy", "delegation"), limit), options)
+
+
+def _checked(classes: Sequence[str]) -> Sequence[str] | None:
+    from tslg.protocol.errors import UsageError
+    from tslg.protocol.kinds import CLASSES
+
+    for name in classes:
+        if name not in CLASSES:
+            raise UsageError(f"no class {name[:80]!r}", mend=f"the classes are {', '.join(CLASSES)}")
+    return classes or None
+
+
+def _descendants(store: Store, root: Link, classes: Sequence[str] | None, limit: int) -> list[Link]:
+    """Walk against the edges, breadth first, level by level in the order of ids."""
+    found: dict[Link, None] = {}
+    level = [root]
+    while level and len(found) < limit:
+        level = [child for id in level for child in store.children(id, classes)]
+        level = [id for id in dict.fromkeys(level) if id not in found and id != root]
+        found.update(dict.fromkeys(level))
+    return list(found)[:limit]
+
+
+def _answer(id: str, ask: Callable[[Store, Link, int], Iterable[Link]], options: dict[str, Any]) -> None:
+    from tslg.node.cli.terminal import print_table
+    from tslg.protocol.cid import to_text
+
+    data: Path | None = options["data"]
+    with read_home(data) as home:
+        root = find_record(home.store, id)
+        asked = list(ask(home.store, root, options["limit"] + 1))
+        more, found = len(asked) > options["limit"], asked[: options["limit"]]
+        names = HeldNames(home.store)
+        answers = [_about(home.store, one, names) for one in found]
+    if options["as_json"]:
+        emit({"record": to_text(root), "found": answers, "more": more}, True, "")
+        return
+    print_table(("by", "what", "record"), [[a["name"] or "?", a["summary"], a["record"]] for a in answers])
+    if more:
+        click.echo(f"more than {options['limit']}: see --limit", err=True)
+
+
+def _about(store: Store, id: Link, names: HeldNames) -> dict[str, Any]:
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.record import parse_as
+
+    entry = store.get(id)
+    if entry is None:
+        return {"record": to_text(id), "held": False, "kind": None, "agent": None, "name": None, "summary": "not held"}
+    record = parse_as(id, entry.data)
+    return {
+        "record": to_text(id),
+        "held": True,
+        "kind": record.kind,
+        "agent": to_text(record.owner),
+        "name": who(record.owner, names),
+        "summary": what(record, names),
+    }
