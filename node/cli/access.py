@@ -48,6 +48,12 @@ def write_home(data: Path | None) -> Home:
         StoreError: there is none, or another process writes it.
     """
     from tslg.node.home import Home
+
+    return Home.open(existing_dir(data))
+
+
+def existing_dir(data: Path | None) -> Path:
+    """Return a data directory that is there already, where opening it would make one. Raises StoreError."""
     from tslg.protocol.errors import StoreError
 
     path = data_dir(data)
@@ -57,7 +63,7 @@ def write_home(data: Path | None) -> Home:
             code="TSLG-D-MISSING",
             mend="make one with `tslg agent new NAME`, or name the data directory with --data",
         )
-    return Home.open(path)
+    return path
 
 
 def find_record(store: Store, text: str) -> Link:
@@ -117,6 +123,10 @@ def find_log(store: Store, text: str) -> Link:
 
     owners = [log.owner for log in store.logs()]
     named = [owner for owner in owners if owner_name(store, owner) == text]
+    if len(named) > 1:
+        # One organisation often gives its federation the name of its agent; it is the agent that is meant.
+        federation = store.get_meta("federation")
+        named = [owner for owner in named if owner != federation]
     if len(named) > 1:
         listed = ", ".join(map(cid.to_text, named[:_CANDIDATES]))
         raise UsageError(f"several are named {text!r}: {listed}", code="TSLG-U-AMBIGUOUS", mend="give the id")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tslg.node.cli.access import data_dir, data_option, find_record, write_home
+from tslg.node.cli.access import data_option, existing_dir, find_record
 from tslg.node.cli.given import given_map, given_moment
 from tslg.node.cli.output import emit, json_option, note
 
@@ -43,11 +43,7 @@ def delegate(to: str, pairs: tuple[str, ...], task_json: str | None, **options: 
     parse_address(options["peer"])
     task = given_map(pairs, task_json)
     expires = given_moment(options["expires"], wall_clock())
-    path = data_dir(options["data"])
-    with write_home(path):
-        # Only a directory that is there: to open a node makes one.
-        pass
-    return trio.run(_delegate, path, to, task, expires, options)
+    return trio.run(_delegate, existing_dir(options["data"]), to, task, expires, options)
 
 
 async def _delegate(path: Path, to: str, task: dict[str, Any], expires: int, options: dict[str, Any]) -> int:

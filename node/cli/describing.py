@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from tslg.node.cli.output import printable
 from tslg.protocol.cid import to_text
 from tslg.protocol.codec import Link
 
@@ -25,7 +26,7 @@ class Names(Protocol):
 
 def plain(text: str, most: int = _MOST) -> str:
     """Return a text as one line of printable characters, cut to `most`."""
-    line = "".join(c if c.isprintable() else "\ufffd" for c in text[: most + 1])
+    line = printable(text[: most + 1])
     return line if len(line) <= most else line[:most] + "…"
 
 
@@ -48,7 +49,8 @@ def what(record: Record, names: Names) -> str:
     elif kind == "state":
         said = f"{body.get('name', '')} {_compact(body['data'])}"
     elif kind == "policy":
-        said = f"{body['name']} [{', '.join(body['capabilities'])}]"
+        allows = ", ".join(body["capabilities"])
+        said = f"{body['name']} [{allows}]" if allows else body["name"]
     elif kind == "verification":
         said = f"{body['verdict']} {to_text(body['target'])[:16]}"
     elif kind == "registration":

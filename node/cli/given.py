@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from tslg.protocol import codec
 from tslg.protocol.errors import UsageError
+from tslg.protocol.kinds import BODY_LEVEL
 
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -18,6 +20,7 @@ def given_map(pairs: Iterable[str], document: str | None = None) -> dict[str, An
 
     Raises:
         UsageError: one of them is not that, or a key comes twice.
+        CodecError: a value that no record can hold, such as a float.
     """
     value = {} if document is None else _json(document)
     if not isinstance(value, dict):
@@ -25,12 +28,12 @@ def given_map(pairs: Iterable[str], document: str | None = None) -> dict[str, An
     for pair in pairs:
         key, mark, text = pair.partition("=")
         if not mark or not key.rstrip(":"):
-            raise UsageError(
-                f"{pair[:80]!r} is not KEY=VALUE", mend="write KEY=TEXT, or KEY:=JSON for numbers and lists"
-            )
-        item = _json(text) if key.endswith(":") else text
-        if value.setdefault(key.removesuffix(":"), item) is not item:
-            raise UsageError(f"{key[:80]!r} is given twice", mend="give it once")
+            raise UsageError(f"{pair[:80]!r} is not KEY=VALUE", mend="write KEY=TEXT, or KEY:=JSON for other values")
+        name = key.removesuffix(":")
+        if name in value:
+            raise UsageError(f"{name[:80]!r} is given twice", mend="give it once")
+        value[name] = _json(text) if key.endswith(":") else text
+    codec.check(value, BODY_LEVEL + 1)
     return value
 
 

@@ -31,9 +31,7 @@ def fsck(data: Path | None, as_json: bool) -> int:
         for one in problems
     ]
     lines = [f"{one['code']}: {plain(one['detail'] or '', 300)}  {one['record'] or ''}".rstrip() for one in told]
-    lines.append(
-        f"{len(told)} problems in {path}" if told else f"nothing is wrong with the {records} records in {path}"
-    )
+    lines.append(f"{len(told)} problems in {path}" if told else f"nothing wrong with the {records} records in {path}")
     emit({"data": str(path), "records": records, "problems": told}, as_json, "\n".join(lines))
     return 1 if problems else 0
 

@@ -68,7 +68,8 @@ def freshness_text(item: Freshness) -> str:
     if item.source == "nobody":
         return f"tail unknown: nobody vouches that record {item.size} is the newest"
     age = "" if not item.age_ms else f", {item.age_ms / 1000:.0f} s ago"
-    return f"a head of {_count(item.size, 'record')} known from a {plain(item.source)}{age}"
+    source = "the log's own node" if item.source == "log" else f"a {plain(item.source)}"
+    return f"a head of {_count(item.size, 'record')} known from {source}{age}"
 
 
 def _finding(finding: Finding) -> list[str]:
