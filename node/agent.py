@@ -39,7 +39,6 @@ class BlockingAgent:
         self.id = genesis.id
         self.name: str = genesis.body["name"]
         self._ledger = ledger
-        self._prior: Link = self._newest("state") or genesis.id
         adopted = ledger.store.get_meta(f"policy/{cid.to_text(self.id)}")
         self._policy: Link | None = Link(adopted) if adopted is not None else self._newest("policy")
 
@@ -70,9 +69,7 @@ class BlockingAgent:
             Refusal: an admission rule refuses it.
         """
         body = _body(scope, data=dict(data), name=name)
-        made = self._append("state", body, policy=policy, evidence=evidence, delegation=delegation)
-        self._prior = made.id
-        return made
+        return self._append("state", body, policy=policy, evidence=evidence, delegation=delegation)
 
     def act(
         self,
@@ -105,7 +102,7 @@ class BlockingAgent:
         blob: Mapping[str, Any] | None = None,
         **scope: Any,
     ) -> Record:
-        """Record a decision on evidence. Without `policy` it is taken under the agent's adopted policy, or the grant."""
+        """Record a decision on evidence. Without `policy` it is taken under the adopted policy, or the grant."""
         body = _body(
             scope,
             name=name,
@@ -177,6 +174,8 @@ class BlockingAgent:
 
     def adopt(self, policy: Reference) -> None:
         """Act under this policy of its own from here on, also after a restart, where no other is named."""
+        if self._ledger.batching:
+            raise UsageError("a policy is adopted outside a batch", mend="adopt it once the batch is durable")
         self._policy = reference_id(policy)
         self._ledger.store.set_meta(f"policy/{cid.to_text(self.id)}", self._policy)
 
@@ -250,7 +249,7 @@ class BlockingAgent:
         policies = self._edges(policy)
         if authorised and not policies:
             policies = self._edges(self._own_authority(delegations))
-        preds: dict[str, Sequence[Edge]] = {"prior": [Edge(self._prior)]}
+        preds: dict[str, Sequence[Edge]] = {"prior": [Edge(self._ledger.prior(self.id))]}
         for name, edges in (("policy", policies), ("evidence", self._edges(evidence)), ("delegation", delegations)):
             if edges:
                 preds[name] = edges

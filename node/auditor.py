@@ -175,6 +175,10 @@ class _Session:
 
     async def run(self) -> None:
         """Fetch until the walker wants nothing more, then what the logs need."""
+        await self._fetch_all()
+        await self._finish_logs()
+
+    async def _fetch_all(self) -> None:
         walker = self._walker
         while wanted := walker.wants():
             lacking = self._hand_over(wanted)
@@ -182,7 +186,6 @@ class _Session:
                 await self._fetch(lacking)
                 for id in self._hand_over(lacking):
                     walker.cannot(id, self._reason(id))
-        await self._finish_logs()
 
     def _hand_over(self, wanted: Sequence[Link]) -> list[Link]:
         """Give the walker what is at hand; return the rest."""
@@ -322,6 +325,7 @@ class _Session:
             claim = self._pool.claims.get(agent)
             if claim is not None and claim.record in self._pool.opened:
                 walker.supply_head(claim, self._pool.opened[claim.record], "peer")
+        await self._fetch_all()
         for agent, size in walker.wants_logs().items():
             await self._fetch_log(agent, size)
         for agent, needs in walker.wants_proofs().items():

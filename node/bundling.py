@@ -1,4 +1,4 @@
-"""Bundles of verified ancestry: written from a finished walk, so that they hold just what a stranger needs to repeat it."""
+"""Bundles of verified ancestry, written from a finished walk: just what a stranger needs to repeat it."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class StoreContext:
         return tail
 
     def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
-        """Verify a signature. One that this process made a moment ago over just these bytes need not be made out again."""
+        """Verify a signature, unless this process made it a moment ago over just these bytes."""
         if self.fresh == (public, message, signature):
             return True
         return signatures.verify(alg, public, message, signature)

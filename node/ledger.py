@@ -48,6 +48,8 @@ class OwnLog:
     last: Link
     last_time: int
     peaks: Peaks
+    prior: Link
+    """The newest `state`, or the genesis: what later records derive from."""
 
     def state(self) -> LogState:
         """Return the end of the log as the store keeps it."""
@@ -98,13 +100,24 @@ class Ledger:
             state = self.store.log_state(owner)
             if state is None:
                 raise UsageError("that agent's log is not held here", record=owner)
+            states = self.store.by_kind("state", owner, limit=1)
+            prior = states[0] if states else owner
             self._logs[owner] = OwnLog(
-                owner, key, public, secret, state.size, state.last, state.last_time, state.peaks.copy()
+                owner, key, public, secret, state.size, state.last, state.last_time, state.peaks.copy(), prior
             )
 
     def writes(self, owner: Link) -> bool:
         """Tell whether a log is one of this node's own."""
         return owner in self._logs
+
+    def prior(self, owner: Link) -> Link:
+        """Return the newest state of an own log, or its genesis, as the transaction under way sees it."""
+        return self._logs[owner].prior
+
+    @property
+    def batching(self) -> bool:
+        """Whether this thread is inside a transaction."""
+        return self._writer == threading.get_ident()
 
     def append(self, owner: Link, draft: Draft) -> Record:
         """Append one record to an own log; it is durable when this returns, or at the end of the transaction it is in.
@@ -219,6 +232,8 @@ class Ledger:
         admit(record, seal, context)
         log.peaks.append(record.id)
         log.size, log.last, log.last_time = record.seq + 1, record.id, record.time
+        if record.kind == "state":
+            log.prior = record.id
         context.staged[record.id] = record
         self._staged.append((record, seal))
         return record
@@ -233,4 +248,6 @@ class Ledger:
 
 
 def _copy(log: OwnLog) -> OwnLog:
-    return OwnLog(log.owner, log.key, log.public, log.secret, log.size, log.last, log.last_time, log.peaks.copy())
+    return OwnLog(
+        log.owner, log.key, log.public, log.secret, log.size, log.last, log.last_time, log.peaks.copy(), log.prior
+    )

@@ -1,4 +1,4 @@
-"""What a node answers to others: walks over its ancestry, questions about its logs. Reads the store, believes nobody."""
+"""What a node answers to others: walks over its ancestry, and questions about its logs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from tslg.protocol.logproof import Needs
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.walker import OutsideHead
 
-
 CHAIN_RECORDS: Final = 4_096
 """First records and registrations read ahead; a walk that needs others asks for them."""
 READ_AHEAD: Final = 1_000

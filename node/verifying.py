@@ -117,9 +117,8 @@ def walk(
         opener.read_ahead(source.ahead(target, depth))
         for id, detail in source.faults().items():
             walker.broken(id, RecordError(detail, code="TSLG-R-ID", record=id))
-        while wanted := walker.wants():
-            opener.feed(wanted, source)
-        complete_logs(walker, source)
+        opener.run(source)
+        complete_logs(walker, source, opener)
         report = walker.finish(heads_for(walker, outside))
     return Walked(report.timed(time.perf_counter() - started), walker)
 
@@ -139,21 +138,26 @@ def resume(source: Source, report: Report, depth: int | None, *, now_ms: int, wo
     )
 
 
-def complete_logs(walker: Walker, source: Source) -> None:
+def complete_logs(walker: Walker, source: Source, opener: Opener) -> None:
     """Give the walker what a source at hand knows of the logs it met."""
     for agent in walker.met():
         newest = source.newest(agent)
         if newest is not None:
-            opened = try_open(newest.claim.record, newest.pair, walker.keys)
-            if isinstance(opened, Opened):
+            for opened in opener.open([(newest.claim.record, newest.pair)]):
                 walker.supply_head(newest.claim, opened, source.serves_logs)
+    opener.run(source)
     for agent, size in walker.wants_logs().items():
-        for id, pair in source.whole_log(agent, size):
-            opened = try_open(id, pair, walker.keys)
-            if isinstance(opened, Opened):
+        for opened in opener.open(source.whole_log(agent, size)):
+            if opened.record.owner == agent:
                 walker.supply_log(opened)
     for agent, needs in walker.wants_proofs().items():
         walker.supply_proofs(*source.proofs(agent, needs))
+    for agent in walker.wants_proofs():
+        # Neighbours that the source holds can stand in for proofs that it cannot make.
+        newest_seq = walker.newest_seq(agent)
+        for opened in opener.open(source.whole_log(agent, newest_seq)):
+            if opened.record.owner == agent and opened.record.seq < newest_seq:
+                walker.supply_witness(opened)
 
 
 def heads_for(walker: Walker, outside: Outside) -> Iterable[OutsideHead]:
@@ -207,6 +211,17 @@ class Opener:
             for checked in self._map(self._check_chunk, _chunks(late)):
                 self._opened.update((one.record.id, one) for one in checked)
 
+    def open(self, items: Iterable[tuple[Link, Pair]]) -> list[Opened]:
+        """Open records, or take them as they were opened before; what is no record is left out."""
+        items = list(items)
+        self.read_ahead([item for item in items if item[0] not in self._opened and item[0] not in self._faults])
+        return [self._opened[id] for id, _ in items if id in self._opened]
+
+    def run(self, source: Source) -> None:
+        """Feed the walker until it wants nothing more."""
+        while wanted := self._walker.wants():
+            self.feed(wanted, source)
+
     def feed(self, wanted: Sequence[Link], source: Source) -> None:
         """Hand the walker everything it wants: records, what is wrong with them, or that they are absent."""
         opened, walker = self._opened, self._walker
@@ -251,11 +266,3 @@ def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, CHUNK)):
         yield chunk
-
-
-def try_open(id: Link, pair: Pair, keys: Mapping[Link, Key] | None) -> Opened | TslgError:
-    """Open one record, or return what is wrong with it."""
-    try:
-        return open_record(id, pair[0], pair[1], keys)
-    except TslgError as error:
-        return error

@@ -2,7 +2,8 @@
 
 Each rule takes `(record, seal, context)` and returns a `Refusal` or None. Cheap rules run first, the signature last.
 `admit` runs them all for a record that is to be appended to a log held here. A walk, which holds parts of logs, runs
-the same rules but for those of the log's end (`LOG_RULES`), which it replaces by proofs. Normative text: docs/spec/admission.md.
+the same rules but for those of the log's end (`LOG_RULES`), which it replaces by proofs.
+Normative text: docs/spec/admission.md.
 """
 
 from __future__ import annotations
@@ -608,7 +609,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
 
 
 def shape(record: Record) -> tuple[object, ...]:
-    """Return all that `SHAPE_RULES` and `rules_of_a_walk` look at, so that a walk need run them once for many records."""
+    """Return all that `SHAPE_RULES` and `rules_of_a_walk` look at: they need to run once for many records."""
     return (record.kind, record.manifest, record.agent, record.id[:4], *record.preds)
 
 

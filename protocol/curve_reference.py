@@ -5,14 +5,20 @@ A fallback for machines without the fast library and an independent reference fo
 
 from __future__ import annotations
 
+import sys
 from hashlib import sha256
 from typing import Any, Self, final
 
-from py_ecc.bls.g2_primitives import G1_to_pubkey, G2_to_signature, pubkey_to_G1, signature_to_G2, subgroup_check
-from py_ecc.bls.hash_to_curve import hash_to_G2
-from py_ecc.fields import optimized_bls12_381_FQ12 as FQ12
-from py_ecc.optimized_bls12_381.optimized_curve import G1, G2, Z1, Z2, add, eq, multiply, neg
-from py_ecc.optimized_bls12_381.optimized_pairing import final_exponentiate, pairing
+# py_ecc raises the interpreter's recursion limit a hundredfold when it is imported, which turns a deeply nested foreign
+# JSON text, refused otherwise, into the end of the process. It does not need it.
+_limit = sys.getrecursionlimit()
+from py_ecc.bls.g2_primitives import G1_to_pubkey, G2_to_signature, pubkey_to_G1, signature_to_G2, subgroup_check  # noqa: E402
+from py_ecc.bls.hash_to_curve import hash_to_G2  # noqa: E402
+from py_ecc.fields import optimized_bls12_381_FQ12 as FQ12  # noqa: E402
+from py_ecc.optimized_bls12_381.optimized_curve import G1, G2, Z1, Z2, add, eq, multiply, neg  # noqa: E402
+from py_ecc.optimized_bls12_381.optimized_pairing import final_exponentiate, pairing  # noqa: E402
+
+sys.setrecursionlimit(_limit)
 
 # py_ecc's points are tuples of field elements whose types differ by group; nothing here looks inside them.
 _Raw = Any

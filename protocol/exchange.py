@@ -1,4 +1,4 @@
-"""The messages that nodes exchange, as values and as bytes: walks, logs, delegations. Normative text: docs/spec/wire.md.
+"""The messages that nodes exchange, as values and as bytes: walks, logs, delegations. Normative: docs/spec/wire.md.
 
 A request is one DAG-CBOR map in one frame. A reply is a sequence of chunks, each one DAG-CBOR map; records travel as
 `[record bytes, seal bytes]`. Reading checks shapes and limits; nothing that is read here is believed.

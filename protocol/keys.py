@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 from tslg.protocol.codec import Link
 from tslg.protocol.record import Record
 
-
 KEY_KINDS: Final = frozenset(("genesis", "registration"))
 """Kinds that may register a key."""
 

@@ -3,7 +3,8 @@
 The records are sorted by position and split into runs of neighbours. A run that starts at 0 starts from the empty tree.
 Any other run starts from the inclusion proof of its first record as the last leaf of the tree that ends with it, which
 consists of the peaks of the tree before it. Along a run each id is appended and each `log.root` compared. Between two
-runs a consistency proof leads from the tree after the one to the tree before the other. Normative text: docs/spec/log.md.
+runs a consistency proof leads from the tree after the one to the tree before the other.
+Normative text: docs/spec/log.md.
 """
 
 from __future__ import annotations

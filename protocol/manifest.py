@@ -140,10 +140,12 @@ class Manifest:
             envelope = read_envelope(body["envelope"], anchors)
         except ValueError as error:
             raise RecordError(f"manifest: {error}", code="TSLG-R-MANIFEST", record=record.id) from error
-        return cls(record.id, record.owner, record.prev, body["name"], body["version"], anchors, envelope)
+        amended = record.preds.get("amends", ())
+        previous = amended[0].cid if amended else None
+        return cls(record.id, record.owner, previous, body["name"], body["version"], anchors, envelope)
 
     def proofs_hold(self) -> bool:
-        """Tell whether every anchor holds the key it names and, under the threshold scheme, shares make the group key."""
+        """Tell whether every anchor holds the key it names and, with a threshold, the shares make the group key."""
         members = self.anchors.members
         keys = [member.key for member in members]
         if not bls.verify_possessions(keys, [member.possession for member in members]):

@@ -15,6 +15,7 @@ the others of its agent. Normative text: docs/spec/verification.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from itertools import chain
 from typing import Final, NamedTuple
 
 from tslg.protocol import cid, logproof, signatures
@@ -105,6 +106,8 @@ class Walker:
         self._ends: dict[Link, tuple[Link, str]] = {}
         self.keys: dict[Link, Key] = {}
         self._groups: dict[Link, list[Record]] | None = None
+        self._witnesses: dict[Link, Record] = {}
+        self._optional: set[Link] = set()
         self._forks: dict[Link, Link] = {}
         self._rules: dict[tuple[object, ...], tuple[Rule, ...]] = {}
         # The context of the admission rules: looked up several times a record, so without a call in between.
@@ -150,7 +153,8 @@ class Walker:
         """Take note that a wanted record cannot be had: `absent`, `withheld`, `pruned`, `unreachable`, …"""
         if id in self._pending:
             self._pending.discard(id)
-            self._unavailable[id] = reason
+            if id not in self._optional:
+                self._unavailable[id] = reason
 
     def broken(self, id: Link, error: TslgError) -> None:
         """Take note that what stands for a record is not it, or is no record at all, whether it is wanted or not."""
@@ -199,6 +203,9 @@ class Walker:
             self._hold(record)
             self._seals[record.id] = opened.seal
             self._sealed[record.id] = opened.sealed
+            before = set(self._pending)
+            self._want_support(record)
+            self._optional |= self._pending - before
         self._ends[claim.agent] = (record.id, source)
 
     @property
@@ -219,6 +226,10 @@ class Walker:
         """Return the agents whose records the walk visited, whose newest records are worth knowing."""
         return list(self._by_agent())
 
+    def newest_seq(self, agent: Link) -> int:
+        """Return the highest position in a log that was met at which the walk holds a record."""
+        return max(record.seq for record in self._by_agent()[agent])
+
     def wants_logs(self) -> dict[Link, int]:
         """Return, by agent, up to which position its whole log is needed (`log="full"` alone)."""
         if self.log != "full":
@@ -235,6 +246,16 @@ class Walker:
             key = key_of(record)
             if key is not None:
                 self.keys[record.id] = key
+
+    def supply_witness(self, opened: Opened) -> None:
+        """Take a record beyond the depth that the source has anyway: it can stand in for a log proof, and nothing else.
+
+        What is visited later in the log commits to it by hash, so it needs no seal of its own.
+        """
+        record = opened.record
+        if record.id not in self._held and record.id not in self._findings:
+            self._witnesses[record.id] = record
+            self._groups = None
 
     def wants_proofs(self) -> dict[Link, Needs]:
         """Return, by agent, the log proofs that are needed and not given yet."""
@@ -268,7 +289,7 @@ class Walker:
         held, visited = self._held, self._traversal.visited
         owners = {held[id].owner for id in visited if id in held}
         places: dict[Link, dict[int, Record]] = {owner: {} for owner in sorted(owners)}
-        for record in held.values():
+        for record in chain(held.values(), self._witnesses.values()):
             place = places.get(record.owner)
             if place is not None:
                 other = place.setdefault(record.seq, record)
@@ -414,7 +435,8 @@ class Walker:
         if self.log == "none":
             return {}
         # One signature per log vouches for every id before it; the frontier's roots must hold as well.
-        compared = self._stopped() if self.signatures == "heads" else None
+        # Witnesses are not sealed, so among them every root is compared.
+        compared = self._stopped() if self.signatures == "heads" and not self._witnesses else None
         checks = {}
         for agent, records in self._by_agent().items():
             check = logproof.check(records, self._inclusion, self._consistency.get(agent, {}), compared)
@@ -429,7 +451,8 @@ class Walker:
     def _check_seals(self, checks: Mapping[Link, LogCheck]) -> None:
         """Verify the seals that nobody verified yet: all, or the newest per key of each proved stretch of log."""
         if self.signatures == "heads":
-            chosen = [id for check in checks.values() for segment in check.segments for id in _newest_per_key(segment)]
+            segments = [segment for check in checks.values() for segment in check.segments]
+            chosen = [id for segment in segments for id in self._newest_per_key(segment)]
         else:
             chosen = list(self._held)
         for id in chosen:
@@ -442,13 +465,20 @@ class Walker:
         if self.signatures == "heads":
             self._trust_by_heads(checks)
 
+    def _newest_per_key(self, segment: Sequence[Record]) -> list[Link]:
+        newest: dict[Link | None, Link] = {}
+        for record in segment:
+            if record.id in self._held:
+                newest[record.key] = record.id
+        return list(newest.values())
+
     def _trust_by_heads(self, checks: Mapping[Link, LogCheck]) -> None:
         """What lies before a record whose seal holds, in the same proved stretch, is what its author signed."""
         sealed = self._sealed
         for check in checks.values():
             for segment in check.segments:
                 for record in segment:
-                    if sealed[record.id] is None:
+                    if sealed.get(record.id, False) is None:
                         sealed[record.id] = True
 
     def _unproved(self, checks: Mapping[Link, LogCheck]) -> list[Undetermined]:
@@ -505,6 +535,8 @@ class Walker:
     def _report(self, undetermined: list[Undetermined], freshness: list[Freshness]) -> Report:
         traversal = self._traversal
         missing = [Undetermined(id, reason) for id, reason in sorted(self._unavailable.items())]
+        if self.depth is None and (traversal.rest or self._stopped()):
+            missing.append(Undetermined(self.target, f"limit: more than {self.limits.walk_edges} edges"))
         held, broken, sealed = self._held, self._findings, self._sealed
         whole = [id for id in traversal.visited if id in held and id not in broken]
         verified = {id: held[id] for id in whole if sealed[id] and id not in self._unjudged}
@@ -565,13 +597,6 @@ class Walker:
             for agent, record in sorted(entries.items())
             if record.log is not None
         )
-
-
-def _newest_per_key(segment: Sequence[Record]) -> list[Link]:
-    newest: dict[Link | None, Link] = {}
-    for record in segment:
-        newest[record.key] = record.id
-    return list(newest.values())
 
 
 def _root_at(size: int, records: Sequence[Record], check: LogCheck | None) -> bytes | None:

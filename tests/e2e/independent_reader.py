@@ -11,6 +11,7 @@ import base64
 import json
 import sys
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -130,7 +131,22 @@ class Reader:
             for record, following in pairwise(records):
                 if record.seq == following.seq:
                     self.findings.setdefault(following.id, "TSLG-V-FORK")
+            before = dict(self.undetermined)
             self.check_order(owner, records)
+            if self.undetermined != before:  # [LOG-15]
+                self.undetermined = before
+                newest = max(record.seq for record in records)
+                others = [r for r in self.unvisited() if r.owner == owner and r.seq < newest]
+                self.check_order(owner, sorted([*records, *others], key=lambda r: (r.seq, r.id not in self.held, r.id)))
+
+    def unvisited(self) -> list[Record]:
+        """What the bundle holds beside the visited records."""
+        found = []
+        for link, seal in self.root["records"]:
+            if link in self.blocks and seal in self.blocks and link not in self.held and link not in self.findings:
+                with suppress(Bad):
+                    found.append(read_record(link, self.blocks[link]))
+        return found
 
     def add_head(self, owner: bytes) -> None:
         """Take in the newest record of the largest head that counts. [LOG-6]"""

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 import tslg
 from tslg.node import Agent, BackgroundNode, Node
 from tslg.node.home import Home
