@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "node": Lazy("tslg.node.cli.running:node", "Run a node."),
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, or a bundle."),
     "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),
+    "import": Lazy("tslg.node.cli.importing:importing", "Make records of what other programs wrote down."),
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tslg.node.cli.import_transcripts import transcripts
+from tslg.node.cli.root import tslg
 from tslg.node.home import Home
 from tslg.protocol.cid import from_text
 from tslg.protocol.errors import AdapterError
@@ -86,3 +87,12 @@ def test_of_several_files_none_is_imported_if_one_is_broken(tmp_path, file):
 def test_a_long_list_is_cut_for_people(tmp_path):
     result = run(tmp_path, "-", "--no-verify", input=json.dumps([[MESSAGES[1]]] * 25))
     assert "… 5 more, see --json" in result.stdout and "verified: nothing" in result.stdout
+
+
+def test_the_command_is_where_people_look_for_it(tmp_path, file):
+    result = CliRunner().invoke(tslg, ["import", "transcripts", str(file), "--data", str(tmp_path / "node"), "--json"])
+    assert result.exit_code == 0 and json.loads(result.stdout)["trajectories"] == 2
+    result = CliRunner().invoke(
+        tslg, ["import", "transcripts", str(file), "--tools", "assistant", "--data", str(tmp_path)]
+    )
+    assert result.exit_code == 3 and "error: TSLG-U-USAGE: the assistant and the tools are two agents" in result.stderr
