@@ -25,6 +25,7 @@ DEBUG: Final = "TSLG_DEBUG"
 """Environment variable that brings back the traceback of an error that nobody foresaw."""
 
 COMMANDS: Final = {
+    "demo": Lazy("tslg.node.cli.demo:demo", "Show all of it on the Python environment that is installed here."),
     "federation": Lazy("tslg.node.cli.federation:federation", "Found, sign, amend and show federations."),
     "agent": Lazy("tslg.node.cli.agent:agent", "Make agents, and show those that are here."),
     "node": Lazy("tslg.node.cli.running:node", "Run a node."),
