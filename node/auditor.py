@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import trio
 
 from tslg.node.net.errors import ProtocolViolation
-from tslg.node.net.seam import Network
+from tslg.node.net.seam import Network, peer_id_of
 from tslg.node.store.interface import Store
 from tslg.node.verifying import Outside, Tick, Walked, heads_for
 from tslg.protocol import cid
@@ -153,7 +153,8 @@ class Auditor:
         started = time.perf_counter()
         await session.run()
         report = walker.finish(heads_for(walker, outside)).timed(time.perf_counter() - started, session.round_trips)
-        return Walked(report, walker)
+        agents = tuple(agent._replace(peer=session.home_of(agent.id)) for agent in report.agents)
+        return Walked(replace(report, agents=agents), walker)
 
 
 class _Session:
@@ -177,6 +178,11 @@ class _Session:
         """Fetch until the walker wants nothing more, then what the logs need."""
         await self._fetch_all()
         await self._finish_logs()
+
+    def home_of(self, agent: Link) -> str | None:
+        """Return the id of the peer that served an agent's log, None if nobody served the whole of it."""
+        homes = self._homes.get(agent)
+        return peer_id_of(homes[0]) if homes else None
 
     async def _fetch_all(self) -> None:
         walker = self._walker

@@ -180,8 +180,11 @@ class Ledger:
         return record
 
     def adopt(self, verified: Iterable[Opened]) -> int:
-        """Store records of other agents' logs that a walk verified; return how many were new."""
-        items = [(opened.record, opened.seal) for opened in verified]
+        """Store records of other agents' logs that a walk verified; return how many were new.
+
+        What claims to be of a log that is written here is left out: that log has its own end.
+        """
+        items = [(one.record, one.seal) for one in verified if not self.writes(one.record.owner)]
         missing = set(self.store.missing([record.id for record, _ in items]))
         self.store.append([item for item in items if item[0].id in missing])
         return len(missing)

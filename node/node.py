@@ -16,13 +16,14 @@ from typing import Any
 
 import trio
 
+from tslg.node.adopting import keep
 from tslg.node.agent import Agent, BlockingAgent, Reference, reference_id
 from tslg.node.auditor import Auditor
 from tslg.node.delegating import Delegations, Work, ask_delegate
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.seam import Network, running
 from tslg.node.serving import Server, peer_addresses
-from tslg.node.verifying import Tick, Walked
+from tslg.node.verifying import Tick
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
 from tslg.protocol.exchange import DELEGATE, LOG, WALK
@@ -119,16 +120,12 @@ class Node:
         id = reference_id(target)
         walked = await self.auditor().walk(id, peers, depth=depth, tick=tick)
         if walked.report.verdict == VALID:
-            await trio.to_thread.run_sync(self._keep, walked)
+            now_ms = self.home.clock()
+            await trio.to_thread.run_sync(lambda: keep(self.home.ledger, walked, source="peer", now_ms=now_ms))
             for agent in {record.owner for record in walked.report.records.values()}:
                 if not self.home.ledger.writes(agent):
                     self.knows(agent, peers)
         return walked.report
-
-    def _keep(self, walked: Walked) -> None:
-        report = walked.report
-        self.home.ledger.adopt(walked.walker.opened())
-        self.home.store.set_verified(report.target, report.edges if report.frontier else None)
 
     async def delegate(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from tslg.node import kept_proofs
 from tslg.node.store.interface import Store
 from tslg.protocol import record as records
 from tslg.protocol.bundle import Bundle
@@ -94,10 +95,10 @@ class StoreSource:
         return NewestRecord(HeadClaim(agent, state.last, state.size, state.peaks.root()), entry)
 
     def proofs(self, agent: Link, needs: Needs) -> tuple[list[InclusionProof], list[ConsistencyProof]]:
-        """Make proofs for a log that is held whole."""
+        """Make proofs for a log that is held whole; of another log, hand over what was kept of earlier walks."""
         tree = self._tree(agent)
         if tree is None:
-            return [], []
+            return kept_proofs.read(self._store, agent)
         size = tree.size
         inclusion = []
         for id, entry in self._store.get_many(needs.inclusion).items():

@@ -306,6 +306,10 @@ class Walker:
             if id not in self._findings
         ]
 
+    def held(self) -> list[Record]:
+        """Return every record that the walk holds, whatever became of it."""
+        return list(self._held.values())
+
     def proofs(self) -> tuple[list[HeadClaim], list[InclusionProof], list[ConsistencyProof]]:
         """Return the heads and log proofs that tie together what the walk holds, for a bundle."""
         heads, inclusion, consistency = [], [], []

@@ -158,13 +158,11 @@ async def throwaway_network() -> AsyncIterator[Network]:
 
 def _remember(home: Home, walked: Walked) -> None:
     """Remember the verified heads of this walk, so that a log cut off behind them is found out later."""
+    from tslg.node.adopting import remember_heads
     from tslg.node.home import wall_clock
-    from tslg.protocol.report import INVALID
 
-    if not home.writable or walked.report.verdict == INVALID:
-        return
-    for claim in walked.walker.proofs()[0]:
-        home.store.record_head(claim.agent, claim.size, claim.root, claim.record, "peer", wall_clock())
+    if home.writable:
+        remember_heads(home.store, walked, source="peer", now_ms=wall_clock())
 
 
 def _export(path: Path, walked: Walked) -> None:

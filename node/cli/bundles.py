@@ -162,15 +162,11 @@ def _check_federation(bundle: Bundle, pinned: Link) -> None:
 
 def _keep(path: Path, bundle: Bundle, walks: list[Walked]) -> int:
     """Store what the walks verified, and how far each target was; return how many records were new."""
+    from tslg.node.adopting import keep
     from tslg.node.home import Home
 
     with Home.open(path, federation=_root_manifest(bundle)) as home:
-        new = 0
-        for walked in walks:
-            new += home.ledger.adopt(walked.walker.opened())
-            report = walked.report
-            home.store.set_verified(report.target, report.edges if report.frontier else None)
-        return new
+        return sum(keep(home.ledger, walked, source="nobody", now_ms=home.clock()) for walked in walks)
 
 
 def _root_manifest(bundle: Bundle) -> Sealed:

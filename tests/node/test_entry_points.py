@@ -95,3 +95,29 @@ def test_two_nodes_in_threads_delegate(tmp_path: Path) -> None:
         report = left.fetch(result, right.addresses)
         assert report.verdict == "valid", report.to_json()
         assert boss.decide("accept", "yes", evidence=result).preds["evidence"][0].agent == hand.id
+
+
+def test_what_was_fetched_verifies_again_without_the_network(tmp_path: Path) -> None:
+    from tslg.manifests.signing import encode_sealed
+    from tslg.node.sources import StoreSource
+    from tslg.node.verifying import verify
+
+    with Home.open(tmp_path / "founder", name="acme") as founder:
+        entry = founder.store.get(founder.federation)
+        assert entry is not None
+        sealed = tmp_path / "acme.tslg"
+        sealed.write_bytes(encode_sealed(entry.data, entry.seal))
+        anchors = founder._own_anchor()
+    options = {"federation": sealed, "listen": "/ip4/127.0.0.1/tcp/0"}
+    with BackgroundNode(tmp_path / "a", **options) as left, BackgroundNode(tmp_path / "b", **options) as right:
+        reader = left.node.home.create_agent("reader", anchors=anchors)
+        writer = right.node.home.create_agent("writer", anchors=anchors)
+        seen = [writer.observe("sensor", {"n": n}) for n in range(40)]
+        cited = writer.decide("pick", "some", evidence=[seen[7], seen[8], seen[21]])
+        assert left.fetch(cited.id, right.addresses).verdict == "valid"
+        made = reader.decide("use", "it", evidence=cited.id)
+        home = left.node.home
+        for depth in (None, 3):
+            report = verify(StoreSource(home.store), made.id, home.federation, now_ms=home.clock(), depth=depth)
+            assert (report.verdict, report.undetermined) == ("valid", ())
+        assert [head.size for head in home.store.heads(writer.id)] == [43]

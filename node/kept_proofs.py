@@ -1,0 +1,65 @@
+"""Log proofs of foreign logs, kept from the walks that verified them: whoever holds parts of a log cannot make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from tslg.node.store.interface import Store
+from tslg.protocol import codec
+from tslg.protocol.cid import to_text
+from tslg.protocol.codec import Link
+from tslg.protocol.proofs import ConsistencyProof, InclusionProof
+
+PROOFS_KEPT: Final = 10_000
+"""Proofs kept of one foreign log; beyond it the oldest go, and a later verification asks the network again."""
+
+
+def read(store: Store, agent: Link) -> tuple[list[InclusionProof], list[ConsistencyProof]]:
+    """Return the proofs kept of a foreign log."""
+    value = _stored(store, agent)
+    inclusion = [InclusionProof.from_map(item) for item in value["inclusion"]]
+    return inclusion, [ConsistencyProof.from_map(item) for item in value["consistency"]]
+
+
+def add(
+    store: Store,
+    owners: Mapping[Link, Link],
+    inclusion: Iterable[InclusionProof],
+    consistency: Iterable[ConsistencyProof],
+) -> None:
+    """Keep the proofs of a walk, of logs that are not held whole.
+
+    Args:
+        store: where they are kept.
+        owners: in whose log each record of the walk lies.
+        inclusion, consistency: the proofs.
+    """
+    fresh: dict[Link, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
+    for proof in inclusion:
+        fresh.setdefault(owners[proof.record], ([], []))[0].append(proof.to_map())
+    for link in consistency:
+        fresh.setdefault(link.agent, ([], []))[1].append(link.to_map())
+    for agent, added in fresh.items():
+        if store.log_state(agent) is not None:
+            continue
+        value = _stored(store, agent)
+        merged = {
+            "inclusion": _merge(value["inclusion"], added[0]),
+            "consistency": _merge(value["consistency"], added[1]),
+        }
+        store.set_meta(_key(agent), codec.encode(merged))
+
+
+def _merge(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    known = {codec.encode(item): item for item in [*old, *new]}
+    return list(known.values())[-PROOFS_KEPT:]
+
+
+def _stored(store: Store, agent: Link) -> dict[str, Any]:
+    data = store.get_meta(_key(agent))
+    return {"inclusion": [], "consistency": []} if data is None else codec.decode(data)
+
+
+def _key(agent: Link) -> str:
+    return f"proofs/{to_text(agent)}"
