@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "import": Lazy("tslg.node.cli.importing:import_", "Read lineage from a file."),
     "export": Lazy("tslg.node.cli.bundles:export", "Write lineage to a file."),
     "fsck": Lazy("tslg.node.cli.maintenance:fsck", "Check a data directory."),
+    "bench": Lazy("tslg.node.cli.bench:bench", "Measure speed against libsodium and SQLite."),
     "completion": Lazy("tslg.node.cli.maintenance:completion", "Print a shell's completion script."),
 }
 
