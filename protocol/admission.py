@@ -8,7 +8,7 @@ Normative text: docs/spec/admission.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from tslg.protocol import cid, policy, signatures
@@ -67,6 +67,9 @@ class Context(Protocol):
 
 
 Rule = Callable[[Record, bytes, Context], Refusal | None]
+
+MANIFEST_KINDS: Final = frozenset(("manifest", "manifest-amendment"))
+"""Kinds that hold a manifest version."""
 
 _CLAIMS: Final = frozenset(SCOPE)
 _PRODUCED_BY_POLICY: Final = frozenset(("state", "action", "decision", "observation", "verification"))
@@ -159,9 +162,9 @@ def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
         for edge in edges:
             cited = find(edge[0])
             if cited is None:
-                if context.complete and (edge.agent is None or _must_resolve(record, name)):
-                    mend = "fetch and admit that record first"
-                    return _refuse("RESOLVE", record, f"its {name} {cid.short(edge.cid)} is not held here", mend)
+                refusal = _unheld(record, name, edge, context)
+                if refusal is not None:
+                    return refusal
                 continue
             agent = edge[1]
             if agent is None:
@@ -172,9 +175,22 @@ def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
             elif cited.owner != agent or agent == owner:
                 return _refuse("EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} is not of the agent it names")
             if name != "evidence":
-                wrong = _wrong_kind(name, edge, cited)
+                wrong = _wrong_log(name, edge) or _wrong_kind(name, edge, cited)
                 if wrong:
                     return _refuse("EDGE-KIND", record, wrong)
+    return None
+
+
+def _unheld(record: Record, name: str, edge: Edge, context: Context) -> Refusal | None:
+    """Judge an edge whose record is not at hand: by what the edge itself says, and whether it must be at hand."""
+    wrong = _wrong_log(name, edge)
+    if wrong:
+        return _refuse("EDGE-KIND", record, wrong)
+    if edge.agent is not None and edge.agent == record.agent:
+        return _refuse("EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} names its own agent as another")
+    if context.complete and (edge.agent is None or _must_resolve(record, name)):
+        mend = "fetch and admit that record first"
+        return _refuse("RESOLVE", record, f"its {name} {cid.short(edge.cid)} is not held here", mend)
     return None
 
 
@@ -182,14 +198,18 @@ def _must_resolve(record: Record, name: str) -> bool:
     return name in KINDS[record.kind].mandatory or name in ("policy", "delegation")
 
 
-def _wrong_kind(name: str, edge: Edge, cited: Record) -> str | None:
+def _wrong_log(name: str, edge: Edge) -> str | None:
     if name == "prior" and edge.agent is not None:
         return "a prior state lies in the agent's own log"
     if name == "delegation" and edge.agent is None:
         return "a delegation comes from another agent"
+    return None
+
+
+def _wrong_kind(name: str, edge: Edge, cited: Record) -> str | None:
     if name in ("policy", "delegation") and cited.kind != name:
         return f"its {name} {cid.short(edge.cid)} is a {cited.kind}"
-    if name == "amends" and cited.kind not in ("manifest", "manifest-amendment"):
+    if name == "amends" and cited.kind not in MANIFEST_KINDS:
         return f"it amends a {cited.kind}"
     return None
 
@@ -214,11 +234,14 @@ def rule_cross_agent(record: Record, seal: bytes, context: Context) -> Refusal |
 
 
 def rule_scope(record: Record, seal: bytes, context: Context) -> Refusal | None:
-    """Every policy cited covers the record's time, and what a record done under it claims."""
+    """Every policy cited covers the record's time and what the record claims; without one, it claims nothing."""
     edges = record.preds.get("policy")
-    if edges is None:
-        return None
     claims = record.kind in _PRODUCED_BY_POLICY and not _CLAIMS.isdisjoint(record.body)
+    if edges is None:
+        if not claims:
+            return None
+        names = ", ".join(sorted(_CLAIMS & record.body.keys()))
+        return _refuse("SCOPE", record, f"it claims {names} without a policy", "cite a policy that grants it")
     for edge in edges:
         cited = context.record(edge[0])
         if cited is None or cited.kind != "policy":
@@ -259,7 +282,10 @@ def rule_narrowing(record: Record, seal: bytes, context: Context) -> Refusal | N
 
 def rule_delegation(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """A delegation that is cited was made to this agent, is unexpired, and grants every policy that is cited."""
-    for edge in record.preds.get("delegation", ()):
+    if "delegation" not in record.preds:
+        return None
+    chains = {edge.cid: _chain(edge.cid, context) for edge in record.preds.get("policy", ())}
+    for edge in record.preds["delegation"]:
         cited = context.record(edge.cid)
         if cited is None or cited.kind != "delegation":
             continue
@@ -267,53 +293,66 @@ def rule_delegation(record: Record, seal: bytes, context: Context) -> Refusal | 
             return _refuse("DELEGATE", record, "the delegation was made to another agent", "cite one made to you")
         if record.time > cited.body["expires"]:
             return _refuse("EXPIRED", record, f"the delegation expired at {cited.body['expires']}", "ask for a new one")
-        if record.kind == "policy" and (record.body["not_after"] or DEFAULT.integer) > cited.body["expires"]:
+        if record.kind == "policy" and _outlives(record.body["not_after"], cited.body["expires"]):
             return _refuse("EXPIRED", record, "the policy outlives the delegation behind it", "set `not_after`")
-        refusal = _outside_grant(record, cited, context)
+        refusal = _outside_grant(record, cited, chains, context)
         if refusal:
             return refusal
     return None
 
 
-def _outside_grant(record: Record, delegation: Record, context: Context) -> Refusal | None:
+def _outlives(not_after: int | None, expires: int) -> bool:
+    return not_after is None or not_after > expires
+
+
+def _outside_grant(
+    record: Record, delegation: Record, chains: Mapping[Link, Chain], context: Context
+) -> Refusal | None:
     """Refuse unless every policy the record cites is the delegation's grant, or narrows it step by step."""
     grant = delegation.body["grant"]
     granted = context.record(grant)
-    for edge in record.preds.get("policy", ()):
-        cited = context.record(edge.cid)
-        if edge.cid == grant or cited is None or cited.kind != "policy":
+    for id, chain in chains.items():
+        cited = context.record(id)
+        if id == grant or cited is None or cited.kind != "policy":
             continue
         if granted is not None and granted.kind == "policy":
             wider = policy.widening(cited.body, granted.body)
             if wider:
                 return _refuse("WIDENED", record, f"beyond the grant: {wider}", "act within the granted policy")
-        reaches = _reaches(cited, grant, context)
-        if reaches is False:
-            detail = f"policy {cid.short(edge.cid)} does not derive from the delegation's grant"
+        if grant in chain.ids:
+            continue
+        if len(chain.ids) > DEFAULT.policy_chain:
+            detail = f"more than {DEFAULT.policy_chain} policies lie behind policy {cid.short(id)}"
             return _refuse("GRANT", record, detail, "derive your policy from the granted one")
-        if reaches is None and context.complete:
+        if chain.whole:
+            detail = f"policy {cid.short(id)} does not derive from the delegation's grant"
+            return _refuse("GRANT", record, detail, "derive your policy from the granted one")
+        if context.complete:
             return _refuse("RESOLVE", record, "the chain from its policy to the grant is not held here")
     return None
 
 
-def _reaches(start: Record, grant: Link, context: Context) -> bool | None:
-    """Tell whether policy edges lead from `start` to `grant`; None if a record on the way is not at hand."""
-    seen = {start.id}
+class Chain(NamedTuple):
+    """The policies that lie behind one over policy edges, and whether all of them were at hand."""
+
+    ids: frozenset[Link]
+    whole: bool
+
+
+def _chain(start: Link, context: Context) -> Chain:
+    """Follow policy edges from `start` until none is left, or too many were met."""
+    ids: set[Link] = set()
     todo = [start]
-    unknown = False
-    while todo:
-        for edge in todo.pop().preds.get("policy", ()):
-            if edge.cid == grant:
-                return True
-            if edge.cid in seen:
-                continue
-            seen.add(edge.cid)
-            found = context.record(edge.cid)
-            if found is None or len(seen) > DEFAULT.fan_in:
-                unknown = True
-            else:
-                todo.append(found)
-    return None if unknown else False
+    whole = True
+    while todo and len(ids) <= DEFAULT.policy_chain:
+        held = context.record(todo.pop())
+        if held is None:
+            whole = False
+            continue
+        fresh = {edge.cid for edge in held.preds.get("policy", ())} - ids
+        ids |= fresh
+        todo.extend(sorted(fresh))
+    return Chain(frozenset(ids), whole)
 
 
 def rule_granted(record: Record, seal: bytes, context: Context) -> Refusal | None:
@@ -401,7 +440,7 @@ def rule_target(record: Record, seal: bytes, context: Context) -> Refusal | None
 
 def rule_anchors(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """A manifest can be enforced here, its anchors hold their keys, and an amendment is the next version."""
-    if record.kind not in ("manifest", "manifest-amendment"):
+    if record.kind not in MANIFEST_KINDS:
         return None
     try:
         manifest = Manifest.from_record(record)
@@ -441,6 +480,26 @@ def rule_log(record: Record, seal: bytes, context: Context) -> Refusal | None:
     if record.time < tail.time:
         return _refuse("TIME", record, f"its time {record.time} is before the previous record's {tail.time}")
     return None
+
+
+def rule_rollback(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """A log never goes back to an older manifest version than it has named, or holds itself."""
+    tail = context.tail(record.owner)
+    last = None if tail is None else context.record(tail.last)
+    return None if last is None else rolled_back(last, record, context)
+
+
+def rolled_back(before: Record, record: Record, context: Context) -> Refusal | None:
+    """Refuse `record` if it goes back behind the manifest version in force at an earlier record of its log."""
+    newest = before.id if before.kind in MANIFEST_KINDS else before.manifest
+    named = record.manifest
+    if named == newest or named is None or newest is None:
+        return None
+    old, new = context.manifest(newest), context.manifest(named)
+    if old is None or new is None or old.version < new.version:
+        return None
+    detail = f"it is made under manifest version {new.version}, its log is at version {old.version} already"
+    return _refuse("ROLLBACK", record, detail, "make it under the newest manifest version")
 
 
 # --- keys and seals ------------------------------------------------------------------------------------------------
@@ -554,7 +613,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
 )
 """Rules of one record and its predecessors, in the order in which they run."""
 
-LOG_RULES: Final[tuple[Rule, ...]] = (rule_log,)
+LOG_RULES: Final[tuple[Rule, ...]] = (rule_log, rule_rollback)
 """Rules of the log's end, for records that are appended here."""
 
 SEAL_RULES: Final[tuple[Rule, ...]] = (rule_seal,)
@@ -594,7 +653,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_fan_in: _narrow_fan_in,
     rule_edges: lambda record, context: bool(record.preds),
     rule_cross_agent: _closed,
-    rule_scope: _classes("policy"),
+    rule_scope: lambda record, context: "policy" in record.preds or not _CLAIMS.isdisjoint(KINDS[record.kind].fields),
     rule_vocabulary: _kinds("policy"),
     rule_narrowing: _kinds("policy"),
     rule_delegation: _classes("delegation"),
@@ -603,7 +662,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_delegating: _kinds("delegation"),
     rule_registration: _kinds("genesis", "registration"),
     rule_target: _kinds("verification"),
-    rule_anchors: _kinds("manifest", "manifest-amendment"),
+    rule_anchors: _kinds(*MANIFEST_KINDS),
 }
 """Which shapes a rule can refuse at all; it admits every record of any other shape."""
 

@@ -46,7 +46,9 @@ class Limits:
     write_stall_ms: int = 30_000
     """A peer that takes nothing for this long is cut off."""
     delegation_hops: int = 32
-    """Length of a delegation chain and of a policy chain: nobody reviews a longer one."""
+    """Length of a delegation chain: nobody reviews a longer one."""
+    policy_chain: int = 256
+    """Policies looked at between a policy and the grant that it derives from: bounds the work of one record."""
     clock_skew_ms: int = 5 * 60 * 1000
     """How far ahead of the reader's clock a record's claimed time may lie."""
     bundle_bytes: int = 4 * 1024 * 1024 * 1024

@@ -94,6 +94,8 @@ def check(
         tied = not result.segments or _consistent(before, first, consistency)
         if not tied:
             result.unproved.append(first.id)
+        if result.segments:
+            _check_times(result.segments[-1][-1], first, result)
         if tied and result.segments:
             result.segments[-1].extend(run)
         else:
@@ -152,6 +154,10 @@ def _check_links(run: list[Record], result: LogCheck) -> None:
     for previous, record in pairwise(run):
         if record.prev != previous.id:
             result.faults.append(Fault("TSLG-A-PREV", record.id, "`prev` is not the record before it"))
-        if record.time < previous.time:
-            detail = f"its time {record.time} is before the previous record's {previous.time}"
-            result.faults.append(Fault("TSLG-A-TIME", record.id, detail))
+        _check_times(previous, record, result)
+
+
+def _check_times(earlier: Record, record: Record, result: LogCheck) -> None:
+    if record.time < earlier.time:
+        detail = f"its time {record.time} is before the {earlier.time} of an earlier record of its log"
+        result.faults.append(Fault("TSLG-A-TIME", record.id, detail))

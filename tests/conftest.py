@@ -1,8 +1,11 @@
-"""What all tests share: the interpreter as users have it."""
+"""What all tests share: the interpreter as users have it, and the modules of tests/support."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 _limit = sys.getrecursionlimit()
 # The reference library raises the recursion limit when it is imported; no user's process runs like that.

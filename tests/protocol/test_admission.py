@@ -1,0 +1,139 @@
+"""Every rule of admission, each broken alone by a record that every other rule admits."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+from breach import ATTESTED, CASES, NOWHERE, OPEN, Scene
+from world import THREE
+
+from tslg.protocol import admission
+from tslg.protocol.admission import LOG_RULES, RULES, SEAL_RULES, STRUCTURE_RULES, admit, rule_seal
+from tslg.protocol.errors import Refusal
+from tslg.protocol.record import Edge
+
+for part in ("structure", "authority", "bodies", "logs", "seals"):
+    import_module(f"breaches_{part}")
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request):
+    return request.param
+
+
+def test_a_record_that_breaks_one_rule_is_refused_by_that_rule(case):
+    world = Scene(case.toml)
+    record, sealed = case.breach(world)
+    with pytest.raises(Refusal) as caught:
+        admit(record, sealed, world)
+    refusal = caught.value
+    assert refusal.code == case.code
+    assert refusal.record == record.id
+    assert case.detail in refusal.detail
+    assert "\n" not in str(refusal) and refusal.detail == refusal.detail.strip()
+    assert case.rule(record, sealed, world).code == case.code
+    if case.alone:
+        assert world.judge(record, sealed, without=case.rule) is None, "another rule refuses it too"
+
+
+def test_every_code_of_the_rules_has_a_case():
+    path = Path(__file__).parents[2] / "docs" / "tools" / "codes.py"
+    spec = spec_from_file_location("codes", path)
+    codes = module_from_spec(spec)
+    spec.loader.exec_module(codes)
+    in_source = codes.codes_in_text(Path(admission.__file__).read_text(encoding="utf-8"))
+    assert {code for code in in_source if code.startswith("TSLG-A-")} == {case.code for case in CASES}
+
+
+def test_every_rule_has_a_case():
+    assert set(RULES) == {case.rule for case in CASES}
+    assert STRUCTURE_RULES + LOG_RULES + SEAL_RULES == RULES and RULES[-1] is rule_seal
+
+
+def test_refusals_that_can_be_mended_say_how():
+    hints = {}
+    for case in CASES:
+        world = Scene(case.toml)
+        hints.setdefault(case.code, []).append(world.judge(*case.breach(world)).mend)
+    without = {code for code, mends in hints.items() if not any(mends)}
+    # What nobody can mend but the author, by making another record: the detail says all there is to say.
+    assert without <= {
+        f"TSLG-A-{code}"
+        for code in [
+            "ANCHORS",
+            "CROSS-AGENT",
+            "DELEGATE",
+            "EDGE-KIND",
+            "EDGE-ORDER",
+            "EDGE-OWNER",
+            "FAN-IN",
+            "FORK",
+            "HASH",
+            "HEAD",
+            "HOPS",
+            "PREV",
+            "TARGET",
+            "TIME",
+            "VERSION",
+            "VOCABULARY",
+        ]
+    }
+
+
+@pytest.mark.parametrize("toml", [OPEN, ATTESTED, THREE.format(scheme="multisig")])
+def test_what_breaks_no_rule_is_admitted(toml):
+    w = Scene(toml)
+    own = w.derived() if "internal" in toml else None
+    c = w.agent("c")
+    preds = {"policy": [w.policy], "delegation": [w.granted]}
+    w.add(w.b, "action", {"uses": ["read"], "spends": {"n": 5}, "principal": w.a.owner}, preds)
+    if own is not None:
+        w.add(w.b, "action", {"uses": ["read"]}, {"policy": [own], "delegation": [w.granted]})
+    body = {"delegate": c.owner, "grant": w.policy.id, "hops": 1, "expires": w.granted.body["expires"]}
+    passed = w.add(w.b, "delegation", body, preds)
+    w.add(c, "decision", None, {"policy": [w.policy], "evidence": [w.seen], "delegation": [passed]})
+    w.rotate(c)
+    w.add(c, "state")
+    w.add(c, "verification", {"target": w.seen.id}, {"evidence": [w.seen]})
+    w.add(w.anchors, "policy", {"classes": [], "tiers": []}, {"prior": [w.anchors.last]})
+    if len(w.founded.anchor_keys) == 1:
+        w.amend(clock_skew_ms=0)
+        w.add(c, "state")
+        w.add(w.anchors, "policy", None, {"prior": [w.anchors.last]})
+
+
+def test_a_delegation_can_be_passed_on_once_less_each_time():
+    w = Scene()
+    above, holder = w.granted, w.b
+    for hops, agent in ((1, w.agent("c")), (0, w.agent("d")), (0, w.agent("e"))):
+        body = {"delegate": agent.owner, "grant": w.policy.id, "hops": hops, "expires": w.granted.body["expires"]}
+        record = w.make(holder, "delegation", body, {"policy": [w.policy], "delegation": [above]})
+        refusal = w.judge(record, w.seal(record, holder))
+        if above.body["hops"] == 0:
+            assert refusal.code == "TSLG-A-HOPS"
+            return
+        assert refusal is None
+        above, holder = w.put(record, w.seal(record, holder)), agent
+    pytest.fail("it was passed on for ever")
+
+
+def test_in_a_walk_what_lies_beyond_the_bound_is_not_judged():
+    w = Scene()
+    record, sealed = w.sealed(w.b, "decision", None, {"policy": [Edge(NOWHERE, w.a.owner)], "evidence": [w.seen]})
+    assert w.judge(record, sealed).code == "TSLG-A-RESOLVE"
+    record, sealed = w.sealed(
+        w.b, "decision", None, {"policy": [Edge(NOWHERE, w.a.owner)], "evidence": [w.seen], "delegation": [w.granted]}
+    )
+    w.complete = False
+    assert w.judge(record, sealed) is None
+
+
+def test_a_signature_is_verified_whatever_was_verified_before():
+    w = Scene()
+    record, sealed = w.sealed(w.a, "state")
+    assert w.judge(record, sealed) is None
+    forged = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    assert w.judge(record, forged).code == "TSLG-A-SEAL"

@@ -1,0 +1,97 @@
+"""Records whose body breaks a rule, and no other."""
+
+from __future__ import annotations
+
+from breach import NOWHERE, OPEN, amending, breaks
+from world import founded
+
+from tslg.protocol.admission import rule_anchors, rule_registration, rule_target
+
+
+def registering(w, **changes):
+    body = {"purpose": "signing", "alg": -19, "key": w.genesis("x")[0].body["key"], "binding": "tenant"} | changes
+    return w.sealed(w.a, "registration", {name: value for name, value in body.items() if value is not None})
+
+
+@breaks(rule_registration, "REGISTRATION", "alone")
+def a_peer_with_a_key(w):
+    return registering(w, purpose="peer", peer_id=b"peer", addresses=[])
+
+
+@breaks(rule_registration, "REGISTRATION", "alone")
+def a_peer_without_an_id(w):
+    return w.sealed(w.a, "registration", {"purpose": "peer", "peer_id": b"", "addresses": []})
+
+
+@breaks(rule_registration, "REGISTRATION", "alone")
+def a_peer_with_an_endless_id(w):
+    return w.sealed(w.a, "registration", {"purpose": "peer", "peer_id": bytes(65), "addresses": []})
+
+
+@breaks(rule_registration, "REGISTRATION", "`alg`, `key` and `binding`")
+def a_key_without_an_algorithm(w):
+    return registering(w, alg=None)
+
+
+@breaks(rule_registration, "REGISTRATION", "`alg`, `key` and `binding`")
+def a_key_with_a_peer(w):
+    return registering(w, peer_id=b"peer")
+
+
+@breaks(rule_registration, "REGISTRATION", "algorithm -47 is not allowed")
+def a_key_of_an_algorithm_that_is_not_allowed(w):
+    return registering(w, alg=-47)
+
+
+@breaks(rule_registration, "REGISTRATION", "may be trusted")
+def a_key_of_small_order(w):
+    return registering(w, key=bytes([1]) + bytes(31))
+
+
+@breaks(rule_registration, "REGISTRATION", "other federations")
+def a_genesis_for_other_federations(w):
+    genesis, seed = w.genesis("c", federations=[NOWHERE])
+    return genesis, w.seal_genesis(genesis, seed)
+
+
+@breaks(rule_target, "TARGET", "not among its evidence")
+def a_finding_on_a_record_that_it_does_not_cite(w):
+    return w.sealed(w.a, "verification", {"target": NOWHERE}, {"evidence": [w.seen]})
+
+
+@breaks(rule_anchors, "ANCHORS", "`access` is not enforced", alone=False)
+def an_envelope_that_nobody_can_enforce(w):
+    return amending(w, w.amended_body(access={"x": 1}))
+
+
+@breaks(rule_anchors, "ANCHORS", "proof of possession")
+def an_anchor_without_its_key(w):
+    body = w.amended_body()
+    stranger = founded(OPEN, "another").manifest_record.body["anchors"]["members"][0]
+    body["anchors"] = dict(body["anchors"])
+    member = dict(body["anchors"]["members"][0])
+    body["anchors"]["members"] = [member | {"possession": stranger["possession"]}]
+    return amending(w, body)
+
+
+@breaks(rule_anchors, "VERSION", "version 3 after 1")
+def a_version_that_skips_one(w):
+    return amending(w, w.amended_body() | {"version": 3})
+
+
+@breaks(rule_anchors, "VERSION", "version 1 after 1")
+def a_version_that_does_not_count_up(w):
+    return amending(w, w.amended_body() | {"version": 1})
+
+
+@breaks(rule_anchors, "VERSION", "the one version it is made under", alone=False)
+def an_amendment_of_two_versions(w):
+    root = w.founded.manifest_record
+    first = w.amend()
+    return amending(w, w.amended_body(), [first, root])
+
+
+@breaks(rule_anchors, "VERSION", "the one version it is made under", alone=False)
+def an_amendment_made_under_another_version(w):
+    first = w.amend()
+    return amending(w, w.amended_body(), [first], manifest=w.federation)
