@@ -1,0 +1,166 @@
+"""The table of kinds: every field of every kind refuses the wrong type, and no field is left out of the check."""
+
+from __future__ import annotations
+
+import pytest
+from lineage import LogBuilder
+from world import BODIES, NOW, ONE, founded
+
+from tslg.protocol import cid, kinds
+from tslg.protocol.cid import Link
+from tslg.protocol.errors import RecordError
+from tslg.protocol.kinds import CLASSES, KINDS, optional
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.record import Edge, build, parse
+
+LINK = cid.compute(b"linked")
+HIGHER = max(cid.compute(bytes([i])) for i in range(9))
+LOWER = min(cid.compute(bytes([i])) for i in range(9))
+BIG = DEFAULT.integer
+MEMBER = {"name": "a", "key": b"k", "possession": b"p"}
+ANCHORS = {"scheme": -70002, "threshold": 1, "members": [MEMBER], "group_key": None}
+ENTRY = {"agent": LINK, "record": LINK, "size": 0, "root": bytes(32)}
+BLOB = {"digest": bytes(32), "size": 0, "media_type": "text/plain"}
+
+# By the field's type in the published table: values that are accepted, and values that are not.
+
+VALUES: dict[str, tuple[list[object], list[object]]] = {
+    "text": (["", "x" * 999], [b"x", 1, None, ["x"]]),
+    "text (1 to 256 characters)": (["x", "x" * 256], ["", "x" * 257, b"x", 1, None]),
+    "uint": ([0, BIG], [-1, BIG + 1, True, "1", None]),
+    "int": ([-BIG, BIG], [-BIG - 1, BIG + 1, False, "1", None]),
+    "bytes": ([b"", b"x"], ["x", 1, None, LINK]),
+    "bytes (16)": ([bytes(16)], [bytes(15), bytes(17), "x" * 16, None]),
+    "bytes (32)": ([bytes(32)], [bytes(31), bytes(33), "x" * 32, None]),
+    "link": ([LINK], [bytes(LINK), cid.compute_raw(b""), "bafy", None]),
+    "sorted set of text": ([[], ["a", "b"]], [["b", "a"], ["a", "a"], [""], ["x" * 257], [1], ("a",), "a", None]),
+    "sorted set of links": (
+        [[], [LOWER, HIGHER]],
+        [[HIGHER, LOWER], [LINK, LINK], [bytes(LINK)], LINK, None, [cid.compute_raw(b"")]],
+    ),
+    "map of text to int": ([{}, {"a": -1, "b": BIG}], [{"a": True}, {"a": BIG + 1}, {"a": "1"}, [], None]),
+    "map of text to uint": ([{}, {"a": 0}], [{"a": -1}, {"a": False}, {"a": None}, [], None]),
+    "ms or null": ([None, 0, BIG], [-1, True, "now"]),
+    "uint or null": ([None, 0, BIG], [-1, True, "all"]),
+    "map": ([{}, {"a": [1, {"b": LINK}]}], [[], None, {"a": 1.5}, {"a": BIG + 1}, "map", {"a": {"b": Link(b"x")}}]),
+    "`tenant`, `platform` or `hardware`": (["tenant", "platform", "hardware"], ["Tenant", "", None, 1, ["tenant"]]),
+    "`signing` or `peer`": (["signing", "peer"], ["sign", b"peer", None]),
+    "`valid`, `invalid` or `undetermined`": (["valid", "invalid", "undetermined"], ["true", True, None]),
+    "`all` or `heads`": (["all", "heads"], ["none", None, True]),
+    "{digest: bytes (32), size: uint, media_type: text}": (
+        [BLOB],
+        [BLOB | {"digest": b""}, BLOB | {"size": -1}, BLOB | {"media_type": ""}, BLOB | {"x": 1}, {}, [], None],
+    ),
+    "list of {agent: link, record: link, size: uint, root: bytes (32)}": (
+        [[], [ENTRY, ENTRY]],
+        [ENTRY, [ENTRY | {"root": b""}], [ENTRY | {"size": -1}], [ENTRY | {"agent": None}], [ENTRY | {"x": 1}], [{}]],
+    ),
+    "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}": (
+        [ANCHORS, ANCHORS | {"group_key": b"g"}],
+        [
+            ANCHORS | {"members": []},
+            ANCHORS | {"members": [MEMBER] * (DEFAULT.anchors + 1)},
+            ANCHORS | {"members": [MEMBER | {"name": ""}]},
+            ANCHORS | {"members": [MEMBER | {"key": "k"}]},
+            ANCHORS | {"members": [MEMBER | {"possession": None}]},
+            ANCHORS | {"members": [MEMBER | {"x": 1}]},
+            ANCHORS | {"members": MEMBER},
+            ANCHORS | {"scheme": "bls"},
+            ANCHORS | {"threshold": -1},
+            ANCHORS | {"group_key": "g"},
+            ANCHORS | {"x": 1},
+            {},
+            None,
+        ],
+    ),
+}
+BODIES_OF = {
+    "manifest": founded(ONE.format(attested=0), "world").manifest_record.body,
+    "manifest-amendment": founded(ONE.format(attested=0), "world").manifest_record.body,
+    "genesis": {"nonce": bytes(16), "name": "a", "alg": -19, "key": b"k", "binding": "tenant"},
+    "registration": {"purpose": "peer"},
+    "delegation": {"delegate": LINK, "task": {}, "grant": LINK, "expires": NOW, "hops": 0},
+    "verification": dict(BODIES["verification"]) | {"target": LINK},
+    "policy": BODIES["policy"],
+    "state": BODIES["state"],
+    "action": BODIES["action"],
+    "decision": BODIES["decision"],
+    "observation": BODIES["observation"],
+}
+FIELDS = [(kind.name, name) for kind in KINDS.values() for name in kind.fields]
+LOG = LogBuilder("a")
+
+
+def make(kind, body):
+    if KINDS[kind].first:
+        empty = {"agent": None, "seq": 0, "prev": None, "time": 0, "key": None, "log": None}
+        return build(kind=kind, manifest=None, preds={}, body=body, **empty)
+    return LOG.make(kind, {"prior": [Edge(LOG.owner)]}, body)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_examples_are_records(kind):
+    made = make(kind, BODIES_OF[kind])
+    assert parse(made.data) == made
+
+
+@pytest.mark.parametrize(("kind", "field"), FIELDS)
+def test_a_field_accepts_its_type_and_refuses_every_other(kind, field):
+    accepted, refused = VALUES[KINDS[kind].fields[field].type]
+    for value in accepted:
+        assert make(kind, BODIES_OF[kind] | {field: value}).body[field] == value
+    for value in refused:
+        with pytest.raises(RecordError, match=f"body field '{field}'") as caught:
+            make_unencoded(kind, BODIES_OF[kind] | {field: value})
+        assert caught.value.code == "TSLG-R-BODY"
+
+
+def make_unencoded(kind, body):
+    """Check a body as a decoded value: some of these values have no canonical bytes at all."""
+    from tslg.protocol import record as records
+
+    made = make(kind, BODIES_OF[kind])
+    value = records.codec.decode(made.data)
+    value["body"] = dict(body)
+    return records._from_value(value, made.data, made.id)
+
+
+@pytest.mark.parametrize(("kind", "field"), FIELDS)
+def test_a_required_field_is_required_and_no_other(kind, field):
+    body = dict(BODIES_OF[kind])
+    body.pop(field, None)
+    if KINDS[kind].fields[field].required:
+        with pytest.raises(RecordError, match="fields") as caught:
+            make(kind, body)
+        assert caught.value.code == "TSLG-R-BODY"
+    else:
+        make(kind, body)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_an_unknown_field_is_refused(kind):
+    with pytest.raises(RecordError, match="'extra' is unknown") as caught:
+        make(kind, BODIES_OF[kind] | {"extra": 1})
+    assert caught.value.code == "TSLG-R-BODY"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_map_nests_no_deeper_than_a_record_may(kind):
+    maps = [name for name, field in KINDS[kind].fields.items() if field.type == "map"]
+    deep: dict[str, object] = {}
+    for _ in range(DEFAULT.nesting - kinds.BODY_LEVEL - 1):
+        deep = {"": deep}
+    for name in maps:
+        make(kind, BODIES_OF[kind] | {name: deep})
+        with pytest.raises(RecordError):
+            make(kind, BODIES_OF[kind] | {name: {"": deep}})
+
+
+def test_the_table_is_consistent():
+    for kind in KINDS.values():
+        assert kind.mandatory <= kind.allowed <= CLASSES.keys()
+        assert kind.required == {name for name, field in kind.fields.items() if field.required}
+        assert kind.issuer in ("agent", "federation", "agent or federation") and kind.meaning
+        assert not (kind.first and kind.allowed)
+    assert {field.type for kind in KINDS.values() for field in kind.fields.values()} == set(VALUES)
+    assert not optional(kinds.TEXT).required and kinds.TEXT.required
