@@ -173,10 +173,18 @@ class BlockingAgent:
         return self._append("policy", body, policy=under, delegation=delegation)
 
     def adopt(self, policy: Reference) -> None:
-        """Act under this policy of its own from here on, also after a restart, where no other is named."""
+        """Act under this policy of its own from here on, also after a restart, where no other is named.
+
+        Raises:
+            UsageError: inside a batch, or for what is no policy of this agent's.
+        """
         if self._ledger.batching:
             raise UsageError("a policy is adopted outside a batch", mend="adopt it once the batch is durable")
-        self._policy = reference_id(policy)
+        id = reference_id(policy)
+        record = self._ledger.context.record(id)
+        if record is None or record.kind != "policy" or record.owner != self.id:
+            raise UsageError("that is no policy that this agent recorded", mend="record it first", record=id)
+        self._policy = id
         self._ledger.store.set_meta(f"policy/{cid.to_text(self.id)}", self._policy)
 
     def delegate(

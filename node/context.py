@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from tslg.node.store.interface import Store
@@ -19,7 +20,7 @@ CACHED_RECORDS = 16_384
 
 
 class StoreContext:
-    """An `admission.Context` over a store. Not thread-safe: the ledger's lock guards it."""
+    """An `admission.Context` over a store. Any thread may look up records; the ledger's lock guards the rest."""
 
     complete = True
 
@@ -31,6 +32,7 @@ class StoreContext:
         self._store = store
         self._clock = clock
         self._records: dict[Link, Record] = {}
+        self._lock = threading.Lock()
         self._manifests: dict[Link, Manifest] = {}
 
     @property
@@ -51,9 +53,10 @@ class StoreContext:
 
     def remember(self, record: Record) -> None:
         """Keep a stored record at hand."""
-        if len(self._records) >= CACHED_RECORDS:
-            self._records.pop(next(iter(self._records)), None)
-        self._records[record.id] = record
+        with self._lock:
+            if len(self._records) >= CACHED_RECORDS:
+                del self._records[next(iter(self._records))]
+            self._records[record.id] = record
 
     def manifest(self, id: Link) -> Manifest | None:
         """Return a manifest version that is held; while a root manifest is admitted, itself."""

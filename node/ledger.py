@@ -19,7 +19,7 @@ from tslg.protocol import record as records
 from tslg.protocol import seal as seals
 from tslg.protocol.admission import Tail, admit
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import TslgError, UsageError
+from tslg.protocol.errors import UsageError
 from tslg.protocol.log import Peaks
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Edge, Head, Record
@@ -151,7 +151,7 @@ class Ledger:
                 yield
                 self._store_staged(saved)
             except BaseException:
-                self._logs.update(saved)
+                self._undo(saved)
                 raise
             finally:
                 self._writer = None
@@ -176,7 +176,9 @@ class Ledger:
             state = self.store.log_state(record.owner)
             peaks = state.peaks.copy() if state is not None and tail is not None else Peaks()
             peaks.append(record.id)
-            self.store.append([(record, seal)], [LogState(record.owner, record.seq + 1, record.id, record.time, peaks)])
+            grown = LogState(record.owner, record.seq + 1, record.id, record.time, peaks)
+            self.store.append([(record, seal)], [grown])
+            self._follow(grown)
         return record
 
     def adopt(self, verified: Iterable[Opened]) -> int:
@@ -188,6 +190,21 @@ class Ledger:
         missing = set(self.store.missing([record.id for record, _ in items]))
         self.store.append([item for item in items if item[0].id in missing])
         return len(missing)
+
+    def _undo(self, saved: Mapping[Link, OwnLog]) -> None:
+        """Take the logs back to where they were, or to where the store is, should it have committed all the same."""
+        changed = [owner for owner, log in self._logs.items() if log.size != saved[owner].size]
+        self._logs.update(saved)
+        for owner in changed:
+            state = self.store.log_state(owner)
+            if state is not None:
+                self._follow(state)
+
+    def _follow(self, state: LogState) -> None:
+        """Go on from where the store says that an own log ends."""
+        log = self._logs.get(state.owner)
+        if log is not None and state.size > log.size:
+            log.size, log.last, log.last_time, log.peaks = state.size, state.last, state.last_time, state.peaks.copy()
 
     def _serve_queue(self) -> None:
         tickets = []
@@ -204,7 +221,8 @@ class Ledger:
     def _try(self, ticket: _Ticket) -> None:
         try:
             ticket.record = self._stage(ticket.owner, ticket.draft)
-        except TslgError as error:
+        except Exception as error:
+            # Staging changes nothing before it succeeds, so whatever is wrong with one draft concerns its caller alone.
             ticket.error = error
 
     def _stage(self, owner: Link, draft: Draft) -> Record:
