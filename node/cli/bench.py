@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from tslg.node.bench import machine
 from tslg.node.bench.figures import Row, Side, Target
 from tslg.node.bench.setting import Setting
 from tslg.node.bench.table import BENCHES, document, missed, run
-from tslg.node.cli.output import emit, json_option
+from tslg.node.cli.output import emit, json_option, note
 from tslg.node.cli.terminal import print_table
 
 MISSED: Final = 1
@@ -43,7 +42,7 @@ def bench(
     Both sides take turns in one run, so ratios hold on any machine. The folder should lie on the disk that counts.
     """
     about = machine.describe()
-    with saying() as say, tempfile.TemporaryDirectory(prefix="tslg-bench-", dir=folder) as path:
+    with tempfile.TemporaryDirectory(prefix="tslg-bench-", dir=folder) as path:
         setting = Setting(Path(path), records=records, repeat=repeat, large=large, say=say)
         rows = run(setting, only or BENCHES)
     if as_json:
@@ -54,16 +53,10 @@ def bench(
     return MISSED if check and missed(rows) else 0
 
 
-@contextmanager
-def saying() -> Iterator[Callable[[str], None]]:
-    """Yield what shows on a terminal what is being measured while the block runs."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("starting") as status:
-        yield lambda doing: status.update(doing)
+def say(doing: str) -> None:
+    """Show on a terminal what is being measured; as plain lines, since what redraws itself would be measured too."""
+    if sys.stderr.isatty():
+        note(f"{doing} …")
 
 
 def cells(row: Row) -> tuple[str, ...]:
