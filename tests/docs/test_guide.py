@@ -33,9 +33,9 @@ def test_a_guide_page_shows_something_that_can_be_run(page):
 def test_a_wrong_page_is_found_out(runner):
     good = (
         "```console\n$ echo one \\\n    two\none two\n$ cat <<'END'\nx\nEND\nx\n"
-        "$ false\n(exit 1)\n$ printf 'a\\nb\\nc'\na…\n…\n```\n"
+        "$ false\n(exit 1)\n$ word='two words'\n$ echo \"$word\"\ntwo words\n$ printf 'a\\nb\\nc'\na…\n…\n```\n"
     )
-    assert [runner.run(step) for step in pages.steps(good)] == [None] * 4
+    assert [runner.run(step) for step in pages.steps(good)] == [None] * 6
     bad = "```console\n$ echo one\ntwo\n$ false\n$ true\n(exit 1)\n```\n\n```python\nraise SystemExit(1)\n```\n"
     found = pages.steps(bad)
     assert [step.line for step in found] == [2, 4, 5, 10]

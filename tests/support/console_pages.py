@@ -6,9 +6,10 @@ federation b…                              what it prints: `…` stands for an
 …                                          alone on a line for any number of lines
 ```
 
-A block with output shows all that its commands print on stdout, except that the output of a command without any shown
-is not compared. `(exit 1)` behind the output is the exit code, 0 if nothing is said. A command that ends in ` &` runs
-on behind the others and is ended with the page. Blocks that begin with ```python are run as programs.
+All that a command prints must be shown, errors too, or nothing of it: then it is not compared.
+Variables that a command sets are there for those behind it. `(exit 1)` behind the output is the exit code, 0 if nothing
+is said. A command that ends in ` &` runs on behind the others and is ended with the page. A block that begins with
+```python is run as a program.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 FENCE = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEREDOC = re.compile(r"<<\s*'?(\w+)'?")
 EXIT = re.compile(r"\(exit (\d+)\)")
+CARRIED_OVER = 'set -a\n. "$PAGE_VARIABLES"\n{}\n_code=$?\nexport -p > "$PAGE_VARIABLES"\nexit $_code'
 COMMAND_SECONDS = 120
 START_SECONDS = 30
 
@@ -100,28 +102,33 @@ class Runner:
             "HOME": str(directory),
             "COLUMNS": "200",
             "NO_COLOR": "1",
+            "PAGE_VARIABLES": str(bin / "variables"),
         }
+        (bin / "variables").touch()
         self.background: list[subprocess.Popen[bytes]] = []
 
     def run(self, step: Step) -> str | None:
         """Run a step; return what is wrong, None if nothing is."""
         if step.text.rstrip().endswith(" &"):
             return self._start(step)
-        command = [sys.executable, "-c", step.text] if step.python else ["/bin/sh", "-c", step.text]
+        command = (
+            [sys.executable, "-c", step.text] if step.python else ["/bin/sh", "-c", CARRIED_OVER.format(step.text)]
+        )
         done = subprocess.run(
             command,
             cwd=self.directory,
             env=self.env,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             timeout=COMMAND_SECONDS,
             check=False,
         )
         if done.returncode != step.code:
-            return f"exit code {done.returncode} instead of {step.code}\n{done.stdout}{done.stderr}"
+            return f"exit code {done.returncode} instead of {step.code}\n{done.stdout}"
         if step.shown and not matches(step.shown, done.stdout):
-            return f"it printed\n{done.stdout}{done.stderr}"
+            return f"it printed\n{done.stdout}"
         return None
 
     def _start(self, step: Step) -> str | None:
@@ -129,7 +136,7 @@ class Runner:
         target = re.search(r">\s*(\S+)", step.text)
         if target is None:
             return "a command that runs on must write to a file, by which the page knows that it is up"
-        text = "exec " + step.text.rstrip().removesuffix("&")
+        text = f'. "$PAGE_VARIABLES"\nexec {step.text.rstrip().removesuffix("&")}'
         process = subprocess.Popen(
             ["/bin/sh", "-c", text], cwd=self.directory, env=self.env, stdin=subprocess.DEVNULL, start_new_session=True
         )
