@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -92,7 +91,7 @@ def _verify_bundle(path: Path, options: Mapping[str, Any]) -> int:
     else:
         source = BundleSource(bundle)
         outside = outside_heads(options["heads"])
-        reports = [_with_broken(_walk(source, id, pinned, options, outside), bundle) for id in bundle.targets]
+        reports = [_walk(source, id, pinned, options, outside) for id in bundle.targets]
     return _tell(reports, {"bundle": str(path), "federation_pinned": given is not None}, options)
 
 
@@ -187,15 +186,6 @@ def _tell(reports: list[Report], extra: Mapping[str, Any], options: Mapping[str,
     texts = (report_text(report, tree=options["tree"], notes=notes) for report in reports)
     emit(data | dict(extra), options["as_json"], lambda: "\n\n".join(texts))
     return EXIT_CODES[verdict]
-
-
-def _with_broken(report: Report, bundle: Bundle) -> Report:
-    """Add a finding for every broken block, needed or not: somebody altered the file (docs/spec/verification.md)."""
-    from tslg.protocol.report import Finding
-
-    found = {finding.record for finding in report.findings}
-    unneeded = (Finding("TSLG-R-ID", id, (), detail) for id, detail in bundle.broken if id not in found)
-    return replace(report, findings=(*report.findings, *unneeded))
 
 
 def _foreign(bundle: Bundle, pinned: Link, options: Mapping[str, Any]) -> Report:
