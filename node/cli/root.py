@@ -80,6 +80,12 @@ class Root(LazyGroup):
         except TslgError as error:
             fail(error)
             return INVALID if isinstance(error, BundleError) else USAGE_OR_ENVIRONMENT
+        except BaseExceptionGroup as group:
+            if group.subgroup(KeyboardInterrupt) is not None:
+                return STOPPED
+            if not isinstance(group, Exception):
+                raise
+            _say_unforeseen(group)
         except Exception as error:
             _say_unforeseen(error)
         return USAGE_OR_ENVIRONMENT

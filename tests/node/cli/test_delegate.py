@@ -68,6 +68,7 @@ def test_a_task_is_delegated_and_its_answer_verified_and_kept(bob, cli, tmp_path
     shown = cli.json("show", told["answer"], *alice)
     assert shown["record"]["preds"]["delegation"][0]["cid"] == {"/": told["delegation"]}
     decided = cli.json("record", "decide", "a", "b", "--evidence", told["answer"], *alice)["record"]
+    assert cli.json("verify", decided, *alice)["verdict"] == "valid"
     audited = cli.json("audit", decided, "--peer", bob.address, *alice)
     assert audited["verdict"] == "valid" and len(audited["agents"]) == 2
     assert "valid" in cli.text(*arguments)

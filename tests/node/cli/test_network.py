@@ -150,6 +150,22 @@ def plaintext(connection: socket.socket) -> None:
     connection.recv(1000)
 
 
+def test_an_interrupted_audit_ends_quietly(made):
+    accepted, over = threading.Event(), threading.Event()
+
+    def silent(connection: socket.socket) -> None:
+        accepted.set()
+        over.wait(20)
+
+    with server(silent) as address:
+        process = start("audit", made.target, "--peer", address, "--federation", made.federation)
+        assert accepted.wait(20)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        over.set()
+    assert (process.returncode, out, err.strip()) == (130, "", "")
+
+
 def garbage(connection: socket.socket) -> None:
     connection.sendall(os.urandom(4096))
 

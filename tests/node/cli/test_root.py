@@ -74,6 +74,7 @@ def raising(error: BaseException) -> click.Command:
         (PermissionError(13, "Permission denied", "/x"), 3, "error: TSLG-U-FILE: /x: Permission denied"),
         (KeyError("k"), 3, "error: TSLG-U-DEFECT: KeyError: 'k' (a defect"),
         (KeyboardInterrupt(), 130, ""),
+        (BaseExceptionGroup("g", [KeyboardInterrupt()]), 130, ""),
         (BrokenPipeError(32, "Broken pipe"), 130, ""),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",

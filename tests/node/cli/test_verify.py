@@ -86,6 +86,13 @@ def test_a_bundle_of_another_federation_is_invalid(made, cli):
     assert cli.text("verify", made.car, "--federation", made.target, code=1).startswith("invalid")
 
 
+@pytest.mark.parametrize("signatures", ["all", "heads"])
+def test_a_bundle_can_be_walked_less_far_than_it_goes(made, cli, signatures):
+    for depth in range(12):
+        report = cli.json("verify", made.car, "--depth", depth, "--signatures", signatures)
+        assert (report["verdict"], report["undetermined"]) == ("valid", [])
+
+
 def test_a_record_that_is_not_held_is_undetermined(made, cli):
     absent = to_text(compute(b"nowhere"))
     report = cli.json("verify", absent, "--data", made.data, code=2)
