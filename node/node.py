@@ -16,13 +16,14 @@ from typing import Any
 
 import trio
 
+from tslg.node.addresses import AddressBook
 from tslg.node.adopting import keep
 from tslg.node.agent import Agent, BlockingAgent, Reference, reference_id
 from tslg.node.auditor import Auditor
 from tslg.node.delegating import Delegations, Work, ask_delegate
 from tslg.node.home import Home, wall_clock
-from tslg.node.net.seam import Network, running
-from tslg.node.serving import Server, peer_addresses
+from tslg.node.net.seam import Network, peer_id_of, running
+from tslg.node.serving import Server
 from tslg.node.verifying import Tick
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
@@ -39,7 +40,7 @@ class Node:
         self.home = home
         self.network = network
         self._limits = limits
-        self._known_addresses: dict[Link, list[str]] = {}
+        self._addresses = AddressBook(home.store)
         self._delegations: Delegations | None = None
 
     @classmethod
@@ -105,10 +106,10 @@ class Node:
             self._network(), self.federation, clock=self.home.clock, store=self.home.store, limits=self._limits
         )
 
-    def knows(self, agent: Reference, addresses: Iterable[str]) -> None:
+    async def knows(self, agent: Reference, addresses: Iterable[str]) -> None:
         """Remember where an agent's node can be reached, to tell those who ask."""
-        kept = self._known_addresses.setdefault(reference_id(agent), [])
-        kept.extend(address for address in addresses if address not in kept)
+        found = list(addresses)
+        await trio.to_thread.run_sync(self._addresses.add, reference_id(agent), found)
 
     async def fetch(
         self, target: Reference, peers: Sequence[str], *, depth: int | None = None, tick: Tick | None = None
@@ -122,9 +123,10 @@ class Node:
         if walked.report.verdict == VALID:
             now_ms = self.home.clock()
             await trio.to_thread.run_sync(lambda: keep(self.home.ledger, walked, source="peer", now_ms=now_ms))
-            for agent in {record.owner for record in walked.report.records.values()}:
-                if not self.home.ledger.writes(agent):
-                    self.knows(agent, peers)
+            for agent in walked.report.agents:
+                served = [address for address in peers if agent.peer and peer_id_of(address) == agent.peer]
+                if served and not self.home.ledger.writes(agent.id):
+                    await self.knows(agent.id, served)
         return walked.report
 
     async def delegate(
@@ -148,7 +150,7 @@ class Node:
         """
         blocking = agent.blocking if isinstance(agent, Agent) else agent
         made = await trio.to_thread.run_sync(lambda: blocking.delegate(to, task, grant, expires=expires, hops=hops))
-        self.knows(reference_id(to), [peer])
+        await self.knows(to, [peer])
         result = await ask_delegate(self._network(), peer, made.id, self.addresses, self._limits, tick)
         return made, result
 
@@ -182,8 +184,7 @@ class Node:
     def _locate(self, agent: Link) -> list[str]:
         if self.home.ledger.writes(agent):
             return list(self.addresses)
-        known = self._known_addresses.get(agent, [])
-        return list(dict.fromkeys([*known, *peer_addresses(self.home.store, agent)]))
+        return self._addresses.find(agent)
 
 
 def _libp2p(home: Home, listen: str, limits: Limits) -> Network:

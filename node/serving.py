@@ -74,7 +74,8 @@ class Server:
         except MessageError as error:
             raise InvalidRequest(error.detail) from error
         if isinstance(asked, LocateRequest):
-            yield LocateReply(tuple(self._locate(asked.agent))[:64]).to_bytes()
+            found = await trio.to_thread.run_sync(lambda: list(self._locate(asked.agent)))
+            yield LocateReply(tuple(found[:64])).to_bytes()
         elif isinstance(asked, HeadRequest):
             yield await trio.to_thread.run_sync(self._head, asked.agent)
         elif isinstance(asked, ProofsRequest):
@@ -97,17 +98,6 @@ class Server:
     def _proofs(self, asked: ProofsRequest) -> bytes:
         inclusion, consistency = self._source.proofs(asked.agent, asked.needs)
         return ProofsReply(tuple(inclusion), tuple(consistency)).to_bytes()
-
-
-def peer_addresses(store: Store, agent: Link) -> list[str]:
-    """Return the addresses in the newest peer registration of an agent that is held."""
-    for id in store.by_kind("registration", agent, limit=16):
-        entry = store.get(id)
-        if entry is not None:
-            body = records.parse_as(id, entry.data).body
-            if body["purpose"] == "peer":
-                return list(body["addresses"])
-    return []
 
 
 class _WalkAnswer:
@@ -195,16 +185,16 @@ class _WalkAnswer:
 
     def _end(self, newest: Mapping[Link, NewestRecord]) -> bytes:
         """Prove the order of just those records that the asker will hold of each log."""
-        by_agent: dict[Link, list[Record]] = {agent: [] for agent in newest}
+        by_agent: dict[Link, list[Record]] = {}
         for one in newest.values():
             self._records[one.claim.record] = records.parse_as(one.claim.record, one.pair[0])
         for id in (*self._traversal.visited, *self._chains, *(one.claim.record for one in newest.values())):
             record = self._records.get(id)
-            if record is not None and record.owner in by_agent:
-                by_agent[record.owner].append(record)
+            if record is not None:
+                by_agent.setdefault(record.owner, []).append(record)
         inclusion: list[InclusionProof] = []
         consistency: list[ConsistencyProof] = []
-        for agent, held in by_agent.items():
+        for agent, held in sorted(by_agent.items()):
             made = self._source.proofs(agent, logproof.needs({record.id: record for record in held}.values()))
             inclusion.extend(made[0])
             consistency.extend(made[1])

@@ -20,7 +20,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, TslgError
 from tslg.protocol.exchange import Pair
 from tslg.protocol.keys import KEY_KINDS, Key, key_of
-from tslg.protocol.opening import Opened, check_seal, open_record
+from tslg.protocol.opening import Opened, check_seals, open_record
 from tslg.protocol.record import Record
 from tslg.protocol.report import Report
 from tslg.protocol.walker import OutsideHead, Walker
@@ -258,8 +258,7 @@ class Opener:
         return self._check_chunk(results) if self._check else results
 
     def _check_chunk(self, items: Sequence[Opened]) -> list[Opened]:
-        keys = self._keys
-        return [one if one[2] else check_seal(one[0], one[1], keys) for one in items]
+        return check_seals(items, self._keys)
 
 
 def _chunks(items: Iterable[T]) -> Iterator[list[T]]:

@@ -6,7 +6,7 @@ before the walker, which alone knows the graph, judges the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from tslg.protocol import record as records
@@ -15,13 +15,10 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import SealError
 from tslg.protocol.keys import Key
 from tslg.protocol.record import Record
-from tslg.protocol.seal import ED25519_SIGNATURE_BYTES, sign1_start, to_be_signed
+from tslg.protocol.seal import ED25519_SIGNATURE_BYTES, TO_BE_SIGNED_START, byte_string_head, sign1_start, to_be_signed
 from tslg.protocol.seal import parse as parse_seal
 from tslg.protocol.signatures import Alg
 
-_STARTS_KEPT: Final = 4_096
-_seal_starts: dict[Link, bytes] = {}
-"""By key: all that comes before the signature in a plain seal, which is the same for every record of that key."""
 _new: Final = tuple.__new__
 
 
@@ -67,15 +64,48 @@ def check_seal(record: Record, seal: bytes, keys: Mapping[Link, Key] | None) -> 
     return _new(Opened, (record, seal, holds))
 
 
+class _Ready(NamedTuple):
+    """A key made ready for many seals: all that comes before the signature in its plain seal, and its verifier."""
+
+    start: bytes
+    opens: Callable[[bytes], bool]
+
+
+def check_seals(items: Iterable[Opened], keys: Mapping[Link, Key]) -> list[Opened]:
+    """Do as `check_seal` for many records of few keys, in one loop that does nothing but verify.
+
+    Records whose signature holds already are left as they are.
+    """
+    ready: dict[Link | None, _Ready | None] = {None: None}
+    checked = []
+    for one in items:
+        record, seal, sealed = one
+        id = record.key
+        if id not in ready:
+            ready[id] = _make_ready(keys.get(id)) if id is not None else None
+        key = ready[id]
+        if sealed:
+            checked.append(one)
+        elif key is None or record.agent is None:
+            checked.append(check_seal(record, seal, keys))
+        elif len(seal) == len(key[0]) + ED25519_SIGNATURE_BYTES and seal.startswith(key[0]):
+            data = record.data
+            signed = seal[-ED25519_SIGNATURE_BYTES:] + TO_BE_SIGNED_START + byte_string_head(len(data)) + data
+            checked.append(_new(Opened, (record, seal, key[1](signed))))
+        else:
+            checked.append(check_seal(record, seal, keys))
+    return checked
+
+
+def _make_ready(key: Key | None) -> _Ready | None:
+    if key is None or key.alg != Alg.ED25519:
+        return None
+    opens = signatures.ed25519_opener(key.public)
+    return None if opens is None else _Ready(sign1_start(key.record), opens)
+
+
 def plain_signature(seal: bytes, key: Key) -> bytes | None:
     """Return the signature's bytes if the seal is one signature that names this key and its algorithm, else None."""
-    start = _seal_starts.get(key.record)
-    if start is None:
-        if len(_seal_starts) >= _STARTS_KEPT:
-            _seal_starts.clear()
-        start = _seal_starts[key.record] = sign1_start(key.record)
-    if key.alg == Alg.ED25519 and seal.startswith(start) and len(seal) == len(start) + ED25519_SIGNATURE_BYTES:
-        return seal[len(start) :]
     try:
         parsed = parse_seal(seal)
     except SealError:

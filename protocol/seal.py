@@ -31,9 +31,7 @@ _ED25519_SIGN1_START: Final = bytes.fromhex("d28443") + _ED25519_PROTECTED + byt
 _COMMON_START: Final = _ED25519_SIGN1_START + b"\x58\x24"
 _COMMON_MIDDLE: Final = b"\xf6\x58\x40"
 """Around a kid of 36 bytes: its length before it; null payload and the length of a 64-byte signature behind it."""
-_TO_BE_SIGNED_START: Final = (
-    b"\x84" + cbor2.dumps("Signature1") + cbor2.dumps(_ED25519_PROTECTED) + cbor2.dumps(CONTEXT)
-)
+TO_BE_SIGNED_START: Final = b"\x84" + cbor2.dumps("Signature1") + cbor2.dumps(_ED25519_PROTECTED) + cbor2.dumps(CONTEXT)
 
 
 class Signature(NamedTuple):
@@ -62,7 +60,7 @@ class Seal(NamedTuple):
 def to_be_signed(record: bytes, alg: int, *, many: bool = False) -> bytes:
     """Return the Sig_structure (RFC 9052, section 4.4) that a signer with `alg` signs for these record bytes."""
     if alg == Alg.ED25519 and not many:
-        return _TO_BE_SIGNED_START + _byte_string_head(len(record)) + record
+        return TO_BE_SIGNED_START + byte_string_head(len(record)) + record
     protected = cbor2.dumps({LABEL_ALG: int(alg)})
     if many:
         return cbor2.dumps(["Signature", b"", protected, CONTEXT, record])
@@ -95,7 +93,7 @@ def encode(signatures: Sequence[Signature], *, many: bool | None = None) -> byte
 
 def sign1_start(kid: bytes) -> bytes:
     """Return all that comes before the 64 signature bytes in a `COSE_Sign1` by the Ed25519 key that `kid` registers."""
-    return b"".join((_ED25519_SIGN1_START, _byte_string_head(len(kid)), kid, b"\xf6\x58\x40"))
+    return b"".join((_ED25519_SIGN1_START, byte_string_head(len(kid)), kid, b"\xf6\x58\x40"))
 
 
 def parse(data: bytes) -> Seal:
@@ -166,8 +164,8 @@ def _unprotected(signature: Signature) -> dict[int, bytes]:
     return header
 
 
-def _byte_string_head(length: int) -> bytes:
-    """CBOR head of a byte string (major type 2), shortest form."""
+def byte_string_head(length: int) -> bytes:
+    """Return the CBOR head of a byte string (major type 2), shortest form."""
     if length < 24:
         return bytes((0x40 | length,))
     if length < 256:

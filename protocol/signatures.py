@@ -91,6 +91,24 @@ def verify(alg: int, public_key: bytes, message: bytes, signature: bytes) -> boo
     return verifier is not None and verifier(public_key, message, signature)
 
 
+def ed25519_opener(public_key: bytes) -> Callable[[bytes], bool] | None:
+    """Return what `verify` does for one Ed25519 key, made ready for many messages; None if the key is not acceptable.
+
+    The function takes the 64 signature bytes followed by the message.
+    """
+    if not isinstance(public_key, bytes) or not _ed25519_key(public_key):
+        return None
+
+    def opens(signed: bytes) -> bool:
+        try:
+            _open(signed, public_key)
+        except BadSignatureError:
+            return False
+        return True
+
+    return opens
+
+
 def check_public_key(alg: int, public_key: bytes) -> bool:
     """Tell whether `public_key` may be registered: canonical, in the prime-order subgroup, not the identity.
 
