@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -12,3 +13,7 @@ _limit = sys.getrecursionlimit()
 import py_ecc  # noqa: E402, F401
 
 sys.setrecursionlimit(_limit)
+
+# A shell that starts the tests in the background has them ignore SIGINT, and so would every program that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Finds the helpers that tests share, and a place where a page's commands run as a reader's would."""
+"""A place where a page's commands run as a reader's would."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from console_pages import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-
-from console_pages import Runner  # noqa: E402
 
 
 @pytest.fixture
