@@ -126,15 +126,18 @@ def _follow(
         if first.id not in result.unproved:
             result.unproved.append(first.id)
         return None
-    append, root = peaks.append, peaks.root
-    append(first.id)
-    for record in run[1:]:
-        id, head = record.id, record.log
-        if (compared is None or record is last or id in compared) and (head is None or head[1] != root()):
-            result.faults.append(Fault("TSLG-A-HEAD", id, "`log.root` is not the root of the log before it"))
-            return None
-        append(id)
-    return Head(last.seq + 1, root())
+    peaks.append(first.id)
+    rest = run[1:]
+    roots: list[bytes | None] = [record.log.root if record.log is not None else b"" for record in rest]
+    if compared is not None:
+        roots = [
+            root if record.id in compared or record is last else None for record, root in zip(rest, roots, strict=True)
+        ]
+    wrong = peaks.follow([record.id for record in rest], roots)
+    if wrong is not None:
+        result.faults.append(Fault("TSLG-A-HEAD", rest[wrong].id, "`log.root` is not the root of the log before it"))
+        return None
+    return Head(last.seq + 1, peaks.root())
 
 
 def _start(first: Record, inclusion: Mapping[Link, Sequence[bytes]]) -> Peaks | None:

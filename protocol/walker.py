@@ -128,7 +128,7 @@ class Walker:
     def supply(self, opened: Opened) -> None:
         """Take one record that hashes to its id. Records that nobody asked for are dropped."""
         record, seal, sealed = opened
-        id = record.id
+        id, _, kind, agent, _, _, _, manifest, registered, *_ = record
         if id not in self._pending:
             return
         self._pending.discard(id)
@@ -136,12 +136,12 @@ class Walker:
         self._held[id] = record
         self._seals[id] = seal
         self._sealed[id] = True if id in self.known else sealed
-        if record.kind in KEY_KINDS:
+        if kind in KEY_KINDS:
             key = key_of(record)
             if key is not None:
                 self.keys[id] = key
-        support = (record.manifest, record.key, record.agent)
-        if support not in self._supports or record.kind == "manifest-amendment":
+        support = (manifest, registered, agent)
+        if support not in self._supports or kind == "manifest-amendment":
             self._supports.add(support)
             self._want_support(record)
 
@@ -458,13 +458,13 @@ class Walker:
             segments = [segment for check in checks.values() for segment in check.segments]
             chosen = [id for segment in segments for id in self._newest_per_key(segment)]
         else:
-            chosen = list(self._held)
+            chosen = [id for id, sealed in self._sealed.items() if sealed is None]
         for id in chosen:
-            if self._sealed.get(id) is None and id not in self._findings and id not in self._unjudged:
+            if self._sealed[id] is None and id not in self._findings and id not in self._unjudged:
                 refusal = judge(self._held[id], self._seals[id], self, SEAL_RULES)
                 self._sealed[id] = refusal is None
-        for id, holds in self._sealed.items():
-            if holds is False and id not in self._unjudged:
+        for id in [id for id, sealed in self._sealed.items() if sealed is False]:
+            if id not in self._unjudged:
                 self._findings.setdefault(id, ("TSLG-A-SEAL", "the seal does not hold under the agent's key"))
         if self.signatures == "heads":
             self._trust_by_heads(checks)
