@@ -282,7 +282,7 @@ class Walker:
         needed = logproof.needs(records)
         if agent not in self._outside:
             return needed
-        spans = freshness.spans(records, self._outside[agent])
+        spans = freshness.spans(self._without_witnesses(records), self._outside[agent])
         return Needs(needed.inclusion, tuple(dict.fromkeys([*needed.consistency, *spans])))
 
     def supply_proofs(
@@ -460,13 +460,27 @@ class Walker:
         checks = {}
         for agent, records in self._by_agent().items():
             heads = self._outside.get(agent, ())
-            compared = None if stopped is None else stopped | freshness.compared(records, heads)
-            check = logproof.check(records, self._inclusion, self._consistency.get(agent, {}), compared)
+            compared = (
+                None if stopped is None else stopped | freshness.compared(self._without_witnesses(records), heads)
+            )
+            check = self._check_log(agent, records, compared)
             for fault in check.faults:
                 self._findings.setdefault(fault.record, (fault.code, fault.detail))
-            self._check_versions(records)
+            self._check_versions(self._without_witnesses(records))
             checks[agent] = check
         return checks
+
+    def _check_log(self, agent: Link, records: Sequence[Record], compared: Set[Link] | None) -> LogCheck:
+        spans = self._consistency.get(agent, {})
+        check = logproof.check(records, self._inclusion, spans, compared)
+        sealed = self._without_witnesses(records)
+        if check.faults and len(sealed) < len(records):
+            # Witnesses are not sealed: what speaks against them may be the fault of whoever handed them over.
+            check = logproof.check(sealed, self._inclusion, spans, compared)
+        return check
+
+    def _without_witnesses(self, records: Sequence[Record]) -> Sequence[Record]:
+        return [record for record in records if record.id in self._held] if self._witnesses else records
 
     def _check_versions(self, records: Sequence[Record]) -> None:
         """No log goes back to an older manifest version."""
@@ -556,7 +570,8 @@ class Walker:
         fresh, tails = [], []
         for agent, records in self._by_agent().items():
             check = checks.get(agent)
-            log = freshness.Log(records, None if check is None else check.end, self._consistency.get(agent, {}))
+            end = None if check is None else check.end
+            log = freshness.Log(self._without_witnesses(records), end, self._consistency.get(agent, {}))
             source = self._ends[agent][1] if agent in self._ends else "nobody"
             entry = Freshness(agent, log.size, source, None if source == "nobody" else 0)
             for head in sorted(self._outside.get(agent, ()), key=lambda head: (head.size, -head.age_ms)):

@@ -550,3 +550,20 @@ def test_findings_are_sorted_by_their_distance(w):
         supply.handed[w.seen[number].id] = (w.seen[number].data, b"")
     report = w.verify(w.target, supply)
     assert all(len(left.path) <= len(right.path) for left, right in pairwise(report.findings))
+
+
+def test_a_witness_that_nobody_sealed_convicts_nobody(w):
+    """A hostile source without proofs hands over neighbours of its own making: nothing is certain because of them."""
+    supply = w.supply()
+    supply.proves = False
+    supply.serves_logs = "nobody"
+    fake = w.a.fork(3)
+    for _ in range(8):
+        record = w.make(fake, "observation", {"source": "invented"}, {"prior": [fake.last]})
+        supply.handed[record.id] = (record.data, b"")
+        fake.push(record)
+    supply.logs[w.a.owner] = [record.id for record in fake.log]
+    supply.heads = False
+    for signatures in ("all", "heads"):
+        report = bounded(w, supply, signatures=signatures, outside=[head(w, 5)])
+        assert report.verdict == "undetermined" and report.findings == ()
