@@ -149,10 +149,10 @@ class Auditor:
             known=known,
             limits=self._limits,
         )
-        session = _Session(self, walker, peers, tick)
+        session = _Session(self, walker, peers, tick, outside)
         started = time.perf_counter()
         await session.run()
-        report = walker.finish(heads_for(walker, outside)).timed(time.perf_counter() - started, session.round_trips)
+        report = walker.finish().timed(time.perf_counter() - started, session.round_trips)
         agents = tuple(agent._replace(peer=session.home_of(agent.id)) for agent in report.agents)
         return Walked(replace(report, agents=agents), walker)
 
@@ -160,7 +160,10 @@ class Auditor:
 class _Session:
     """One audit under way."""
 
-    def __init__(self, auditor: Auditor, walker: Walker, peers: Sequence[str], tick: Tick | None) -> None:
+    def __init__(
+        self, auditor: Auditor, walker: Walker, peers: Sequence[str], tick: Tick | None, outside: Outside
+    ) -> None:
+        self._outside = outside
         self._network = auditor._network
         self._store = auditor._store
         self._limits = auditor._limits
@@ -319,6 +322,7 @@ class _Session:
     async def _finish_logs(self) -> None:
         """Get the newest record and the order of every log that was met, from whoever serves the whole of it."""
         walker = self._walker
+        walker.expect(heads_for(walker, self._outside))
         if walker.log == "none":
             return
         for agent in walker.met():

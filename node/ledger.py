@@ -100,8 +100,7 @@ class Ledger:
             state = self.store.log_state(owner)
             if state is None:
                 raise UsageError("that agent's log is not held here", record=owner)
-            states = self.store.by_kind("state", owner, limit=1)
-            prior = states[0] if states else owner
+            prior = self._newest_state(owner)
             self._logs[owner] = OwnLog(
                 owner, key, public, secret, state.size, state.last, state.last_time, state.peaks.copy(), prior
             )
@@ -205,6 +204,11 @@ class Ledger:
         log = self._logs.get(state.owner)
         if log is not None and state.size > log.size:
             log.size, log.last, log.last_time, log.peaks = state.size, state.last, state.last_time, state.peaks.copy()
+            log.prior = self._newest_state(state.owner)
+
+    def _newest_state(self, owner: Link) -> Link:
+        states = self.store.by_kind("state", owner, limit=1)
+        return states[0] if states else owner
 
     def _serve_queue(self) -> None:
         tickets = []

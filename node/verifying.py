@@ -118,8 +118,9 @@ def walk(
         for id, detail in source.faults().items():
             walker.broken(id, RecordError(detail, code="TSLG-R-ID", record=id))
         opener.run(source)
+        walker.expect(heads_for(walker, outside))
         complete_logs(walker, source, opener)
-        report = walker.finish(heads_for(walker, outside))
+        report = walker.finish()
     return Walked(report.timed(time.perf_counter() - started), walker)
 
 

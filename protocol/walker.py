@@ -15,13 +15,14 @@ the others of its agent. Normative text: docs/spec/verification.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from itertools import chain
-from typing import Final, NamedTuple
+from itertools import chain, pairwise
+from typing import Final
 
-from tslg.protocol import cid, logproof, signatures
-from tslg.protocol.admission import SEAL_RULES, SHAPE_RULES, Rule, judge, rules_of_a_walk, shape
+from tslg.protocol import cid, freshness, logproof, signatures
+from tslg.protocol.admission import SEAL_RULES, SHAPE_RULES, Rule, judge, rolled_back, rules_of_a_walk, shape
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, Refusal, TslgError, UsageError
+from tslg.protocol.freshness import OutsideHead as OutsideHead
 from tslg.protocol.keys import KEY_KINDS, Key, key_of
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import LogCheck, Needs
@@ -35,18 +36,7 @@ from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 SIGNATURE_MODES: Final = ("all", "heads")
 LOG_MODES: Final = ("visited", "full", "none")
 
-
-class OutsideHead(NamedTuple):
-    """A head that the reader knows from somewhere else than the records it is handed.
-
-    `source` is `witness`, `peer` or `log` (the log's own node); `age_ms` is how long ago it was seen.
-    """
-
-    agent: Link
-    size: int
-    root: bytes
-    source: str
-    age_ms: int
+_UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key")
 
 
 class Walker:
@@ -108,7 +98,7 @@ class Walker:
         self._groups: dict[Link, list[Record]] | None = None
         self._witnesses: dict[Link, Record] = {}
         self._optional: set[Link] = set()
-        self._forks: dict[Link, Link] = {}
+        self._outside: dict[Link, list[OutsideHead]] = {}
         self._rules: dict[tuple[object, ...], tuple[Rule, ...]] = {}
         # The context of the admission rules: looked up several times a record, so without a call in between.
         self.record: Callable[[Link], Record | None] = self._held.get
@@ -165,13 +155,20 @@ class Walker:
     def _want_support(self, record: Record) -> None:
         """Ask for the manifest and key chains, which are always verified and never counted."""
         for id in (record.manifest, record.key, record.agent):
-            if id is not None and id not in self._support:
-                self._support[id] = None
-                self._want(id)
+            if id is not None:
+                self._want_in_chain(id)
         if record.kind == "manifest-amendment":
             for edge in record.edges("amends"):
-                self._support.setdefault(edge.cid)
-                self._want(edge.cid)
+                self._want_in_chain(edge.cid)
+
+    def _want_in_chain(self, id: Link) -> None:
+        if id in self._support:
+            return
+        self._support[id] = None
+        if len(self._support) <= self.limits.walk_edges:
+            self._want(id)
+        elif id not in self._held:
+            self._unavailable.setdefault(id, f"limit: more than {self.limits.walk_edges} records in chains")
 
     def _want(self, id: Link) -> None:
         if id not in self._held and id not in self._unavailable and id not in self._findings:
@@ -236,6 +233,13 @@ class Walker:
             return {}
         return {agent: max(record.seq for record in records) + 1 for agent, records in self._by_agent().items()}
 
+    def expect(self, outside: Iterable[OutsideHead]) -> None:
+        """Take heads that the reader knows from elsewhere, so that the log proofs asked for lead from them too."""
+        for head in outside:
+            known = self._outside.setdefault(head.agent, [])
+            if head not in known:
+                known.append(head)
+
     def supply_log(self, opened: Opened) -> None:
         """Take one record of a visited agent's log that the ancestry itself did not need."""
         record = opened.record
@@ -263,7 +267,7 @@ class Walker:
             return {}
         wanted = {}
         for agent, records in self._by_agent().items():
-            needed = logproof.needs(records)
+            needed = self._needs(agent, records)
             given = self._consistency.get(agent, {})
             lacking = Needs(
                 tuple(id for id in needed.inclusion if id not in self._inclusion),
@@ -272,6 +276,14 @@ class Walker:
             if lacking.inclusion or lacking.consistency:
                 wanted[agent] = lacking
         return wanted
+
+    def _needs(self, agent: Link, records: Sequence[Record]) -> Needs:
+        """What ties the records together, and the heads known from elsewhere to them."""
+        needed = logproof.needs(records)
+        if agent not in self._outside:
+            return needed
+        spans = freshness.spans(self._without_witnesses(records), self._outside[agent])
+        return Needs(needed.inclusion, tuple(dict.fromkeys([*needed.consistency, *spans])))
 
     def supply_proofs(
         self, inclusion: Iterable[InclusionProof] = (), consistency: Iterable[ConsistencyProof] = ()
@@ -292,9 +304,10 @@ class Walker:
         for record in chain(held.values(), self._witnesses.values()):
             place = places.get(record.owner)
             if place is not None:
+                # Of two records at one position one is followed, the same whichever came first; the fork is a finding.
                 other = place.setdefault(record.seq, record)
-                if other is not record:
-                    self._forks[record.id] = other.id
+                if record.id < other.id and record.id in held:
+                    place[record.seq] = record
         self._groups = {owner: list(place.values()) for owner, place in places.items()}
         return self._groups
 
@@ -314,7 +327,7 @@ class Walker:
         """Return the heads and log proofs that tie together what the walk holds, for a bundle."""
         heads, inclusion, consistency = [], [], []
         for agent, records in self._by_agent().items():
-            needed = logproof.needs(records)
+            needed = self._needs(agent, records)
             spans = self._consistency.get(agent, {})
             check = logproof.check(records, self._inclusion, spans)
             if agent in self._ends and check.end is not None:
@@ -341,6 +354,7 @@ class Walker:
 
     def finish(self, outside: Iterable[OutsideHead] = ()) -> Report:
         """Judge everything that was handed in, hold it against heads known from elsewhere, and return the report."""
+        self.expect(outside)
         for id in sorted(self._pending):
             self.cannot(id, "absent")
         broken = self._judge_chains()
@@ -351,9 +365,10 @@ class Walker:
         self._judge_all([id for id in self._held.keys() - visited.keys() if id not in self._support], broken)
         checks = self._check_logs()
         self._check_seals(checks)
+        self._check_forks()
         unproved = self._unproved(checks) + self._gaps()
-        freshness, tails = self._freshness(checks, outside)
-        return self._report(unproved + tails, freshness)
+        fresh, tails = self._freshness(checks)
+        return self._report(unproved + tails, fresh)
 
     def _judge_chains(self) -> set[Link | None]:
         """Judge manifests oldest version first, then the geneses and registrations, which rest on them.
@@ -367,6 +382,8 @@ class Walker:
                 self._judge_manifest(record)
             else:
                 self._judge_all([record.id], broken)
+                if record.id not in self._findings:
+                    self._holds(record.id)
             if record.id in self._findings or record.id in self._unjudged:
                 broken.add(record.id)
         return broken
@@ -385,7 +402,6 @@ class Walker:
             self._unjudged.discard(id)
             del self._ends[agent], self._held[id], self._seals[id], self._sealed[id]
             self._groups = None
-            self._forks.clear()
 
     def _judge_manifest(self, record: Record) -> None:
         """Judge a record of the federation's log, seal included, since everything after rests on it."""
@@ -440,23 +456,73 @@ class Walker:
             return {}
         # One signature per log vouches for every id before it; the frontier's roots must hold as well.
         # Witnesses are not sealed, so among them every root is compared.
-        compared = self._stopped() if self.signatures == "heads" and not self._witnesses else None
+        stopped = self._stopped() if self.signatures == "heads" and not self._witnesses else None
         checks = {}
         for agent, records in self._by_agent().items():
-            check = logproof.check(records, self._inclusion, self._consistency.get(agent, {}), compared)
+            heads = self._outside.get(agent, ())
+            compared = (
+                None if stopped is None else stopped | freshness.compared(self._without_witnesses(records), heads)
+            )
+            check = self._check_log(agent, records, compared)
             for fault in check.faults:
                 self._findings.setdefault(fault.record, (fault.code, fault.detail))
+            self._check_versions(self._without_witnesses(records))
             checks[agent] = check
-        for id, other in self._forks.items():
-            detail = f"position {self._held[id].seq} of its log also holds {cid.to_text(other)}"
-            self._findings.setdefault(id, ("TSLG-V-FORK", detail))
         return checks
+
+    def _check_log(self, agent: Link, records: Sequence[Record], compared: Set[Link] | None) -> LogCheck:
+        spans = self._consistency.get(agent, {})
+        check = logproof.check(records, self._inclusion, spans, compared)
+        sealed = self._without_witnesses(records)
+        if check.faults and len(sealed) < len(records):
+            # Witnesses are not sealed: what speaks against them may be the fault of whoever handed them over.
+            check = logproof.check(sealed, self._inclusion, spans, compared)
+        return check
+
+    def _without_witnesses(self, records: Sequence[Record]) -> Sequence[Record]:
+        return [record for record in records if record.id in self._held] if self._witnesses else records
+
+    def _check_versions(self, records: Sequence[Record]) -> None:
+        """No log goes back to an older manifest version."""
+        if len({record.manifest for record in records}) == 1:
+            return
+        for before, record in pairwise(sorted(records, key=lambda record: record.seq)):
+            refusal = rolled_back(before, record, self)
+            if refusal is not None:
+                self._findings.setdefault(record.id, (refusal.code, refusal.detail))
+
+    def _check_forks(self) -> None:
+        """Two records that one author sealed for one position convict it; neither is the right one."""
+        first: dict[tuple[Link, int], Link] = {}
+        forked: dict[tuple[Link, int], set[Link]] = {}
+        for record in self._held.values():
+            at = (record.owner, record.seq)
+            other = first.setdefault(at, record.id)
+            if other != record.id:
+                forked.setdefault(at, {other}).add(record.id)
+        for (_, seq), ids in forked.items():
+            sealed = sorted(id for id in ids if self._holds(id))
+            for id in sealed if len(sealed) > 1 else ():
+                other = next(one for one in sealed if one != id)
+                detail = f"position {seq} of its log also holds {cid.to_text(other)}"
+                self._findings.setdefault(id, ("TSLG-V-FORK", detail))
+
+    def _holds(self, id: Link) -> bool:
+        """Whether a record's seal holds, which is found out if nobody did yet."""
+        if id in self._unjudged:
+            return False
+        if self._sealed[id] is None:
+            self._sealed[id] = judge(self._held[id], self._seals[id], self, SEAL_RULES) is None
+        if not self._sealed[id]:
+            self._findings.setdefault(id, _UNSEALED)
+        return bool(self._sealed[id])
 
     def _check_seals(self, checks: Mapping[Link, LogCheck]) -> None:
         """Verify the seals that nobody verified yet: all, or the newest per key of each proved stretch of log."""
         if self.signatures == "heads":
             segments = [segment for check in checks.values() for segment in check.segments]
             chosen = [id for segment in segments for id in self._newest_per_key(segment)]
+            chosen.extend(id for id, record in self._held.items() if record.key is None)
         else:
             chosen = [id for id, sealed in self._sealed.items() if sealed is None]
         for id in chosen:
@@ -465,7 +531,7 @@ class Walker:
                 self._sealed[id] = refusal is None
         for id in [id for id, sealed in self._sealed.items() if sealed is False]:
             if id not in self._unjudged:
-                self._findings.setdefault(id, ("TSLG-A-SEAL", "the seal does not hold under the agent's key"))
+                self._findings.setdefault(id, _UNSEALED)
         if self.signatures == "heads":
             self._trust_by_heads(checks)
 
@@ -481,8 +547,9 @@ class Walker:
         sealed = self._sealed
         for check in checks.values():
             for segment in check.segments:
+                holds = {self._held[id].key for id in self._newest_per_key(segment) if sealed[id]}
                 for record in segment:
-                    if sealed.get(record.id, False) is None:
+                    if sealed.get(record.id, False) is None and record.key in holds:
                         sealed[record.id] = True
 
     def _unproved(self, checks: Mapping[Link, LogCheck]) -> list[Undetermined]:
@@ -498,43 +565,25 @@ class Walker:
                 gaps.append(Undetermined(agent, f"absent: {size - held} of the {size} records of its log"))
         return gaps
 
-    def _freshness(
-        self, checks: Mapping[Link, LogCheck], outside: Iterable[OutsideHead]
-    ) -> tuple[list[Freshness], list[Undetermined]]:
+    def _freshness(self, checks: Mapping[Link, LogCheck]) -> tuple[list[Freshness], list[Undetermined]]:
         """Hold what was handed in against every head known from elsewhere; say so where none is known."""
-        known: dict[Link, list[OutsideHead]] = {}
-        for head in outside:
-            known.setdefault(head.agent, []).append(head)
-        freshness, tails = [], []
+        fresh, tails = [], []
         for agent, records in self._by_agent().items():
-            newest = max(records, key=lambda record: record.seq)
+            check = checks.get(agent)
+            end = None if check is None else check.end
+            log = freshness.Log(self._without_witnesses(records), end, self._consistency.get(agent, {}))
             source = self._ends[agent][1] if agent in self._ends else "nobody"
-            entry = Freshness(agent, newest.seq + 1, source, None if source == "nobody" else 0)
-            for head in sorted(known.get(agent, ()), key=lambda head: (head.size, -head.age_ms)):
-                tail = self._hold_against(head, newest, records, checks.get(agent), source == "log")
-                if tail is not None:
-                    tails.append(tail)
+            entry = Freshness(agent, log.size, source, None if source == "nobody" else 0)
+            for head in sorted(self._outside.get(agent, ()), key=lambda head: (head.size, -head.age_ms)):
+                doubt = None if check is None and head.size <= log.size else freshness.hold_against(head, log)
+                if doubt is not None and (doubt.certain or source == "log"):
+                    self._findings.setdefault(log.newest.id, (doubt.code, doubt.detail))
+                elif doubt is not None:
+                    tails.append(Undetermined(log.newest.id, f"{doubt.reason}: {doubt.detail}"))
                 if head.size >= entry.size:
                     entry = Freshness(agent, head.size, head.source, head.age_ms)
-            freshness.append(entry)
-        return freshness, tails
-
-    def _hold_against(
-        self, head: OutsideHead, newest: Record, records: Sequence[Record], check: LogCheck | None, whole: bool
-    ) -> Undetermined | None:
-        if head.size > newest.seq + 1:
-            detail = (
-                f"the log ends at {newest.seq + 1} records here, a head of {head.size} is known from a {head.source}"
-            )
-            if whole:
-                self._findings.setdefault(newest.id, ("TSLG-V-TAIL", detail))
-                return None
-            return Undetermined(newest.id, f"tail: {detail}")
-        root = _root_at(head.size, records, check)
-        if root is not None and root != head.root:
-            detail = f"another log of {head.size} records by this agent is known from a {head.source}"
-            self._findings.setdefault(newest.id, ("TSLG-V-FORK", detail))
-        return None
+            fresh.append(entry)
+        return fresh, tails
 
     def _report(self, undetermined: list[Undetermined], freshness: list[Freshness]) -> Report:
         traversal = self._traversal
@@ -601,13 +650,3 @@ class Walker:
             for agent, record in sorted(entries.items())
             if record.log is not None
         )
-
-
-def _root_at(size: int, records: Sequence[Record], check: LogCheck | None) -> bytes | None:
-    """Return the root of the log at `size`, if a held record states it or it is the log's end."""
-    for record in records:
-        if record.log is not None and record.log.size == size:
-            return record.log.root
-    if check is not None and check.end is not None and check.end.size == size:
-        return check.end.root
-    return None
