@@ -1,37 +1,27 @@
-"""Verification of what is at hand: drives the walker over a source, with worker threads for the signatures.
-
-Threads serve because libsodium releases the interpreter's lock; records are handed over in chunks, since handing over
-one by one would cost more than the signature.
-"""
+"""Verification of what is at hand: drives the walker over a source, with worker threads for the signatures."""
 
 from __future__ import annotations
 
 import gc
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Final, NamedTuple
 
+from tslg.node.sealing import Checks
 from tslg.node.sources import Source
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, TslgError
 from tslg.protocol.exchange import Pair
 from tslg.protocol.keys import KEY_KINDS, Key, key_of
-from tslg.protocol.opening import Opened, check_seals, open_record
-from tslg.protocol.record import Record
+from tslg.protocol.opening import Opened
+from tslg.protocol.record import Record, parse_as
 from tslg.protocol.report import Report
 from tslg.protocol.walker import OutsideHead, Walker
 
 CHUNK: Final = 256
-"""Records that a worker opens at a time."""
-SWITCH_SECONDS: Final = 5e-4
-"""How long a thread may keep the interpreter while others wait; ten times less than the default."""
-
-T = TypeVar("T")
-U = TypeVar("U")
+"""Records opened at a time, between which workers and progress bars have their turn."""
 
 Tick = Callable[[int], None]
 """Called with the number of records opened so far."""
@@ -113,13 +103,20 @@ def walk(
     """Do as `verify`, and keep what was handed over, for a bundle or a store."""
     started = time.perf_counter()
     walker = Walker(target, federation, now_ms=now_ms, depth=depth, signatures=signatures, log=log, known=known)
-    with quiet_collector(), Opener(walker, workers, tick) as opener:
+    keys: dict[Link, Key] = {}
+    with quiet_collector(), Checks(workers, keys) as checks:
+        opener = Opener(walker, keys, checks if workers > 1 and signatures == "all" else None, tick)
         opener.read_ahead(source.ahead(target, depth))
         for id, detail in source.faults().items():
             walker.broken(id, RecordError(detail, code="TSLG-R-ID", record=id))
         opener.run(source)
         walker.expect(heads_for(walker, outside))
         complete_logs(walker, source, opener)
+        walker.judge()
+        # What was checked while records were opened and judged, then whatever is left.
+        walker.settle(checks.settle())
+        checks.add(walker.unchecked())
+        walker.settle(checks.settle())
         report = walker.finish()
     return Walked(report.timed(time.perf_counter() - started), walker)
 
@@ -167,50 +164,34 @@ def heads_for(walker: Walker, outside: Outside) -> Iterable[OutsideHead]:
 
 
 class Opener:
-    """Opens records for a walker, in this thread or in worker threads; a context manager.
+    """Opens records for a walker.
 
     Args:
         walker: what the records are for.
-        workers: how many threads; 1 for this one alone.
+        keys: learns the keys that the records register.
+        checks: where signatures are verified while more records are opened; None to leave them for later.
         tick: called with the number of records opened so far.
     """
 
-    def __init__(self, walker: Walker, workers: int = 1, tick: Tick | None = None) -> None:
+    def __init__(
+        self, walker: Walker, keys: dict[Link, Key], checks: Checks | None = None, tick: Tick | None = None
+    ) -> None:
         self._walker = walker
-        self._check = walker.signatures == "all"
-        self._keys: dict[Link, Key] = {}
+        self._keys = keys
+        self._checks = checks
         self._opened: dict[Link, Opened] = {}
         self._faults: dict[Link, TslgError] = {}
         self._tick = tick
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="tslg-verify") if workers > 1 else None
-        # Two threads that take turns every five milliseconds would wait for each other most of the time.
-        self._interval = sys.getswitchinterval()
-
-    def __enter__(self) -> Self:
-        if self._executor is not None:
-            sys.setswitchinterval(SWITCH_SECONDS)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._executor is not None:
-            self._executor.shutdown()
-            sys.setswitchinterval(self._interval)
 
     def read_ahead(self, items: Iterable[tuple[Link, Pair]]) -> None:
         """Open records that will probably be wanted."""
-        late: list[Opened] = []
-        for chunk in self._map(self._open_chunk, _chunks(items)):
-            for one in chunk:
-                self._opened[one[0].id] = one
-                if one[2] is None:
-                    late.append(one)
+        iterator = iter(items)
+        while chunk := list(islice(iterator, CHUNK)):
+            opened = self._open_chunk(chunk)
+            if self._checks is not None:
+                self._checks.add([one for one in opened if one[2] is None and one[0].key in self._keys])
             if self._tick is not None:
                 self._tick(len(self._opened))
-        if self._check:
-            # Records that came before their key was known are checked now that it is.
-            late = [one for one in late if one.record.key in self._keys]
-            for checked in self._map(self._check_chunk, _chunks(late)):
-                self._opened.update((one.record.id, one) for one in checked)
 
     def open(self, items: Iterable[tuple[Link, Pair]]) -> list[Opened]:
         """Open records, or take them as they were opened before; what is no record is left out."""
@@ -220,49 +201,33 @@ class Opener:
 
     def run(self, source: Source) -> None:
         """Feed the walker until it wants nothing more."""
-        while wanted := self._walker.wants():
-            self.feed(wanted, source)
+        opened, faults, walker = self._opened, self._faults, self._walker
+        while wanted := walker.wants():
+            lacking = [id for id in wanted if id not in opened and id not in faults]
+            if lacking:
+                self.read_ahead(source.pairs(lacking).items())
+            for id in wanted:
+                one = opened.get(id)
+                if one is not None:
+                    walker.supply(one)
+                elif id in faults:
+                    walker.broken(id, faults[id])
+                else:
+                    walker.cannot(id, "absent")
 
-    def feed(self, wanted: Sequence[Link], source: Source) -> None:
-        """Hand the walker everything it wants: records, what is wrong with them, or that they are absent."""
-        opened, walker = self._opened, self._walker
-        lacking = [id for id in wanted if id not in opened and id not in self._faults]
-        if lacking:
-            self.read_ahead(source.pairs(lacking).items())
-        for id in wanted:
-            one = opened.get(id)
-            if one is not None:
-                walker.supply(one)
-            elif id in self._faults:
-                walker.broken(id, self._faults[id])
-            else:
-                walker.cannot(id, "absent")
-
-    def _map(self, work: Callable[[T], U], chunks: Iterable[T]) -> Iterable[U]:
-        return map(work, chunks) if self._executor is None else self._executor.map(work, chunks)
-
-    def _open_chunk(self, items: Sequence[tuple[Link, Pair]]) -> list[Opened]:
-        known = self._walker.known
+    def _open_chunk(self, items: Iterable[tuple[Link, Pair]]) -> list[Opened]:
+        known, opened = self._walker.known, self._opened
         results: list[Opened] = []
         for id, (data, seal) in items:
             try:
-                opened = Opened(known[id], seal, True) if id in known else open_record(id, data, seal)
+                one = Opened(known[id], seal, True) if id in known else Opened(parse_as(id, data), seal)
             except TslgError as error:
                 self._faults[id] = error
                 continue
-            results.append(opened)
-            if opened[0].kind in KEY_KINDS:
-                key = key_of(opened[0])
+            results.append(one)
+            opened[id] = one
+            if one[0].kind in KEY_KINDS:
+                key = key_of(one[0])
                 if key is not None:
                     self._keys[id] = key
-        # All signatures in one go: taking turns with the parser would throw its data and libsodium's out of the cache.
-        return self._check_chunk(results) if self._check else results
-
-    def _check_chunk(self, items: Sequence[Opened]) -> list[Opened]:
-        return check_seals(items, self._keys)
-
-
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
+        return results

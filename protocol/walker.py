@@ -96,6 +96,7 @@ class Walker:
         self._ends: dict[Link, tuple[Link, str]] = {}
         self.keys: dict[Link, Key] = {}
         self._groups: dict[Link, list[Record]] | None = None
+        self._checks: dict[Link, LogCheck] | None = None
         self._witnesses: dict[Link, Record] = {}
         self._optional: set[Link] = set()
         self._outside: dict[Link, list[OutsideHead]] = {}
@@ -352,9 +353,33 @@ class Walker:
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    def finish(self, outside: Iterable[OutsideHead] = ()) -> Report:
-        """Judge everything that was handed in, hold it against heads known from elsewhere, and return the report."""
-        self.expect(outside)
+    def unchecked(self) -> list[Opened]:
+        """Return the records with an author's signature that nobody verified yet, for workers; see `settle`.
+
+        With `signatures="heads"` there are none: which few signatures count is known only when the logs are proved.
+        """
+        if self.signatures == "heads":
+            return []
+        held, seals = self._held, self._seals
+        return [
+            Opened(held[id], seals[id])
+            for id, sealed in self._sealed.items()
+            if sealed is None and held[id].key is not None
+        ]
+
+    def settle(self, checked: Iterable[Opened]) -> None:
+        """Take the outcomes of signature checks that were made elsewhere."""
+        for record, _, holds in checked:
+            if record.id in self._sealed and holds is not None:
+                self._sealed[record.id] = holds
+
+    def judge(self) -> Mapping[Link, LogCheck]:
+        """Run the rules and the log proofs on everything that was handed in; signatures can be verified meanwhile.
+
+        Nothing may be handed in after it but the outcomes of `settle`. `finish` does it if nobody did.
+        """
+        if self._checks is not None:
+            return self._checks
         for id in sorted(self._pending):
             self.cannot(id, "absent")
         broken = self._judge_chains()
@@ -363,7 +388,13 @@ class Walker:
         if self.log != "full":
             self._forget_heads_that_do_not_count(broken)
         self._judge_all([id for id in self._held.keys() - visited.keys() if id not in self._support], broken)
-        checks = self._check_logs()
+        self._checks = self._check_logs()
+        return self._checks
+
+    def finish(self, outside: Iterable[OutsideHead] = ()) -> Report:
+        """Judge everything that was handed in, hold it against heads known from elsewhere, and return the report."""
+        self.expect(outside)
+        checks = self.judge()
         self._check_seals(checks)
         self._check_forks()
         unproved = self._unproved(checks) + self._gaps()

@@ -1,0 +1,77 @@
+"""Verifying the signatures of many records, in this thread or in worker threads beside it.
+
+Threads serve because libsodium releases the interpreter's lock while it computes. Chunks are handed over rather than
+records, since handing over one by one would cost more than the signature.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import Final, Self
+
+from tslg.protocol.codec import Link
+from tslg.protocol.keys import Key
+from tslg.protocol.opening import Opened, check_seals
+
+CHUNK: Final = 256
+"""Records handed over at a time: enough to amortise the hand-over, few enough that the last ones spread evenly."""
+SWITCH_SECONDS: Final = 5e-5
+"""How long a thread may keep the interpreter while another waits: about one signature, a hundredth of the default.
+
+A worker needs the interpreter for a microsecond between two signatures; it must not wait longer than it works."""
+
+
+class Checks:
+    """Signatures being verified; a context manager.
+
+    Args:
+        workers: how many threads work in the end, the caller's among them.
+        keys: the keys known so far; more may be put in while the checks are under way.
+    """
+
+    def __init__(self, workers: int, keys: Mapping[Link, Key]) -> None:
+        self._keys = keys
+        self._waiting: deque[Sequence[Opened]] = deque()
+        self._done: list[list[Opened]] = []
+        self._futures: list[Future[None]] = []
+        self._executor = ThreadPoolExecutor(workers - 1, thread_name_prefix="tslg-seals") if workers > 1 else None
+        self._interval = sys.getswitchinterval()
+
+    def __enter__(self) -> Self:
+        if self._executor is not None:
+            sys.setswitchinterval(SWITCH_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor is not None:
+            self._waiting.clear()
+            self._executor.shutdown()
+            sys.setswitchinterval(self._interval)
+
+    def add(self, opened: Sequence[Opened]) -> None:
+        """Have these checked some time; with worker threads they start on it at once."""
+        for start in range(0, len(opened), CHUNK):
+            self._waiting.append(opened[start : start + CHUNK])
+            if self._executor is not None:
+                self._futures.append(self._executor.submit(self._work))
+
+    def settle(self) -> Iterable[Opened]:
+        """Help until everything is checked; return the outcomes."""
+        while self._waiting:
+            self._work()
+        for future in self._futures:
+            future.result()
+        done, self._done = self._done, []
+        self._futures.clear()
+        return chain.from_iterable(done)
+
+    def _work(self) -> None:
+        try:
+            chunk = self._waiting.popleft()
+        except IndexError:
+            return
+        self._done.append(check_seals(chunk, self._keys))
