@@ -25,6 +25,8 @@ class Limits:
     """Roots of one walk request."""
     walk_edges: int = 1_000_000
     """Edges one walk may traverse, and records it may hold."""
+    report_steps: int = 100_000
+    """Steps of the paths to all findings of a report together: a chain of bad records is long for each of them."""
     chunk_bytes: int = 1024 * 1024
     """One reply chunk on the wire; fits a Yamux receive window."""
     reply_bytes: int = 256 * 1024 * 1024

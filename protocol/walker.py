@@ -629,12 +629,9 @@ class Walker:
             for id in whole
             if id not in verified
         ]
-        findings = [
-            Finding(code, id, tuple(traversal.path(id)), detail)
-            for id, (code, detail) in sorted(
-                self._findings.items(), key=lambda item: (len(traversal.path(item[0])), item[0])
-            )
-        ]
+        findings, left_out = self._nearest_findings()
+        if left_out:
+            missing.append(Undetermined(self.target, f"limit: {left_out} more findings"))
         return Report(
             target=self.target,
             federation=self.federation,
@@ -643,12 +640,28 @@ class Walker:
             log=self.log,
             edges=traversal.traversed,
             agents=self._agents(verified),
-            findings=tuple(findings),
+            findings=findings,
             undetermined=tuple(sorted(set(missing + unsealed + undetermined))),
             frontier=self._frontier(verified),
             freshness=tuple(freshness),
             records=verified,
         )
+
+    def _nearest_findings(self) -> tuple[tuple[Finding, ...], int]:
+        """Return the findings, nearest first, as far as their paths fit into a report, and how many do not."""
+        distance: dict[Link, int] = {}
+        if self._findings:
+            for id, step in self._traversal.visited.items():
+                distance[id] = 0 if step is None else distance[step[2]] + 1
+        room = self.limits.report_steps
+        findings: list[Finding] = []
+        for id in sorted(self._findings, key=lambda id: (distance.get(id, 0), id)):
+            room -= distance.get(id, 0)
+            if room < 0 and findings:
+                break
+            code, detail = self._findings[id]
+            findings.append(Finding(code, id, tuple(self._traversal.path(id)), detail))
+        return tuple(findings), len(self._findings) - len(findings)
 
     def _agents(self, verified: Mapping[Link, Record]) -> tuple[AgentSummary, ...]:
         counts: dict[Link, int] = {}

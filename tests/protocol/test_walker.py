@@ -501,6 +501,19 @@ def test_chains_of_five_thousand_records_need_no_recursion():
     assert broken.verdict == "invalid" and len(broken.findings[0].path) == 4999
 
 
+def test_a_long_chain_of_bad_records_makes_no_endless_report():
+    w = World()
+    a = w.agent("a")
+    w.complete = False
+    for _ in range(1000):
+        record = w.make(a, "observation")
+        w.put(record, b"", a)
+    report = w.verify(a.last)
+    assert report.verdict == "invalid" and sum(len(finding.path) for finding in report.findings) <= 100_000
+    assert [len(finding.path) for finding in report.findings] == list(range(len(report.findings)))
+    assert report.undetermined[-1].reason == f"limit: {1000 - len(report.findings)} more findings"
+
+
 def test_what_rests_on_a_broken_chain_is_not_counted_as_verified(w):
     """An agent whose genesis nobody attested, and one whose log is owned by a record that is no genesis at all."""
     world = World(ONE.format(attested=1))

@@ -1,0 +1,110 @@
+"""The report: its verdict, its document, and a digest over all of it but what differs between readers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+from world import World
+
+from tslg.protocol import codec
+from tslg.protocol.cid import compute, to_text
+from tslg.protocol.report import (
+    NOT_DIGESTED,
+    AgentSummary,
+    Finding,
+    Freshness,
+    FrontierEntry,
+    Undetermined,
+)
+from tslg.protocol.traversal import Step
+
+HERE, THERE = compute(b"here"), compute(b"there")
+FINDING = Finding("TSLG-A-SEAL", HERE, (Step("prior", HERE, THERE, None),), "it does not hold")
+
+
+@pytest.fixture
+def report():
+    w = World()
+    a = w.agent("a")
+    w.add(a, "policy")
+    return w.verify(w.add(a, "observation"), depth=1)
+
+
+def test_the_verdict_follows_from_the_lists(report):
+    assert (report.verdict, report.exit_code) == ("valid", 0)
+    doubtful = replace(report, undetermined=(Undetermined(HERE, "absent"),))
+    assert (doubtful.verdict, doubtful.exit_code) == ("undetermined", 2)
+    broken = replace(doubtful, findings=(FINDING,))
+    assert (broken.verdict, broken.exit_code) == ("invalid", 1)
+
+
+def test_the_document_is_json_with_the_names_that_others_rely_on(report):
+    document = json.loads(json.dumps(replace(report, findings=(FINDING,)).timed(0.25, 3).to_json()))
+    assert list(document) == [
+        "verdict",
+        "target",
+        "federation",
+        "depth",
+        "signatures",
+        "log",
+        "edges",
+        "records",
+        "agents",
+        "findings",
+        "undetermined",
+        "frontier",
+        "freshness",
+        "report_digest",
+        "seconds",
+        "round_trips",
+    ]
+    assert document["findings"][0]["path"] == [{"class": "prior", "cid": to_text(HERE)}]
+    assert document["frontier"][0].keys() == {"agent", "record", "size", "root"}
+    assert document["freshness"][0].keys() == {"agent", "size", "from", "age_ms"}
+    assert document["seconds"] == 0.25 and document["round_trips"] == 3
+    assert "round_trips" not in report.to_json() and bytes.fromhex(document["report_digest"])
+
+
+def test_the_digest_is_that_of_the_text(report):
+    document = report.to_json()
+    for name in NOT_DIGESTED:
+        document.pop(name, None)
+    for agent in document["agents"]:
+        agent.pop("name", None)
+        agent.pop("peer", None)
+    assert report.digest == hashlib.sha256(codec.encode(document)).digest()
+
+
+def test_what_differs_between_readers_is_not_digested(report):
+    agents = tuple(agent._replace(name="another name", peer="a peer") for agent in report.agents)
+    assert replace(report, agents=agents).timed(9.0, 9).digest == report.digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target": HERE},
+        {"federation": HERE},
+        {"depth": None},
+        {"signatures": "heads"},
+        {"log": "none"},
+        {"edges": 99},
+        {"agents": ()},
+        {"agents": (AgentSummary(HERE, None, None, 1),)},
+        {"findings": (FINDING,)},
+        {"undetermined": (Undetermined(HERE, "absent"),)},
+        {"frontier": ()},
+        {"frontier": (FrontierEntry(HERE, HERE, 1, bytes(32)),)},
+        {"freshness": (Freshness(HERE, 1, "nobody", None),)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_else_differs_changes_the_digest(report, change):
+    assert replace(report, **change).digest != report.digest
+
+
+def test_a_repr_does_not_print_all_records(report):
+    assert "records={" not in repr(report) and "data=" not in repr(report)
