@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from tslg.manifests.files import decode_message, encode_message
 from tslg.protocol import admission, cid, record, signatures
-from tslg.protocol.admission import Tail
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, ManifestError, RecordError
 from tslg.protocol.keys import Key
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Anchors, Manifest
 from tslg.protocol.record import Record
+from tslg.protocol.rules.context import Tail
 from tslg.protocol.seal import to_be_signed
 
 ANCHOR_KINDS: Final = ("genesis", "manifest", "manifest-amendment", "policy")

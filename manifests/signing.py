@@ -14,11 +14,12 @@ from tslg.manifests.files import decode_message, encode_message, is_bytes, read_
 from tslg.manifests.keys import AnchorKey
 from tslg.manifests.request import Context, Request, Seat, decode_request, encode_request, propose
 from tslg.manifests.text import KEY_BYTES, POSSESSION_BYTES
-from tslg.protocol import admission, cid, codec, record, seal
+from tslg.protocol import cid, codec, record, seal
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, ManifestError, RecordError
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
+from tslg.protocol.rules.seals import rule_seal
 from tslg.protocol.seal import Signature
 from tslg.protocol.signatures import Alg
 
@@ -79,7 +80,7 @@ def combine(request: Request, partials: Sequence[tuple[str, bytes]]) -> bytes:
         body = request.record.body
         entries.insert(0, Signature(body["alg"], request.record.id, request.agent_signature))
     sealed = seal.encode(entries, many=request.many)
-    refusal = admission.rule_seal(request.record, sealed, Context(request))
+    refusal = rule_seal(request.record, sealed, Context(request))
     if refusal is not None:
         raise refusal
     return sealed

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from tslg.node.store.interface import Store
 from tslg.protocol import record as records
 from tslg.protocol import signatures
-from tslg.protocol.admission import Tail
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError
 from tslg.protocol.keys import Key, key_of
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
+from tslg.protocol.rules.context import Tail
 
 CACHED_RECORDS = 16_384
 """Parsed records kept at hand: the neighbours of what is being appended, at about 3 KiB each."""

@@ -17,12 +17,13 @@ from tslg.node.context import StoreContext
 from tslg.node.store.interface import LogState, Store
 from tslg.protocol import record as records
 from tslg.protocol import seal as seals
-from tslg.protocol.admission import Tail, admit
+from tslg.protocol.admission import RuleBook
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
 from tslg.protocol.log import Peaks
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Edge, Head, Record
+from tslg.protocol.rules.context import Tail
 from tslg.protocol.seal import Signature, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_sign
 
@@ -82,6 +83,7 @@ class Ledger:
         self.federation = federation
         self.manifest = manifest
         self.context = StoreContext(store, federation, clock)
+        self._book = RuleBook(self.context)
         self._hash = hash_name
         self._clock = clock
         self._lock = threading.RLock()
@@ -171,7 +173,7 @@ class Ledger:
             tail = self.context.tail(record.owner)
             if record.seq == 0:
                 self.context.staged[record.id] = record
-            admit(record, seal, self.context)
+            self._book.admit(record, seal)
             state = self.store.log_state(record.owner)
             peaks = state.peaks.copy() if state is not None and tail is not None else Peaks()
             peaks.append(record.id)
@@ -254,7 +256,7 @@ class Ledger:
         context = self.context
         context.fresh = (log.public, message, signature)
         context.tails[owner] = Tail(log.size, log.last, log.last_time, head.root)
-        admit(record, seal, context)
+        self._book.admit(record, seal)
         log.peaks.append(record.id)
         log.size, log.last, log.last_time = record.seq + 1, record.id, record.time
         if record.kind == "state":

@@ -43,9 +43,6 @@ ALSO = {"protocol/curve_reference.py": {"sys"}}
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval", "compile", "__import__", "breakpoint"}
 MOST_FILE_LINES = 500
 MOST_FUNCTION_LINES = 80
-SPLIT_NEXT = {"protocol/admission.py", "protocol/walker.py"}
-"""Files that are too long and known to be; each run says so, and fails once they are not."""
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -155,9 +152,7 @@ def test_no_two_classes_of_errors_share_a_code():
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
-def test_files_stay_readable(path, request):
-    if name(path) in SPLIT_NEXT:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=f"more than {MOST_FILE_LINES} lines: to be split"))
+def test_files_stay_readable(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_FILE_LINES
 
 

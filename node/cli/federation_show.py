@@ -141,8 +141,8 @@ def _describe_sealed(file: Path, content: bytes) -> dict[str, Any]:
     from tslg.manifests.request import Context, Request
     from tslg.manifests.signing import decode_sealed
     from tslg.protocol import cid
-    from tslg.protocol.admission import rule_seal
     from tslg.protocol.manifest import Manifest
+    from tslg.protocol.rules.seals import rule_seal
     from tslg.protocol.seal import parse
 
     read, sealed = decode_sealed(content, str(file))

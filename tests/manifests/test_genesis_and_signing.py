@@ -11,12 +11,12 @@ from tslg.manifests import examples, genesis, signing, text, versions
 from tslg.manifests.genesis import FoundedFederation
 from tslg.manifests.keys import AnchorKey
 from tslg.protocol import admission, log, record, seal
-from tslg.protocol.admission import Tail
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import ManifestError, Refusal
 from tslg.protocol.keys import Key
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Edge, Head, Record
+from tslg.protocol.rules.context import Tail
 from tslg.protocol.seal import to_be_signed
 from tslg.protocol.signatures import Alg, verify
 

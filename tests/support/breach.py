@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from world import NOW, ONE, Author, World
 
-from tslg.protocol.admission import Rule
 from tslg.protocol.cid import compute
 from tslg.protocol.record import Record
+from tslg.protocol.rules.context import Rule
 
 NOWHERE = compute(b"a record that nobody has")
 OPEN = ONE.format(attested=0)

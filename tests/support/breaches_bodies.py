@@ -5,7 +5,7 @@ from __future__ import annotations
 from breach import NOWHERE, OPEN, amending, breaks
 from world import founded
 
-from tslg.protocol.admission import rule_anchors, rule_registration, rule_target
+from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_target
 
 
 def registering(w, **changes):

@@ -6,8 +6,9 @@ from breach import NOWHERE, amending, breaks
 from world import sign
 
 from tslg.protocol import seal
-from tslg.protocol.admission import rule_key, rule_log, rule_rollback
 from tslg.protocol.record import Head
+from tslg.protocol.rules.log import rule_log, rule_rollback
+from tslg.protocol.rules.seals import rule_key
 
 
 @breaks(rule_log, "SEQ", "of which nothing is held")

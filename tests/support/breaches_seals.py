@@ -6,7 +6,7 @@ from breach import ATTESTED, breaks
 from world import THREE, sign
 
 from tslg.protocol import seal
-from tslg.protocol.admission import rule_seal
+from tslg.protocol.rules.seals import rule_seal
 
 
 def state(w):

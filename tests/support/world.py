@@ -19,7 +19,7 @@ from tslg.node.verifying import verify
 from tslg.protocol import admission, signatures
 from tslg.protocol import record as records
 from tslg.protocol import seal as seals
-from tslg.protocol.admission import RULES, Rule, Tail
+from tslg.protocol.admission import RULES
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
 from tslg.protocol.keys import Key, key_of
@@ -29,6 +29,7 @@ from tslg.protocol.manifest import Manifest
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.record import Edge, Head, Record
 from tslg.protocol.report import Report
+from tslg.protocol.rules.context import Rule, Tail
 from tslg.protocol.seal import Signature, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_secret, ed25519_sign
 

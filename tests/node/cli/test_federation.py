@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from tslg.manifests import genesis, signing
 from tslg.manifests.keys import read_key
 from tslg.node.cli.federation import federation
-from tslg.protocol import admission
 from tslg.protocol.cid import to_text
 from tslg.protocol.manifest import Manifest
+from tslg.protocol.rules.seals import rule_seal
 from tslg.protocol.seal import parse, to_be_signed
 
 MEMBERS = ("alice", "bob", "carol")
@@ -129,7 +129,7 @@ def test_three_anchors_found_a_federation_two_sign_and_amend_it(desk: Desk) -> N
     attested = desk.seal(desk.folder / "worker.request", desk.key_files()[:2])
     read, sealed = signing.read_sealed(attested)
     assert read.id == born.id
-    assert admission.rule_seal(read, sealed, signing_context(record, read)) is None
+    assert rule_seal(read, sealed, signing_context(record, read)) is None
 
     second = desk.folder / "second.toml"
     text = desk.run("show", root, "--toml")["text"]

@@ -1,0 +1,319 @@
+"""What a walk gathers: what it wants next, what it was handed, and what it still needs of the logs. See `walker`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Final
+
+from tslg.protocol import freshness, logproof
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import TslgError, UsageError
+from tslg.protocol.freshness import OutsideHead as OutsideHead
+from tslg.protocol.keys import KEY_KINDS, Key, key_of
+from tslg.protocol.limits import DEFAULT, Limits
+from tslg.protocol.logproof import Needs
+from tslg.protocol.opening import Opened
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
+from tslg.protocol.record import Record
+from tslg.protocol.traversal import PlainStep, Traversal, steps_of
+
+SIGNATURE_MODES: Final = ("all", "heads")
+LOG_MODES: Final = ("visited", "full", "none")
+
+
+class Gathering:
+    """The half of a walker that is fed; `Walker` adds the judgement.
+
+    Args:
+        target: the record to verify.
+        federation: the root manifest's id, which the reader pins.
+        now_ms: the reader's clock.
+        depth: D, how many typed edges may be traversed in all; None for all there are.
+        signatures: `all` checks every seal; `heads` one per agent and key, and ties the rest to it by hashing.
+        log: `visited` proves that the visited records of each agent lie in one log; `none` does not.
+        known: records that an earlier walk verified, whose seals are not checked again.
+        limits: bounds on the work.
+    """
+
+    def __init__(
+        self,
+        target: Link,
+        federation: Link,
+        *,
+        now_ms: int,
+        depth: int | None = None,
+        signatures: str = "all",
+        log: str = "visited",
+        known: Mapping[Link, Record] | None = None,
+        limits: Limits = DEFAULT,
+    ) -> None:
+        if signatures not in SIGNATURE_MODES or log not in LOG_MODES:
+            raise UsageError(f"signatures are checked {SIGNATURE_MODES}, logs {LOG_MODES}")
+        if depth is not None and not 0 <= depth <= limits.walk_edges:
+            raise UsageError(f"the depth is 0 to {limits.walk_edges} edges, or none")
+        if signatures == "heads" and log == "none":
+            raise UsageError("one signature per log says nothing without the logs", mend="use signatures=all")
+        self.target = target
+        self.federation = federation
+        self.now_ms = now_ms
+        self.depth = depth
+        self.signatures = signatures
+        self.log = log
+        self.limits = limits
+        self._traversal = Traversal([target], depth if depth is not None else limits.walk_edges)
+        self._held: dict[Link, Record] = {}
+        self._seals: dict[Link, bytes] = {}
+        self._sealed: dict[Link, bool | None] = {}
+        self.known: Mapping[Link, Record] = known if known is not None else {}
+        self._findings: dict[Link, tuple[str, str]] = {}
+        self._unavailable: dict[Link, str] = {}
+        self._support: dict[Link, None] = {federation: None}
+        self._supports: set[tuple[Link | None, ...]] = set()
+        self._pending: set[Link] = {target, federation}
+        self._inclusion: dict[Link, Sequence[bytes]] = {}
+        self._consistency: dict[Link, dict[tuple[int, int], Sequence[bytes]]] = {}
+        self._ends: dict[Link, tuple[Link, str]] = {}
+        self.keys: dict[Link, Key] = {}
+        self._groups: dict[Link, list[Record]] | None = None
+        self._witnesses: dict[Link, Record] = {}
+        self._optional: set[Link] = set()
+        self._outside: dict[Link, list[OutsideHead]] = {}
+
+    # --- being fed -------------------------------------------------------------------------------------------------
+
+    def wants(self) -> list[Link]:
+        """Return the ids needed next; empty when every record that the walk needs was given or refused."""
+        pending, traversal = self._pending, self._traversal
+        while not pending and not traversal.done:
+            for id in traversal.expand(self._steps):
+                self._want(id)
+        return sorted(pending) if len(pending) > 1 else list(pending)
+
+    def supply(self, opened: Opened) -> None:
+        """Take one record that hashes to its id. Records that nobody asked for are dropped."""
+        record, seal, sealed = opened
+        id, _, kind, agent, _, _, _, manifest, registered, *_ = record
+        if id not in self._pending:
+            return
+        self._pending.discard(id)
+        self._groups = None
+        self._held[id] = record
+        self._seals[id] = seal
+        self._sealed[id] = True if id in self.known else sealed
+        if kind in KEY_KINDS:
+            key = key_of(record)
+            if key is not None:
+                self.keys[id] = key
+        support = (manifest, registered, agent)
+        if support not in self._supports or kind == "manifest-amendment":
+            self._supports.add(support)
+            self._want_support(record)
+
+    def _hold(self, record: Record) -> None:
+        self._held[record.id] = record
+        self._groups = None
+
+    def cannot(self, id: Link, reason: str) -> None:
+        """Take note that a wanted record cannot be had: `absent`, `withheld`, `pruned`, `unreachable`, …"""
+        if id in self._pending:
+            self._pending.discard(id)
+            if id not in self._optional:
+                self._unavailable[id] = reason
+
+    def broken(self, id: Link, error: TslgError) -> None:
+        """Take note that what stands for a record is not it, or is no record at all, whether it is wanted or not."""
+        self._pending.discard(id)
+        if id not in self._held:
+            self._findings[id] = (error.code, error.detail)
+
+    def _want_support(self, record: Record) -> None:
+        """Ask for the manifest and key chains, which are always verified and never counted."""
+        for id in (record.manifest, record.key, record.agent):
+            if id is not None:
+                self._want_in_chain(id)
+        if record.kind == "manifest-amendment":
+            for edge in record.edges("amends"):
+                self._want_in_chain(edge.cid)
+
+    def _want_in_chain(self, id: Link) -> None:
+        if id in self._support:
+            return
+        self._support[id] = None
+        if len(self._support) <= self.limits.walk_edges:
+            self._want(id)
+        elif id not in self._held:
+            self._unavailable.setdefault(id, f"limit: more than {self.limits.walk_edges} records in chains")
+
+    def _want(self, id: Link) -> None:
+        if id not in self._held and id not in self._unavailable and id not in self._findings:
+            self._pending.add(id)
+
+    def _steps(self, id: Link) -> Iterable[PlainStep]:
+        record = self._held.get(id)
+        return () if record is None else steps_of(record)
+
+    # --- heads and log proofs --------------------------------------------------------------------------------------
+
+    def supply_head(self, claim: HeadClaim, opened: Opened, source: str = "nobody") -> None:
+        """Take the newest record of a visited log, as `source` claims it, so that order is proved up to it.
+
+        Args:
+            claim: which record is the newest; its root is not believed, it follows from the record.
+            opened: that record.
+            source: `log` (the log's own node, which holds all of it), `peer`, `witness`, or `nobody` for a file.
+        """
+        record = opened.record
+        if record.id != claim.record or record.owner != claim.agent or record.seq + 1 != claim.size:
+            return
+        if record.id in self._findings:
+            return
+        held = self._ends.get(claim.agent)
+        if held is not None and self._held[held[0]].seq >= record.seq:
+            return
+        if record.id not in self._held:
+            self._hold(record)
+            self._seals[record.id] = opened.seal
+            self._sealed[record.id] = opened.sealed
+            before = set(self._pending)
+            self._want_support(record)
+            self._optional |= self._pending - before
+        self._ends[claim.agent] = (record.id, source)
+
+    @property
+    def remaining(self) -> int | None:
+        """How many more edges the walk may traverse; None for all there are."""
+        return None if self.depth is None else max(0, self.depth - self._traversal.traversed)
+
+    def owner_of(self, id: Link) -> Link | None:
+        """Return the agent in whose log a wanted record lies, as the edge that leads to it says."""
+        step = self._traversal.visited.get(id)
+        if step is None:
+            return None
+        _, _, child, agent = step
+        citing = self._held.get(child)
+        return agent if agent is not None or citing is None else citing.owner
+
+    def met(self) -> list[Link]:
+        """Return the agents whose records the walk visited, whose newest records are worth knowing."""
+        return list(self._by_agent())
+
+    def newest_seq(self, agent: Link) -> int:
+        """Return the highest position in a log that was met at which the walk holds a record."""
+        return max(record.seq for record in self._by_agent()[agent])
+
+    def wants_logs(self) -> dict[Link, int]:
+        """Return, by agent, up to which position its whole log is needed (`log="full"` alone)."""
+        if self.log != "full":
+            return {}
+        return {agent: max(record.seq for record in records) + 1 for agent, records in self._by_agent().items()}
+
+    def expect(self, outside: Iterable[OutsideHead]) -> None:
+        """Take heads that the reader knows from elsewhere, so that the log proofs asked for lead from them too."""
+        for head in outside:
+            known = self._outside.setdefault(head.agent, [])
+            if head not in known:
+                known.append(head)
+
+    def supply_log(self, opened: Opened) -> None:
+        """Take one record of a visited agent's log that the ancestry itself did not need."""
+        record = opened.record
+        if record.id not in self._held and self.log == "full":
+            self._hold(record)
+            self._seals[record.id] = opened.seal
+            self._sealed[record.id] = opened.sealed
+            key = key_of(record)
+            if key is not None:
+                self.keys[record.id] = key
+
+    def supply_witness(self, opened: Opened) -> None:
+        """Take a record beyond the depth that the source has anyway: it can stand in for a log proof, and nothing else.
+
+        What is visited later in the log commits to it by hash, so it needs no seal of its own.
+        """
+        record = opened.record
+        if record.id not in self._held and record.id not in self._findings:
+            self._witnesses[record.id] = record
+            self._groups = None
+
+    def wants_proofs(self) -> dict[Link, Needs]:
+        """Return, by agent, the log proofs that are needed and not given yet."""
+        if self.log == "none":
+            return {}
+        wanted = {}
+        for agent, records in self._by_agent().items():
+            needed = self._needs(agent, records)
+            given = self._consistency.get(agent, {})
+            lacking = Needs(
+                tuple(id for id in needed.inclusion if id not in self._inclusion),
+                tuple(span for span in needed.consistency if span not in given),
+            )
+            if lacking.inclusion or lacking.consistency:
+                wanted[agent] = lacking
+        return wanted
+
+    def _needs(self, agent: Link, records: Sequence[Record]) -> Needs:
+        """What ties the records together, and the heads known from elsewhere to them."""
+        needed = logproof.needs(records)
+        if agent not in self._outside:
+            return needed
+        spans = freshness.spans(self._without_witnesses(records), self._outside[agent])
+        return Needs(needed.inclusion, tuple(dict.fromkeys([*needed.consistency, *spans])))
+
+    def supply_proofs(
+        self, inclusion: Iterable[InclusionProof] = (), consistency: Iterable[ConsistencyProof] = ()
+    ) -> None:
+        """Take log proofs; they are checked when the walk ends, and ones that nobody asked for do no harm."""
+        for proof in inclusion:
+            self._inclusion.setdefault(proof.record, proof.proof)
+        for link in consistency:
+            self._consistency.setdefault(link.agent, {}).setdefault((link.old_size, link.size), link.proof)
+
+    def _by_agent(self) -> dict[Link, list[Record]]:
+        """Group what the walk holds by log, leaving out logs of which only the chain was needed."""
+        if self._groups is not None:
+            return self._groups
+        held, visited = self._held, self._traversal.visited
+        owners = {held[id].owner for id in visited if id in held}
+        places: dict[Link, dict[int, Record]] = {owner: {} for owner in sorted(owners)}
+        for record in chain(held.values(), self._witnesses.values()):
+            place = places.get(record.owner)
+            if place is not None:
+                # Of two records at one position one is followed, the same whichever came first; the fork is a finding.
+                other = place.setdefault(record.seq, record)
+                if record.id < other.id and record.id in held:
+                    place[record.seq] = record
+        self._groups = {owner: list(place.values()) for owner, place in places.items()}
+        return self._groups
+
+    def _without_witnesses(self, records: Sequence[Record]) -> Sequence[Record]:
+        return [record for record in records if record.id in self._held] if self._witnesses else records
+
+    def opened(self) -> list[Opened]:
+        """Return everything that was handed in and breaks no rule, chains included, for a store or a bundle."""
+        return [
+            Opened(record, self._seals[id], self._sealed.get(id))
+            for id, record in self._held.items()
+            if id not in self._findings
+        ]
+
+    def held(self) -> list[Record]:
+        """Return every record that the walk holds, whatever became of it."""
+        return list(self._held.values())
+
+    def proofs(self) -> tuple[list[HeadClaim], list[InclusionProof], list[ConsistencyProof]]:
+        """Return the heads and log proofs that tie together what the walk holds, for a bundle."""
+        heads, inclusion, consistency = [], [], []
+        for agent, records in self._by_agent().items():
+            needed = self._needs(agent, records)
+            spans = self._consistency.get(agent, {})
+            check = logproof.check(records, self._inclusion, spans)
+            if agent in self._ends and check.end is not None:
+                heads.append(HeadClaim(agent, self._ends[agent][0], check.end.size, check.end.root))
+            for id in needed.inclusion:
+                if id in self._inclusion:
+                    inclusion.append(InclusionProof(id, self._held[id].seq + 1, tuple(self._inclusion[id])))
+            for span in needed.consistency:
+                if span in spans:
+                    consistency.append(ConsistencyProof(agent, *span, tuple(spans[span])))
+        return heads, inclusion, consistency

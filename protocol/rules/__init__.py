@@ -1,0 +1,1 @@
+"""The admission rules, by what they look at. `tslg.protocol.admission` puts them in order and runs them."""

@@ -1,0 +1,62 @@
+"""Rules of bodies that mean something to the graph: keys, manifests, verifications."""
+
+from __future__ import annotations
+
+from tslg.protocol import signatures
+from tslg.protocol.errors import RecordError, Refusal
+from tslg.protocol.manifest import Manifest
+from tslg.protocol.record import Record
+from tslg.protocol.rules.context import MANIFEST_KINDS, Context, manifest_in_force, refuse
+
+
+def rule_registration(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """Keys are of a kind the manifest allows and well-formed; a peer registration names a peer and where it is."""
+    if record.kind not in ("genesis", "registration"):
+        return None
+    body = record.body
+    if body.get("purpose") == "peer":
+        if body.keys() == {"purpose", "peer_id", "addresses"} and 0 < len(body["peer_id"]) <= 64:
+            return None
+        return refuse("TSLG-A-REGISTRATION", record, "a peer registration holds `peer_id` and `addresses` alone")
+    if not {"alg", "key", "binding"} <= body.keys() or "peer_id" in body or "addresses" in body:
+        return refuse("TSLG-A-REGISTRATION", record, "a signing key is registered by `alg`, `key` and `binding`")
+    manifest = manifest_in_force(record, context)
+    if manifest is not None and body["alg"] not in manifest.envelope.signatures:
+        return refuse("TSLG-A-REGISTRATION", record, f"algorithm {body['alg']} is not allowed by the manifest")
+    if not signatures.check_public_key(body["alg"], body["key"]):
+        return refuse(
+            "TSLG-A-REGISTRATION", record, "the public key is not one that may be trusted", "generate a fresh key"
+        )
+    if context.federation not in body.get("federations", (context.federation,)):
+        return refuse("TSLG-A-REGISTRATION", record, "a genesis for other federations")
+    return None
+
+
+def rule_target(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """A verification cites the record that it is about as evidence."""
+    if record.kind != "verification":
+        return None
+    if any(edge.cid == record.body["target"] for edge in record.preds.get("evidence", ())):
+        return None
+    return refuse("TSLG-A-TARGET", record, "its target is not among its evidence")
+
+
+def rule_anchors(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """A manifest can be enforced here, its anchors hold their keys, and an amendment is the next version."""
+    if record.kind not in MANIFEST_KINDS:
+        return None
+    try:
+        manifest = Manifest.from_record(record)
+    except RecordError as error:
+        return refuse("TSLG-A-ANCHORS", record, error.detail)
+    if not manifest.proofs_hold():
+        return refuse("TSLG-A-ANCHORS", record, "an anchor's proof of possession or share does not hold")
+    if record.kind == "manifest":
+        return None if manifest.version == 1 else refuse("TSLG-A-VERSION", record, "a root manifest is version 1")
+    amended = record.preds["amends"]
+    previous = context.manifest(amended[0].cid) if len(amended) == 1 else None
+    if previous is None or record.manifest != previous.id:
+        return refuse("TSLG-A-VERSION", record, "an amendment amends the one version it is made under")
+    if manifest.version != previous.version + 1:
+        return refuse("TSLG-A-VERSION", record, f"version {manifest.version} after {previous.version}")
+    return None

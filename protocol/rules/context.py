@@ -1,0 +1,71 @@
+"""What a rule is, what it may know beside the record, and how it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import Refusal
+from tslg.protocol.keys import Key
+from tslg.protocol.manifest import Manifest
+from tslg.protocol.record import Record
+
+
+class Tail(NamedTuple):
+    """The end of a log: its size, newest record, that record's time (ms), and the tree's root."""
+
+    size: int
+    last: Link
+    time: int
+    root: bytes
+
+
+class Context(Protocol):
+    """What rules may know beside the record: the graph as far as it is held, the federation, and the time.
+
+    `complete` tells whether every predecessor must be at hand (admission), or may lie beyond a bound (a walk).
+    """
+
+    @property
+    def federation(self) -> Link:
+        """The root manifest's id, pinned by whoever judges."""
+
+    @property
+    def now_ms(self) -> int:
+        """The judge's clock, ms since 1970 UTC."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every predecessor must be at hand."""
+
+    def record(self, id: Link) -> Record | None:
+        """Return a record that is held, or None."""
+
+    def manifest(self, id: Link) -> Manifest | None:
+        """Return a manifest version of this federation that is held and was itself admitted, or None."""
+
+    def key(self, id: Link) -> Key | None:
+        """Return the key that a held record registers, or None."""
+
+    def tail(self, owner: Link) -> Tail | None:
+        """Return the end of a log that is held whole, None for a log of which nothing is held."""
+
+    def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Tell whether a signature verifies; `tslg.protocol.signatures.verify` unless it was just made here."""
+
+
+Rule = Callable[[Record, bytes, Context], Refusal | None]
+
+MANIFEST_KINDS: Final = frozenset(("manifest", "manifest-amendment"))
+"""Kinds that hold a manifest version."""
+
+
+def refuse(code: str, record: Record, detail: str, mend: str = "") -> Refusal:
+    """Return the refusal of a record by the rule with this code, written out in full so that it can be searched for."""
+    return Refusal(detail, code=code, mend=mend, record=record.id)
+
+
+def manifest_in_force(record: Record, context: Context) -> Manifest | None:
+    """Return the manifest version that a record names, or that it is; None if it is not known."""
+    return context.manifest(record.manifest if record.manifest is not None else record.id)
