@@ -220,10 +220,7 @@ class Opener:
         results: list[Opened] = []
         for id, (data, seal) in items:
             try:
-                before = known.get(id)
-                # What was verified before saves the parsing only where the source has those very bytes.
-                same = before is not None and before.id == id and before.data == data
-                one = Opened(before, seal, True) if before is not None and same else Opened(parse_as(id, data), seal)
+                one = Opened(parse_as(id, data), seal) if id not in known else _open_known(id, data, seal, known[id])
             except TslgError as error:
                 self._faults[id] = error
                 continue
@@ -234,3 +231,10 @@ class Opener:
                 if key is not None:
                     self._keys[id] = key
         return results
+
+
+def _open_known(id: Link, data: bytes, seal: bytes, before: Record) -> Opened:
+    """What was verified before saves the work only where the source has those very bytes."""
+    if before.id == id and before.data == data:
+        return Opened(before, seal, True)
+    return Opened(parse_as(id, data), seal)

@@ -151,6 +151,13 @@ def matches(link: bytes, data: bytes) -> bool:
     return entry is not None and link[-entry.size :] == entry.digest(data)
 
 
+def is_id_of(link: object, data: bytes) -> bool:
+    """Tell whether `link` is a record's id and that of `data`, under any whitelisted hash. False for anything else."""
+    if isinstance(link, bytes) and len(link) == 36 and link.startswith(_SHA2_256):
+        return link[4:] == hashlib.sha256(data).digest()
+    return isinstance(link, bytes) and is_record_id(link) and matches(link, data)
+
+
 def to_text(link: bytes) -> str:
     """Return the text form: multibase `b`, base32 lower case without padding (RFC 4648). Any bytes are accepted."""
     return "b" + base64.b32encode(link).decode("ascii").rstrip("=").lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Final
 
 from tslg.protocol import freshness, logproof
@@ -20,6 +21,8 @@ from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 
 SIGNATURE_MODES: Final = ("all", "heads")
 LOG_MODES: Final = ("visited", "full", "none")
+
+_POSITION: Final = attrgetter("seq")
 
 
 class Gathering:
@@ -86,7 +89,8 @@ class Gathering:
         """Return the ids needed next; empty when every record that the walk needs was given or refused."""
         pending, traversal = self._pending, self._traversal
         while not pending and not traversal.done:
-            for id in traversal.expand(self._steps):
+            found = traversal.expand_whole(self._held.get)
+            for id in traversal.expand(self._steps) if found is None else found:
                 self._want(id)
         return sorted(pending) if len(pending) > 1 else list(pending)
 
@@ -254,7 +258,9 @@ class Gathering:
 
     def _needs(self, agent: Link, records: Sequence[Record]) -> Needs:
         """What ties the records together, and the heads known from elsewhere to them."""
-        needed = logproof.needs(records)
+        # A log held from its start without a gap, as nearly every small one is, needs no proof.
+        whole = len(records) == 1 + max(map(_POSITION, records))
+        needed = Needs((), ()) if whole else logproof.needs(records)
         if agent not in self._outside:
             return needed
         spans = freshness.spans(self._without_witnesses(records), self._outside[agent])

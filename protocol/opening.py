@@ -65,9 +65,10 @@ def check_seal(record: Record, seal: bytes, keys: Mapping[Link, Key] | None) -> 
 
 
 class _Ready(NamedTuple):
-    """A key made ready for many seals: all that comes before the signature in its plain seal, and its verifier."""
+    """A key made ready for many seals: how its plain seal begins and how long it is, and its verifier."""
 
     start: bytes
+    length: int
     opens: Callable[[bytes], bool]
 
 
@@ -80,20 +81,17 @@ def check_seals(items: Iterable[Opened], keys: Mapping[Link, Key]) -> list[Opene
     checked = []
     for one in items:
         record, seal, sealed = one
-        id = record.key
+        id, data = record[8], record[1]
         if id not in ready:
             ready[id] = _make_ready(keys.get(id)) if id is not None else None
         key = ready[id]
         if sealed:
             checked.append(one)
-        elif key is None or record.agent is None:
+        elif key is None or record[3] is None or len(seal) != key[1] or not seal.startswith(key[0]):
             checked.append(check_seal(record, seal, keys))
-        elif len(seal) == len(key[0]) + ED25519_SIGNATURE_BYTES and seal.startswith(key[0]):
-            data = record.data
-            signed = seal[-ED25519_SIGNATURE_BYTES:] + TO_BE_SIGNED_START + byte_string_head(len(data)) + data
-            checked.append(_new(Opened, (record, seal, key[1](signed))))
         else:
-            checked.append(check_seal(record, seal, keys))
+            signed = seal[-ED25519_SIGNATURE_BYTES:] + TO_BE_SIGNED_START + byte_string_head(len(data)) + data
+            checked.append(_new(Opened, (record, seal, key[2](signed))))
     return checked
 
 
@@ -101,7 +99,8 @@ def _make_ready(key: Key | None) -> _Ready | None:
     if key is None or key.alg != Alg.ED25519:
         return None
     opens = signatures.ed25519_opener(key.public)
-    return None if opens is None else _Ready(sign1_start(key.record), opens)
+    start = sign1_start(key.record)
+    return None if opens is None else _Ready(start, len(start) + ED25519_SIGNATURE_BYTES, opens)
 
 
 def plain_signature(seal: bytes, key: Key) -> bytes | None:

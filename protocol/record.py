@@ -118,7 +118,7 @@ def parse_as(expected: Link, data: bytes) -> Record:
     """
     if len(data) > DEFAULT.record_bytes:
         raise _too_large(data)
-    if not is_record_id(expected) or not cid.matches(expected, data):
+    if not cid.is_id_of(expected, data):
         raise RecordError("the bytes have another id", code="TSLG-R-ID", record=expected, mend="fetch the record anew")
     return _from_value(codec.decode_unchecked(data), data, expected)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple
 
 from tslg.protocol.codec import Link
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
 
 
@@ -81,6 +82,34 @@ class Traversal:
                 found.append(parent)
         self.level = found
         return found
+
+    def expand_whole(self, find: Callable[[Link], Record | None]) -> list[Link] | None:
+        """Do as `expand` where the depth has room for every edge of the level, without sorting them; None if it may not.
+
+        Order then matters only for which step counts as the discovery, and that is the least of the level's.
+        """
+        if self.depth is not None and self.traversed + len(self.level) * DEFAULT.fan_in > self.depth:
+            return None
+        visited = self.visited
+        found: dict[Link, None] = {}
+        count = 0
+        for id in self.level:
+            record = find(id)
+            if record is None:
+                continue
+            for name, edges in record[10].items():
+                count += len(edges)
+                for parent, agent, _ in edges:
+                    if parent not in visited:
+                        visited[parent] = (name, parent, id, agent)
+                        found[parent] = None
+                    elif parent in found:
+                        known = visited[parent]
+                        if known is not None and (name, id) < (known[0], known[2]):
+                            visited[parent] = (name, parent, id, agent)
+        self.traversed += count
+        self.level = list(found)
+        return self.level
 
     def path(self, id: Link) -> list[Step]:
         """Return the steps from a root to a visited record; empty for a root or an id that was not visited."""

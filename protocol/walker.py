@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import pairwise
+from operator import attrgetter
 from typing import Final
 
 from tslg.protocol import cid, freshness, logproof, signatures
@@ -36,6 +37,7 @@ from tslg.protocol.rules.log import rolled_back
 SIGNATURE_MODES: Final = ("all", "heads")
 LOG_MODES: Final = ("visited", "full", "none")
 
+_PLACE: Final = attrgetter("owner", "seq")
 _UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key")
 
 
@@ -105,17 +107,15 @@ class Walker(Gathering):
         if self.signatures == "heads":
             return []
         held, seals = self._held, self._seals
-        return [
-            Opened(held[id], seals[id])
-            for id, sealed in self._sealed.items()
-            if sealed is None and held[id].key is not None
-        ]
+        unknown = [id for id, sealed in self._sealed.items() if sealed is None]
+        return [Opened(held[id], seals[id]) for id in unknown if held[id].key is not None]
 
     def settle(self, checked: Iterable[Opened]) -> None:
         """Take the outcomes of signature checks that were made elsewhere."""
+        sealed = self._sealed
         for record, _, holds in checked:
-            if record.id in self._sealed and holds is not None:
-                self._sealed[record.id] = holds
+            if holds is not None and record[0] in sealed:
+                sealed[record[0]] = holds
 
     def judge(self) -> Mapping[Link, LogCheck]:
         """Run the rules and the log proofs on everything that was handed in; signatures can be verified meanwhile.
@@ -248,6 +248,8 @@ class Walker(Gathering):
 
     def _check_forks(self) -> None:
         """Two records that one author sealed for one position convict it; neither is the right one."""
+        if len(set(map(_PLACE, self._held.values()))) == len(self._held):
+            return
         first: dict[tuple[Link, int], Link] = {}
         forked: dict[tuple[Link, int], set[Link]] = {}
         for record in self._held.values():
@@ -347,12 +349,13 @@ class Walker(Gathering):
             missing.append(Undetermined(self.target, f"limit: more than {self.limits.walk_edges} edges"))
         held, broken, sealed = self._held, self._findings, self._sealed
         whole = [id for id in traversal.visited if id in held and id not in broken]
-        verified = {id: held[id] for id in whole if sealed[id] and id not in self._unjudged}
-        unsealed = [
-            Undetermined(id, "unproved: nothing that could be had vouches for its seal")
-            for id in whole
-            if id not in verified
-        ]
+        verified = {id: held[id] for id in whole if sealed[id]}
+        for id in self._unjudged & verified.keys():
+            del verified[id]
+        reason = "unproved: nothing that could be had vouches for its seal"
+        unsealed = (
+            [Undetermined(id, reason) for id in whole if id not in verified] if len(verified) < len(whole) else []
+        )
         findings, left_out = self._nearest_findings()
         if left_out:
             missing.append(Undetermined(self.target, f"limit: {left_out} more findings"))
