@@ -123,7 +123,8 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
 
 def shape(record: Record) -> tuple[object, ...]:
     """Return all that `SHAPE_RULES` and `rules_of_a_walk` look at: they need to run once for many records."""
-    return (record.kind, record.manifest, record.agent, record.id[:4], *record.preds)
+    id, _, kind, agent, _, _, _, manifest, _, _, preds, _, _ = record
+    return (kind, manifest, agent, id[:4], *preds)
 
 
 def rules_of_a_walk(record: Record, context: Context) -> tuple[Rule, ...]:

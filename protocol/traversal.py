@@ -84,7 +84,7 @@ class Traversal:
         return found
 
     def expand_whole(self, find: Callable[[Link], Record | None]) -> list[Link] | None:
-        """Do as `expand` where the depth has room for every edge of the level, without sorting them; None if it may not.
+        """Do as `expand` without sorting, where the depth has room for every edge of the level; None where it may not.
 
         Order then matters only for which step counts as the discovery, and that is the least of the level's.
         """

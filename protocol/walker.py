@@ -131,7 +131,8 @@ class Walker(Gathering):
         self._judge_all([id for id in visited if id in self._held and id not in self._support], broken)
         if self.log != "full":
             self._forget_heads_that_do_not_count(broken)
-        self._judge_all([id for id in self._held.keys() - visited.keys() if id not in self._support], broken)
+        beside = [id for id in self._held if id not in visited and id not in self._support]
+        self._judge_all(beside, broken)
         self._checks = self._check_logs()
         return self._checks
 
