@@ -131,6 +131,8 @@ class Reader:
             for record, following in pairwise(records):
                 if record.seq == following.seq:
                     self.findings.setdefault(following.id, "TSLG-V-FORK")
+            for before, record in pairwise(records):
+                self.check_advance(before, record)
             before = dict(self.undetermined)
             self.check_order(owner, records)
             if self.undetermined != before:  # [LOG-15]
@@ -138,6 +140,15 @@ class Reader:
                 newest = max(record.seq for record in records)
                 others = [r for r in self.unvisited() if r.owner == owner and r.seq < newest]
                 self.check_order(owner, sorted([*records, *others], key=lambda r: (r.seq, r.id not in self.held, r.id)))
+
+    def check_advance(self, before: Record, record: Record) -> None:
+        """[LOG-12]: neither time nor the manifest version goes back."""
+        if record.time < before.time:
+            self.findings.setdefault(record.id, "TSLG-A-TIME")
+        named = before.id if before.id in self.manifests else before.manifest
+        old, new = self.manifests.get(named), self.manifests.get(record.manifest)
+        if old is not None and new is not None and new.id != old.id and new.body["version"] <= old.body["version"]:
+            self.findings.setdefault(record.id, "TSLG-A-ROLLBACK")
 
     def unvisited(self) -> list[Record]:
         """What the bundle holds beside the visited records."""

@@ -116,6 +116,8 @@ def check_envelope(envelope: dict, threshold: int) -> None:
 
 def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) -> None:
     """[DEL-1] to [DEL-6]"""
+    if record.kind in UNDER_POLICY and not record.cited("policy"):
+        need(not {"uses", "spends", "class", "tier"} & record.body.keys(), "TSLG-A-SCOPE")
     for cid, _ in record.cited("policy"):
         policy = held.get(cid)
         if policy is None:

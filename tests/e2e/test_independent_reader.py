@@ -492,3 +492,35 @@ def test_a_head_that_forks_the_log_is_found_by_both(world):
     pair = (honest.id, honest.data, log.seals[honest.id])
     forked = rebuilt(data, heads=lambda given: heads, records=lambda given: [*given, pair])
     assert agreed(forked, changed.root.id) == ("invalid", {"TSLG-V-FORK"})
+
+
+def test_both_read_what_a_real_node_exports(tmp_path: Path) -> None:
+    from tslg.node.bundling import write_walked
+    from tslg.node.home import Home
+    from tslg.node.sources import StoreSource
+    from tslg.node.verifying import walk
+
+    with Home.open(tmp_path / "home", clock=lambda: NOW) as home:
+        boss, hand = home.agent("boss"), home.agent("hand")
+        grant = boss.policy("grant", capabilities=["look"], limits={"cost": 3})
+        task = boss.delegate(hand.id, {"look": "around"}, grant, expires=NOW + DAY)
+        seen = [hand.observe("sensor", {"n": n}, delegation=task) for n in range(9)]
+        found = hand.decide("find", "it", evidence=seen[2:5], delegation=task, uses=["look"], spends={"cost": 2})
+        target = boss.decide("accept", "yes", evidence=found)
+        for depth in (None, 7):
+            walked = walk(StoreSource(home.store), target.id, home.federation, now_ms=NOW, depth=depth)
+            stream = io.BytesIO()
+            write_walked(stream, walked)
+            assert agreed(stream.getvalue(), home.federation, depth=depth) == ("valid", set())
+
+
+def test_both_refuse_claims_that_no_policy_covers(world: Federation) -> None:
+    world = world.clone()
+    claim = world.a.add("state", {"prior": [own(world.a.last)]}, {"data": {}, "uses": ["anything"]})
+    assert agreed(world.bundle(claim), world.root.id) == ("invalid", {"TSLG-A-SCOPE"})
+
+
+def test_both_refuse_a_log_that_goes_back_to_an_older_manifest(world: Federation) -> None:
+    world = world.clone()
+    back = world.a.add("state", {"prior": [own(world.a.last)]}, {"data": {}}, manifest=world.root.id)
+    assert agreed(world.bundle(back), world.root.id) == ("invalid", {"TSLG-A-ROLLBACK"})
