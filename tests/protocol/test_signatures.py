@@ -264,3 +264,23 @@ def test_secrets_of_another_length_are_an_error_that_does_not_show_them() -> Non
     with pytest.raises(ValueError, match="64 bytes") as caught:
         signatures.ed25519_sign(b"S" * 32, MESSAGE)
     assert "SSSS" not in str(caught.value)
+
+
+@given(st.binary(max_size=200), st.integers(0, 63), st.integers(1, 255))
+def test_it_agrees_with_the_public_function_of_the_library(message: bytes, at: int, flip: int) -> None:
+    """The one that is called spares a copy of the message; nothing else may differ."""
+    secret = signatures.ed25519_secret(b"\x07" * 32)
+    good = signatures.ed25519_sign(secret, message)
+    bad = good[:at] + bytes([good[at] ^ flip]) + good[at + 1 :]
+    for signature in (good, bad, good[:at], good + b"\x00"):
+        try:
+            bindings.crypto_sign_open(signature + message, secret[32:])
+            public = len(signature) == 64
+        except (BadSignatureError, ValueError):
+            public = False
+        assert signatures.verify(-19, secret[32:], message, signature) == public
+        opens = signatures.ed25519_opener(secret[32:])
+        assert opens is not None
+        if len(signature) == 64:
+            assert opens(signature + message) == public
+    assert signatures.ed25519_opener(b"\x00" * 32) is None and signatures.ed25519_opener(b"") is None
