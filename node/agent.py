@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import sniffio
 
@@ -22,6 +22,7 @@ from tslg.protocol.report import Report
 
 Reference = Record | Link | str
 References = Reference | Iterable[Reference] | None
+_ONE: Final = (Record, Link, str)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -271,6 +272,8 @@ class BlockingAgent:
         return self._policy
 
     def _edges(self, references: References) -> list[Edge]:
+        if references is None:
+            return []
         return [self._edge(id) for id in dict.fromkeys(map(reference_id, _listed(references)))]
 
     def _edge(self, id: Link) -> Edge:
@@ -346,13 +349,16 @@ def _body(scope: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
+    kind = type(value)
+    if kind is str:
+        return value
+    return dict(value) if kind is dict or isinstance(value, Mapping) else value
 
 
 def _listed(references: References) -> list[Reference]:
     if references is None:
         return []
-    if isinstance(references, Record | Link | str):
+    if isinstance(references, _ONE):
         return [references]
     return list(references)
 

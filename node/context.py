@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tslg.node.store.interface import Store
 from tslg.protocol import record as records
@@ -34,6 +34,7 @@ class StoreContext:
         self._records: dict[Link, Record] = {}
         self._lock = threading.Lock()
         self._manifests: dict[Link, Manifest] = {}
+        self._keys: dict[Link, Key] = {}
 
     @property
     def now_ms(self) -> int:
@@ -48,15 +49,16 @@ class StoreContext:
             if entry is None:
                 return None
             found = records.parse_as(id, entry.data)
-            self.remember(found)
+            self.remember({id: found})
         return found
 
-    def remember(self, record: Record) -> None:
-        """Keep a stored record at hand."""
+    def remember(self, stored: Mapping[Link, Record]) -> None:
+        """Keep stored records at hand."""
+        kept = self._records
         with self._lock:
-            if len(self._records) >= CACHED_RECORDS:
-                del self._records[next(iter(self._records))]
-            self._records[record.id] = record
+            kept.update(stored)
+            while len(kept) > CACHED_RECORDS:
+                del kept[next(iter(kept))]
 
     def manifest(self, id: Link) -> Manifest | None:
         """Return a manifest version that is held; while a root manifest is admitted, itself."""
@@ -75,8 +77,16 @@ class StoreContext:
 
     def key(self, id: Link) -> Key | None:
         """Return the key that a held record registers."""
-        held = self.record(id)
-        return None if held is None else key_of(held)
+        found = self._keys.get(id)
+        if found is None:
+            held = self.record(id)
+            found = None if held is None else key_of(held)
+            # What is staged may be undone; what is stored stays what its id says.
+            if found is not None and id not in self.staged:
+                if len(self._keys) >= CACHED_RECORDS:
+                    self._keys.clear()
+                self._keys[id] = found
+        return found
 
     def tail(self, owner: Link) -> Tail | None:
         """Return the end of a log that is held whole, as the transaction under way sees it."""

@@ -90,6 +90,8 @@ class Ledger:
         self._queue: deque[_Ticket] = deque()
         self._logs: dict[Link, OwnLog] = {}
         self._staged: list[tuple[Record, bytes]] = []
+        self._saved: dict[Link, OwnLog] = {}
+        """The logs that the transaction under way touched, as they were before it."""
         self._writer: int | None = None
 
     def open_log(self, owner: Link, key: Link, public: bytes, secret: bytes) -> None:
@@ -147,16 +149,16 @@ class Ledger:
             if self._writer is not None:
                 raise UsageError("a transaction is under way in this thread already")
             self._writer = threading.get_ident()
-            saved = {owner: _copy(log) for owner, log in self._logs.items()}
             try:
                 yield
-                self._store_staged(saved)
+                self._store_staged()
             except BaseException:
-                self._undo(saved)
+                self._undo()
                 raise
             finally:
                 self._writer = None
                 self._staged.clear()
+                self._saved.clear()
                 self.context.staged.clear()
                 self.context.tails.clear()
 
@@ -192,11 +194,10 @@ class Ledger:
         self.store.append([item for item in items if item[0].id in missing])
         return len(missing)
 
-    def _undo(self, saved: Mapping[Link, OwnLog]) -> None:
+    def _undo(self) -> None:
         """Take the logs back to where they were, or to where the store is, should it have committed all the same."""
-        changed = [owner for owner, log in self._logs.items() if log.size != saved[owner].size]
-        self._logs.update(saved)
-        for owner in changed:
+        self._logs.update(self._saved)
+        for owner in self._saved:
             state = self.store.log_state(owner)
             if state is not None:
                 self._follow(state)
@@ -257,6 +258,8 @@ class Ledger:
         context.fresh = (log.public, message, signature)
         context.tails[owner] = Tail(log.size, log.last, log.last_time, head.root)
         self._book.admit(record, seal)
+        if owner not in self._saved:
+            self._saved[owner] = _copy(log)
         log.peaks.append(record.id)
         log.size, log.last, log.last_time = record.seq + 1, record.id, record.time
         if record.kind == "state":
@@ -265,13 +268,11 @@ class Ledger:
         self._staged.append((record, seal))
         return record
 
-    def _store_staged(self, saved: Mapping[Link, OwnLog]) -> None:
+    def _store_staged(self) -> None:
         if not self._staged:
             return
-        changed = [log.state() for owner, log in self._logs.items() if log.size != saved[owner].size]
-        self.store.append(self._staged, changed)
-        for record, _ in self._staged:
-            self.context.remember(record)
+        self.store.append(self._staged, [self._logs[owner].state() for owner in self._saved])
+        self.context.remember(self.context.staged)
 
 
 def _copy(log: OwnLog) -> OwnLog:

@@ -7,6 +7,7 @@ other records is a rule of `tslg.protocol.admission`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid, codec
@@ -27,6 +28,7 @@ _links: dict[Link, Link] = {}
 _own_edges: dict[Link, Edge] = {}
 """Ids, and edges to them, that were checked lately: mere memory, to which it makes no difference what is forgotten."""
 _new: Final = tuple.__new__
+_edge_cid: Final = itemgetter(0)
 
 
 class Edge(NamedTuple):
@@ -152,7 +154,7 @@ def build(
         "prev": prev,
         "time": time,
         "agent": agent,
-        "preds": {name: [_edge_value(edge) for edge in sorted(edges, key=_edge_cid)] for name, edges in preds.items()},
+        "preds": {name: _edge_values(edges) for name, edges in preds.items()},
         "manifest": manifest,
     }
     data = codec.encode_unchecked(value)
@@ -161,14 +163,11 @@ def build(
     return _from_value(value, data, cid.compute(data, hash_name))
 
 
-def _edge_cid(edge: Edge) -> bytes:
-    return edge.cid
-
-
-def _edge_value(edge: Edge) -> dict[str, Any]:
-    if edge.agent is None:
-        return {"cid": edge.cid}
-    return {"cid": edge.cid, "agent": edge.agent, "verified": edge.verified}
+def _edge_values(edges: Iterable[Edge]) -> list[dict[str, Any]]:
+    return [
+        {"cid": link} if agent is None else {"cid": link, "agent": agent, "verified": verified}
+        for link, agent, verified in sorted(edges, key=_edge_cid)
+    ]
 
 
 def _from_value(value: Any, data: bytes, id: Link) -> Record:

@@ -132,4 +132,8 @@ def ed25519_sign(secret: bytes, message: bytes) -> bytes:
     """Return the 64-byte signature by a 64-byte secret key (RFC 8032, deterministic). ValueError for another length."""
     if len(secret) != _SECRET:
         raise ValueError(f"an Ed25519 secret key has {_SECRET} bytes, not {len(secret)}")
-    return bindings.crypto_sign(message, secret)[:_SIGNATURE]
+    size = len(message)
+    signed = ffi.new("unsigned char[]", _SIGNATURE + size)
+    if lib.crypto_sign(signed, _NULL, message, size, secret) != 0:
+        raise RuntimeError("libsodium did not sign")
+    return bytes(ffi.buffer(signed, _SIGNATURE))
