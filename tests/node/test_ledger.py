@@ -156,6 +156,29 @@ def test_a_refusal_in_a_batch_undoes_all_of_it_unless_it_is_caught(home):
     assert [record.seq for record in log_of(home, agent)] == list(range(size + 2))
 
 
+def test_a_batch_that_raises_puts_back_every_log_that_it_touched(home):
+    first, second, idle = (home.agent(name) for name in ("a", "b", "c"))
+    ends = [home.store.log_state(agent.id) for agent in (first, second, idle)]
+    with pytest.raises(RuntimeError), first.batch():
+        first.state({"step": 1})
+        second.act("beside it")
+        raise RuntimeError
+    for agent, end in zip((first, second, idle), ends, strict=True):
+        made = agent.act("after it")
+        assert (made.seq, made.prev, made.log.root) == (end.size, end.last, end.peaks.root())
+        assert made.preds["prior"] == (Edge(agent.id),)
+
+
+def test_a_key_is_known_only_while_its_record_is_staged_or_stored(home, tmp_path):
+    with Home.open(tmp_path / "other", random_bytes=source("other")) as other:
+        genesis = parse_as(other.agent("a").id, other.store.get(other.agent("a").id).data)
+    context = home.ledger.context
+    context.staged[genesis.id] = genesis
+    assert context.key(genesis.id).public == genesis.body["key"]
+    context.staged.clear()
+    assert context.key(genesis.id) is None
+
+
 def test_batches_do_not_nest(home):
     agent = home.agent("a")
     with agent.batch():
