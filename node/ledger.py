@@ -16,7 +16,6 @@ from typing import Any
 from tslg.node.context import StoreContext
 from tslg.node.store.interface import LogState, Store
 from tslg.protocol import record as records
-from tslg.protocol import seal as seals
 from tslg.protocol.admission import RuleBook
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
@@ -24,7 +23,7 @@ from tslg.protocol.log import Peaks
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Edge, Head, Record
 from tslg.protocol.rules.context import Tail
-from tslg.protocol.seal import Signature, to_be_signed
+from tslg.protocol.seal import sign1_start, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_sign
 
 
@@ -253,7 +252,7 @@ class Ledger:
         )
         message = to_be_signed(record.data, Alg.ED25519)
         signature = ed25519_sign(log.secret, message)
-        seal = seals.encode([Signature(int(Alg.ED25519), log.key, signature)])
+        seal = sign1_start(log.key) + signature
         context = self.context
         context.fresh = (log.public, message, signature)
         context.tails[owner] = Tail(log.size, log.last, log.last_time, head.root)
