@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 import trio
 
 from tslg.node.net.errors import ProtocolViolation
 from tslg.node.net.seam import Network, peer_id_of
+from tslg.node.pool import Pool
+from tslg.node.sealing import Checks
 from tslg.node.store.interface import Store
-from tslg.node.verifying import Outside, Tick, Walked, heads_for
-from tslg.protocol import cid
+from tslg.node.verifying import Outside, Tick, Walked, heads_for, quiet_collector
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, TslgError
 from tslg.protocol.exchange import (
@@ -29,7 +30,6 @@ from tslg.protocol.exchange import (
     LocateReply,
     LocateRequest,
     MessageError,
-    Pair,
     ProofsReply,
     ProofsRequest,
     RangeRequest,
@@ -37,40 +37,15 @@ from tslg.protocol.exchange import (
     WalkRequest,
     read_walk_chunk,
 )
-from tslg.protocol.keys import Key, key_of
+from tslg.protocol.keys import Key
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
-from tslg.protocol.opening import Opened, open_pair
-from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.record import Record
 from tslg.protocol.report import Report
 from tslg.protocol.walker import Walker
 
 WORKERS: Final = 2
-"""Threads that open records while more arrive."""
-
-
-@dataclass(slots=True)
-class _Pool:
-    """What peers have handed over so far, opened; nothing in it has been asked for until the walker wants it."""
-
-    hash_name: str
-    keys: dict[Link, Key]
-    check: bool
-    opened: dict[Link, Opened] = field(default_factory=dict)
-    claims: dict[Link, HeadClaim] = field(default_factory=dict)
-    reasons: dict[Link, str] = field(default_factory=dict)
-
-    def open(self, pairs: Sequence[Pair], known: Mapping[Link, Record]) -> list[Opened]:
-        """Open a chunk, in a worker thread; keys are learnt as they come, so that a chunk may hold its own."""
-        results = []
-        for data, seal in pairs:
-            opened = open_pair(data, seal, self.hash_name, self.keys if self.check else None)
-            key = key_of(opened.record)
-            if key is not None:
-                self.keys[opened.record.id] = key
-            results.append(opened._replace(sealed=True) if opened.record.id in known else opened)
-        return results
+"""Threads that verify signatures in the end; while records arrive it is one less, beside the one that opens them."""
 
 
 class Auditor:
@@ -149,19 +124,34 @@ class Auditor:
             known=known,
             limits=self._limits,
         )
-        session = _Session(self, walker, peers, tick, outside)
         started = time.perf_counter()
-        await session.run()
-        report = walker.finish().timed(time.perf_counter() - started, session.round_trips)
+        keys: dict[Link, Key] = {}
+        with Checks(WORKERS, keys) as checks:
+            pool = Pool(walker, keys, checks if signatures == "all" else None)
+            session = _Session(self, walker, pool, peers, tick, outside)
+            await session.run()
+            # In a thread, so that the node goes on answering others meanwhile.
+            report = await trio.to_thread.run_sync(_conclude, walker, checks)
+        report = report.timed(time.perf_counter() - started, session.round_trips)
         agents = tuple(agent._replace(peer=session.home_of(agent.id)) for agent in report.agents)
         return Walked(replace(report, agents=agents), walker)
+
+
+def _conclude(walker: Walker, checks: Checks) -> Report:
+    """Judge what was gathered while the last signatures are verified."""
+    with quiet_collector():
+        walker.judge()
+        walker.settle(checks.settle())
+        checks.add(walker.unchecked())
+        walker.settle(checks.settle())
+        return walker.finish()
 
 
 class _Session:
     """One audit under way."""
 
     def __init__(
-        self, auditor: Auditor, walker: Walker, peers: Sequence[str], tick: Tick | None, outside: Outside
+        self, auditor: Auditor, walker: Walker, pool: Pool, peers: Sequence[str], tick: Tick | None, outside: Outside
     ) -> None:
         self._outside = outside
         self._network = auditor._network
@@ -174,7 +164,7 @@ class _Session:
         self._dead: set[str] = set()
         self._asked: set[tuple[str, Link]] = set()
         self._tick = tick
-        self._pool = _Pool(cid.hash_name(walker.target), walker.keys, walker.signatures == "all")
+        self._pool = pool
         self.round_trips = 0
 
     async def run(self) -> None:
@@ -188,30 +178,32 @@ class _Session:
         return peer_id_of(homes[0]) if homes else None
 
     async def _fetch_all(self) -> None:
-        walker = self._walker
-        while wanted := walker.wants():
-            lacking = self._hand_over(wanted)
-            if lacking:
-                await self._fetch(lacking)
-                for id in self._hand_over(lacking):
-                    walker.cannot(id, self._reason(id))
+        while lacking := self._hand_over_all():
+            await self._fetch(lacking)
+            for id in self._hand_over(lacking):
+                self._walker.cannot(id, self._reason(id))
+
+    def _hand_over_all(self) -> list[Link]:
+        """Feed the walker until it wants what is not at hand; return that."""
+        lacking: list[Link] = []
+        with quiet_collector():
+            while not lacking and (wanted := self._walker.wants()):
+                lacking = self._hand_over(wanted)
+        return lacking
 
     def _hand_over(self, wanted: Sequence[Link]) -> list[Link]:
         """Give the walker what is at hand; return the rest."""
+        opened = self._pool.opened
+        if self._store is not None:
+            self._pool.take(self._store.get_many([id for id in wanted if id not in opened]).values())
         lacking = []
         for id in wanted:
-            opened = self._pool.opened.get(id) or self._own(id)
-            if opened is None:
+            one = opened.get(id)
+            if one is None:
                 lacking.append(id)
             else:
-                self._walker.supply(opened)
+                self._walker.supply(one)
         return lacking
-
-    def _own(self, id: Link) -> Opened | None:
-        entry = None if self._store is None else self._store.get(id)
-        if entry is None:
-            return None
-        return self._pool.open([entry], self._walker.known)[0]
 
     def _reason(self, id: Link) -> str:
         if id in self._pool.reasons:
@@ -233,10 +225,8 @@ class _Session:
             self._asked.update((peer, id) for id in roots)
             try:
                 await self._walk(peer, roots)
-            except* TslgError as failed:
-                # What receives and what opens run side by side: either may fail, and both may.
-                for error in failed.exceptions:
-                    await self._give_up(peer, error)
+            except TslgError as error:
+                await self._give_up(peer, error)
             lacking = [id for id in lacking if id not in self._pool.opened]
 
     def _next_peer(self, lacking: Sequence[Link]) -> str | None:
@@ -251,39 +241,27 @@ class _Session:
         return self._walker.owner_of(id)
 
     async def _walk(self, peer: str, roots: Sequence[Link]) -> None:
-        """Ask for an ancestry, and open it in worker threads while more arrives."""
-        edges = self._walker.remaining
-        request = WalkRequest(tuple(roots), None, edges).to_bytes()
+        """Ask for an ancestry, and open it as it arrives."""
+        request = WalkRequest(tuple(roots), None, self._walker.remaining).to_bytes()
         self.round_trips += 1
-        send, receive = trio.open_memory_channel[list[Pair]](WORKERS)
-        async with trio.open_nursery() as nursery:
-            async with receive:
-                for _ in range(WORKERS):
-                    nursery.start_soon(self._open_chunks, receive.clone())
-            async with send, self._network.request(peer, WALK, request, limits=self._limits) as chunks:
-                async for chunk in chunks:
-                    part = read_walk_chunk(chunk, self._limits)
-                    if isinstance(part, WalkEnd):
-                        self._take_end(peer, part)
-                    else:
-                        await send.send(part)
-
-    async def _open_chunks(self, receive: trio.MemoryReceiveChannel[list[Pair]]) -> None:
-        async with receive:
-            async for pairs in receive:
-                for opened in await trio.to_thread.run_sync(self._pool.open, pairs, self._walker.known):
-                    self._pool.opened.setdefault(opened.record.id, opened)
+        async with self._network.request(peer, WALK, request, limits=self._limits) as chunks:
+            async for chunk in chunks:
+                part = read_walk_chunk(chunk, self._limits)
+                if isinstance(part, WalkEnd):
+                    self._take_end(peer, part)
+                    continue
+                # Not for longer: the collector must not rest for as long as a peer takes its time.
+                with quiet_collector():
+                    self._pool.take(part)
                 if self._tick is not None:
                     self._tick(len(self._pool.opened))
+                # A chunk takes milliseconds to open; others have their turn before the next.
+                await trio.lowlevel.checkpoint()
 
     def _take_end(self, peer: str, end: WalkEnd) -> None:
-        for id, reason in end.missing:
-            self._pool.reasons.setdefault(id, reason)
         for claim in end.heads:
             self._homes.setdefault(claim.agent, []).append(peer)
-            held = self._pool.claims.get(claim.agent)
-            if held is None or claim.size > held.size:
-                self._pool.claims[claim.agent] = claim
+        self._pool.note_end(end)
         self._walker.supply_proofs(end.inclusion, end.consistency)
 
     async def _give_up(self, peer: str, error: Exception) -> None:
@@ -348,12 +326,11 @@ class _Session:
         for peer in self._homes_of(agent):
             try:
                 reply = HeadReply.from_bytes(await self._ask(peer, HeadRequest(agent).to_bytes()), self._limits)
-                (opened,) = self._pool.open([reply.pair], self._walker.known)
+                (opened,) = self._pool.take([reply.pair])
             except (NetworkError, TslgError) as error:
                 await self._note(peer, error)
                 continue
             if reply.head.agent == agent and opened.record.id == reply.head.record:
-                self._pool.opened.setdefault(opened.record.id, opened)
                 self._pool.claims[agent] = reply.head
                 self._homes.setdefault(agent, []).insert(0, peer)
                 return
@@ -367,9 +344,9 @@ class _Session:
                     async for chunk in chunks:
                         part = read_walk_chunk(chunk, self._limits)
                         if not isinstance(part, WalkEnd):
-                            opened = await trio.to_thread.run_sync(self._pool.open, part, self._walker.known)
-                            for one in opened:
+                            for one in self._pool.take(part):
                                 self._walker.supply_log(one)
+                            await trio.lowlevel.checkpoint()
             except (NetworkError, TslgError) as error:
                 await self._note(peer, error)
                 continue

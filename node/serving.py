@@ -35,6 +35,8 @@ from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 
 CHUNK_RECORDS: Final = 256
 """Records in a chunk: large enough to amortise a chunk, small enough that the asker can verify while it receives."""
+READ_AHEAD: Final = 1_000
+"""Ancestors read from the store in one go: a long chain has thousands of levels, and each would be a query of its own."""
 
 Locate = Callable[[Link], Iterable[str]]
 
@@ -115,12 +117,15 @@ class _WalkAnswer:
         self._missing: list[Link] = []
         self._have = {have.agent: have.size for have in asked.have}
         self._bytes = 0
+        self._waiting: Sequence[Pair] = ()
+        self._ahead: dict[Link, Entry] = {}
+        self._reads_ahead = True
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the reply's chunks. Chains that a level needs go out before the level."""
         level = list(self._asked.roots)
         while level:
-            pairs = self._store.get_many(level)
+            pairs = self._read(level)
             self._missing.extend(id for id in level if id not in pairs)
             found = [(id, pairs[id]) for id in level if id in pairs]
             for id, entry in found:
@@ -131,7 +136,24 @@ class _WalkAnswer:
             level = self._traversal.expand(self._steps)
         newest = self._newest()
         yield from self._send([(one.claim.record, one.pair) for one in newest.values()])
+        yield from map(records_chunk, self._split())
         yield self._end(newest)
+
+    def _read(self, level: Sequence[Link]) -> dict[Link, Entry]:
+        """Read the records of a level that are held; of a narrow level, the nearest ancestors in the same go."""
+        ahead = self._ahead
+        found = {id: ahead.pop(id) for id in level if id in ahead}
+        lacking = [id for id in level if id not in found]
+        if not lacking:
+            return found
+        if self._reads_ahead and len(lacking) < CHUNK_RECORDS // 4:
+            ids = self._store.ancestors(lacking[0], self._asked.classes, READ_AHEAD)
+            fresh = [id for id in ids if id not in self._traversal.visited and id not in ahead]
+            # Where ways meet again and again, most of what a query finds was read before: no more of them.
+            self._reads_ahead = 2 * len(fresh) >= len(ids)
+            ahead.update(self._store.get_many(fresh))
+        found.update(self._store.get_many(lacking))
+        return found
 
     def _send(self, items: Sequence[tuple[Link, Pair]]) -> Iterator[bytes]:
         fresh = []
@@ -144,8 +166,14 @@ class _WalkAnswer:
             # Breaking off says so: what was not sent is named as missing by the asker's own walk.
             self._traversal.level = []
             return
-        for part in chunked(fresh, CHUNK_RECORDS, self._limits.chunk_bytes // 2):
-            yield records_chunk(part)
+        self._waiting = [*self._waiting, *fresh]
+        if len(self._waiting) >= CHUNK_RECORDS:
+            *full, self._waiting = self._split()
+            yield from map(records_chunk, full)
+
+    def _split(self) -> list[Sequence[Pair]]:
+        """Split what waits. Levels may be as narrow as one record, and a chunk for each would cost more than it."""
+        return list(chunked(self._waiting, CHUNK_RECORDS, self._limits.chunk_bytes // 2))
 
     def _held_by_asker(self, id: Link) -> bool:
         record = self._records.get(id)

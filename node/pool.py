@@ -1,0 +1,76 @@
+"""What peers have handed over during an audit, opened; nothing in it is believed until the walker wants and judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tslg.node.sealing import Checks
+from tslg.protocol import cid
+from tslg.protocol.codec import Link
+from tslg.protocol.exchange import Pair, WalkEnd
+from tslg.protocol.keys import KEY_KINDS, Key, key_of
+from tslg.protocol.opening import Opened, open_pair
+from tslg.protocol.proofs import HeadClaim
+from tslg.protocol.walker import Walker
+
+
+class Pool:
+    """Opens what arrives, and has the signatures checked beside it.
+
+    Args:
+        walker: the walk that the records are for.
+        keys: learns the keys that the records register.
+        checks: where signatures are verified under `keys` while more arrives; None to leave them to the walker.
+
+    Attributes:
+        opened: the records by id. The first seal that came with a record stays, since checks go by the record's id.
+        claims: by agent, the longest log that a peer claims to hold whole.
+        reasons: why peers did not hand over a record.
+    """
+
+    def __init__(self, walker: Walker, keys: dict[Link, Key], checks: Checks | None) -> None:
+        self._hash_name = cid.hash_name(walker.target)
+        self._known = walker.known
+        self._keys = keys
+        self._checks = checks
+        self.opened: dict[Link, Opened] = {}
+        self.claims: dict[Link, HeadClaim] = {}
+        self.reasons: dict[Link, str] = {}
+
+    def take(self, pairs: Iterable[Pair]) -> list[Opened]:
+        """Open records and return them as they are in the pool; all or, if one is no record, none of them.
+
+        Keys are learnt as they come, so that what follows can hold records that need them.
+
+        Raises:
+            RecordError, CodecError: one of them is not a record of this federation.
+        """
+        hash_name, known = self._hash_name, self._known
+        came = [open_pair(data, seal, hash_name) for data, seal in pairs]
+        fresh = []
+        for one in came:
+            record = one[0]
+            id = record[0]
+            if id in self.opened:
+                continue
+            if id in known:
+                self.opened[id] = one._replace(sealed=True)
+            else:
+                self.opened[id] = one
+                fresh.append(one)
+            if record[2] in KEY_KINDS:
+                key = key_of(record)
+                if key is not None:
+                    self._keys[id] = key
+        if self._checks is not None:
+            self._checks.add([one for one in fresh if one[0].key in self._keys])
+        return [self.opened[one[0].id] for one in came]
+
+    def note_end(self, end: WalkEnd) -> None:
+        """Keep what a peer says at the end of its reply: why records are missing, and how long logs are."""
+        for id, reason in end.missing:
+            self.reasons.setdefault(id, reason)
+        for claim in end.heads:
+            held = self.claims.get(claim.agent)
+            if held is None or claim.size > held.size:
+                self.claims[claim.agent] = claim
