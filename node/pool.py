@@ -1,4 +1,4 @@
-"""What peers have handed over during an audit, opened; nothing in it is believed until the walker wants and judges it."""
+"""What peers have handed over during an audit, opened; none of it is believed until the walker wants and judges it."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 CHUNK_RECORDS: Final = 256
 """Records in a chunk: large enough to amortise a chunk, small enough that the asker can verify while it receives."""
 READ_AHEAD: Final = 1_000
-"""Ancestors read from the store in one go: a long chain has thousands of levels, and each would be a query of its own."""
+"""Ancestors read from the store in one go: a long chain has thousands of levels, each of which would be a query."""
 
 Locate = Callable[[Link], Iterable[str]]
 
@@ -110,7 +110,8 @@ class _WalkAnswer:
         self._source = source
         self._asked = asked
         self._limits = limits
-        self._traversal = Traversal(asked.roots, limits.walk_edges if asked.edges is None else asked.edges)
+        self._most_edges = limits.walk_edges if asked.edges is None else asked.edges
+        self._traversal = Traversal(asked.roots, self._most_edges)
         self._records: dict[Link, Record] = {}
         self._sent: set[Link] = set()
         self._chains: set[Link] = set()
@@ -147,7 +148,8 @@ class _WalkAnswer:
         if not lacking:
             return found
         if self._reads_ahead and len(lacking) < CHUNK_RECORDS // 4:
-            ids = self._store.ancestors(lacking[0], self._asked.classes, READ_AHEAD)
+            room = min(READ_AHEAD, self._most_edges - self._traversal.traversed)
+            ids = self._store.ancestors(lacking[0], self._asked.classes, room)
             fresh = [id for id in ids if id not in self._traversal.visited and id not in ahead]
             # Where ways meet again and again, most of what a query finds was read before: no more of them.
             self._reads_ahead = 2 * len(fresh) >= len(ids)
@@ -193,7 +195,7 @@ class _WalkAnswer:
             wanted.update(e.cid for r in todo if r.kind == "manifest-amendment" for e in r.edges("amends"))
             wanted -= self._chains
             self._chains |= wanted
-            found = self._store.get_many(sorted(wanted))
+            found = self._store.get_many(sorted(wanted)) if wanted else {}
             todo = []
             for id, entry in sorted(found.items()):
                 record = self._records[id] = records.parse_as(id, entry.data)
