@@ -7,6 +7,7 @@ records, since handing over one by one would cost more than the signature.
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,33 @@ SWITCH_SECONDS: Final = 5e-5
 A worker needs the interpreter for a microsecond between two signatures; it must not wait longer than it works."""
 
 
+class _TakeTurns:
+    """Shortens the interpreter's switching interval while anybody needs it; the last one to leave puts it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before = 0.0
+
+    def enter(self) -> None:
+        """Shorten the interval."""
+        with self._lock:
+            if self._users == 0:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(SWITCH_SECONDS)
+            self._users += 1
+
+    def leave(self) -> None:
+        """Put it back if nobody else needs it short."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                sys.setswitchinterval(self._before)
+
+
+_take_turns: Final = _TakeTurns()
+
+
 class Checks:
     """Signatures being verified; a context manager.
 
@@ -39,18 +67,17 @@ class Checks:
         self._done: list[list[Opened]] = []
         self._futures: list[Future[None]] = []
         self._executor = ThreadPoolExecutor(workers - 1, thread_name_prefix="tslg-seals") if workers > 1 else None
-        self._interval = sys.getswitchinterval()
 
     def __enter__(self) -> Self:
         if self._executor is not None:
-            sys.setswitchinterval(SWITCH_SECONDS)
+            _take_turns.enter()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._executor is not None:
             self._waiting.clear()
             self._executor.shutdown()
-            sys.setswitchinterval(self._interval)
+            _take_turns.leave()
 
     def add(self, opened: Sequence[Opened]) -> None:
         """Have these checked some time; with worker threads they start on it at once."""
