@@ -34,7 +34,8 @@ class Gathering:
         now_ms: the reader's clock.
         depth: D, how many typed edges may be traversed in all; None for all there are.
         signatures: `all` checks every seal; `heads` one per agent and key, and ties the rest to it by hashing.
-        log: `visited` proves that the visited records of each agent lie in one log; `none` does not.
+        log: `visited` proves that the visited records of each agent lie in one log, `full` wants the whole of each log,
+            `none` proves nothing and the report says so.
         known: records that an earlier walk verified, whose seals are not checked again.
         limits: bounds on the work.
     """
@@ -82,6 +83,10 @@ class Gathering:
         self._witnesses: dict[Link, Record] = {}
         self._optional: set[Link] = set()
         self._outside: dict[Link, list[OutsideHead]] = {}
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Set up what the judgement needs; nothing while one only gathers."""
 
     # --- being fed -------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,6 @@ from tslg.protocol.errors import RecordError, Refusal
 from tslg.protocol.freshness import OutsideHead as OutsideHead
 from tslg.protocol.gathering import Gathering
 from tslg.protocol.keys import Key
-from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
@@ -42,41 +41,9 @@ _UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key
 
 
 class Walker(Gathering):
-    """Verifies the ancestry of one record, up to `depth` typed edges.
+    """Verifies the ancestry of one record, up to `depth` typed edges. Arguments as for `Gathering`."""
 
-    Args:
-        target: the record to verify.
-        federation: the root manifest's id, which the reader pins.
-        now_ms: the reader's clock.
-        depth: D, how many typed edges may be traversed in all; None for all there are.
-        signatures: `all` checks every seal; `heads` one per agent and key, and ties the rest to it by hashing.
-        log: `visited` proves that the visited records of each agent lie in one log; `none` does not.
-        known: records that an earlier walk verified, whose seals are not checked again.
-        limits: bounds on the work.
-    """
-
-    def __init__(
-        self,
-        target: Link,
-        federation: Link,
-        *,
-        now_ms: int,
-        depth: int | None = None,
-        signatures: str = "all",
-        log: str = "visited",
-        known: Mapping[Link, Record] | None = None,
-        limits: Limits = DEFAULT,
-    ) -> None:
-        super().__init__(
-            target,
-            federation,
-            now_ms=now_ms,
-            depth=depth,
-            signatures=signatures,
-            log=log,
-            known=known,
-            limits=limits,
-        )
+    def _prepare(self) -> None:
         self.complete = False
         self._manifests: dict[Link, Manifest | None] = {}
         self._unjudged: set[Link] = set()
