@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import tslg
+from tslg.manifests.keys import AnchorKey, read_key
+from tslg.manifests.signing import encode_sealed
 from tslg.node import Agent, BackgroundNode, Node
 from tslg.node.home import Home
 from tslg.node.quick import close
@@ -20,6 +22,16 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.setenv("TSLG_HOME", str(tmp_path / "homes"))
     yield
     close()
+
+
+def founded(tmp_path: Path) -> tuple[Path, tuple[AnchorKey, ...]]:
+    """Found a federation of one anchor; return its sealed root manifest's file and the anchor's key."""
+    with Home.open(tmp_path / "founder", name="acme") as founder:
+        entry = founder.store.get(founder.federation)
+        assert entry is not None
+        sealed = tmp_path / "acme.tslg"
+        sealed.write_bytes(encode_sealed(entry.data, entry.seal))
+        return sealed, (read_key(tmp_path / "founder" / "keys" / "anchor.json"),)
 
 
 def test_three_lines_record_a_signed_step(tmp_path: Path) -> None:
@@ -39,15 +51,9 @@ def test_the_same_name_is_the_same_agent_after_a_restart() -> None:
 
 
 def test_a_joined_federation_is_one_argument(tmp_path: Path) -> None:
-    with Home.open(tmp_path / "founder", name="acme") as founder:
-        federation = founder.federation
-        from tslg.manifests.signing import encode_sealed
-
-        entry = founder.store.get(federation)
-        assert entry is not None
-        (tmp_path / "acme.tslg").write_bytes(encode_sealed(entry.data, entry.seal))
+    sealed, _ = founded(tmp_path)
     with pytest.raises(TslgError, match="attest every genesis") as refused:
-        tslg.agent("bot", federation=tmp_path / "acme.tslg")
+        tslg.agent("bot", federation=sealed)
     assert "request" in refused.value.mend
 
 
@@ -75,14 +81,7 @@ def test_a_failing_start_is_raised_where_the_node_was_asked_for(tmp_path: Path) 
 
 
 def test_two_nodes_in_threads_delegate(tmp_path: Path) -> None:
-    from tslg.manifests.signing import encode_sealed
-
-    with Home.open(tmp_path / "founder", name="acme") as founder:
-        entry = founder.store.get(founder.federation)
-        assert entry is not None
-        sealed = tmp_path / "acme.tslg"
-        sealed.write_bytes(encode_sealed(entry.data, entry.seal))
-        anchors = founder._own_anchor()
+    sealed, anchors = founded(tmp_path)
     options = {"federation": sealed, "listen": "/ip4/127.0.0.1/tcp/0"}
     with BackgroundNode(tmp_path / "a", **options) as left, BackgroundNode(tmp_path / "b", **options) as right:
         boss = left.node.home.create_agent("boss", anchors=anchors)
@@ -98,16 +97,10 @@ def test_two_nodes_in_threads_delegate(tmp_path: Path) -> None:
 
 
 def test_what_was_fetched_verifies_again_without_the_network(tmp_path: Path) -> None:
-    from tslg.manifests.signing import encode_sealed
     from tslg.node.sources import StoreSource
     from tslg.node.verifying import verify
 
-    with Home.open(tmp_path / "founder", name="acme") as founder:
-        entry = founder.store.get(founder.federation)
-        assert entry is not None
-        sealed = tmp_path / "acme.tslg"
-        sealed.write_bytes(encode_sealed(entry.data, entry.seal))
-        anchors = founder._own_anchor()
+    sealed, anchors = founded(tmp_path)
     options = {"federation": sealed, "listen": "/ip4/127.0.0.1/tcp/0"}
     with BackgroundNode(tmp_path / "a", **options) as left, BackgroundNode(tmp_path / "b", **options) as right:
         reader = left.node.home.create_agent("reader", anchors=anchors)
