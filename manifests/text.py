@@ -14,10 +14,11 @@ import tomlkit
 
 from tslg.manifests.text_reader import Reader, shown
 from tslg.protocol import cid
+from tslg.protocol.envelope import ENVELOPE_KEYS, RESERVED
 from tslg.protocol.errors import ManifestError
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
-from tslg.protocol.manifest import ENVELOPE_KEYS, RESERVED, Member
+from tslg.protocol.manifest import Member
 from tslg.protocol.signatures import Alg
 
 SCHEMES: Final[Mapping[str, int]] = {"threshold": int(Alg.BLS_THRESHOLD), "multisig": int(Alg.BLS_MULTISIG)}

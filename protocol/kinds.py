@@ -1,7 +1,7 @@
 """The one table of record kinds: which classes of predecessor each needs and may have, its body, and who may issue it.
 
 Admission, the record parser, the agent's interface and the published tables are all driven by it; docs/spec/kinds.md
-is checked against it by a test.
+is checked against it by a test. The types of fields stand in `tslg.protocol.fields`.
 """
 
 from __future__ import annotations
@@ -10,32 +10,57 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tslg.protocol import cid, codec
-from tslg.protocol.codec import Link
-from tslg.protocol.errors import CodecError
-from tslg.protocol.limits import DEFAULT
+from tslg.protocol.fields import (
+    AMOUNTS,
+    ANCHORS,
+    BINDING,
+    BLOB,
+    BYTES,
+    DEPTH,
+    DIGEST,
+    DIGEST_MAP,
+    DIGESTS,
+    FRONTIER,
+    INT,
+    LIMITS,
+    LINK,
+    LINKS,
+    MAP,
+    MODE,
+    MOMENT,
+    NAME,
+    NAMES,
+    NONCE,
+    PURPOSE,
+    TEXT,
+    UINT,
+    VERDICT,
+    Field,
+    optional,
+)
 
 CLASSES: Final[Mapping[str, str]] = {
     "prior": "the state it derives from",
     "policy": "what authorises it",
     "evidence": "what it consumed",
     "delegation": "the other agent's record that conferred the authority",
-    "amends": "the manifest version it supersedes",
+    "amends": "the record that it supersedes, which stays as it is",
+    "corrects": "the record whose statement of fact it puts right",
+    "retracts": "the record that its author no longer stands by",
+    "counters": "what speaks against it, and was weighed",
+    "absence": "the observation that something sought was not there",
+    "observes": "what was seen and not consumed",
+    "counterfactual": "the alternative that was considered and not adopted",
+    "consensus": "the committed proposal that put it in place",
+    "joint": "the authorisation that several agents gave together",
+    "part": "what it is composed of, or was decomposed from",
+    "parent": "the artifact that it derives from",
 }
 """Predecessor classes and what each means."""
 
-_SMALL: Final = 2**31
-BODY_LEVEL: Final = 2
-"""Nesting level of a record's body map, the record itself being level 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One body field: its type's name in the published tables, its check, and whether it must be there."""
-
-    type: str
-    valid: Callable[[Any], bool]
-    required: bool = True
+_BASE: Final = "prior policy evidence delegation"
+_WEIGHED: Final = "absence consensus counterfactual counters joint observes part"
+"""Classes of whatever an agent does: what it weighed, left aside, or agreed on with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,166 +90,6 @@ class Kind:
     valid: Mapping[str, Callable[[Any], bool]]
 
 
-def _uint(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= DEFAULT.integer
-
-
-def _int(value: Any) -> bool:
-    return type(value) is int and -DEFAULT.integer <= value <= DEFAULT.integer
-
-
-def _text(value: Any) -> bool:
-    return type(value) is str
-
-
-def _name(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= 256
-
-
-def _bytes(value: Any) -> bool:
-    return type(value) is bytes
-
-
-def _nonce(value: Any) -> bool:
-    return type(value) is bytes and len(value) == 16
-
-
-def _digest(value: Any) -> bool:
-    return type(value) is bytes and len(value) == 32
-
-
-def _link(value: Any) -> bool:
-    return type(value) is Link and cid.is_record_id(value)
-
-
-def _names(value: Any) -> bool:
-    if type(value) is not list:
-        return False
-    last = ""
-    for item in value:
-        if type(item) is not str or len(item) > 256 or item <= last:
-            return False
-        last = item
-    return True
-
-
-def _links(value: Any) -> bool:
-    if type(value) is not list:
-        return False
-    last = b""
-    for item in value:
-        if not _link(item) or item <= last:
-            return False
-        last = item
-    return True
-
-
-def _limits(value: Any) -> bool:
-    return type(value) is dict and all(map(_int, value.values()))
-
-
-def _amounts(value: Any) -> bool:
-    return type(value) is dict and all(map(_uint, value.values()))
-
-
-def _moment(value: Any) -> bool:
-    return value is None or _uint(value)
-
-
-def _map(value: Any) -> bool:
-    if type(value) is not dict:
-        return False
-    # Nearly every map is flat and small: text, bytes and small numbers need no walk.
-    for item in value.values():
-        kind = type(item)
-        if kind is not str and kind is not bytes and (kind is not int or not -_SMALL < item < _SMALL):
-            break
-    else:
-        return True
-    try:
-        codec.check(value, BODY_LEVEL + 1)
-    except CodecError:
-        return False
-    return True
-
-
-def _blob(value: Any) -> bool:
-    return (
-        type(value) is dict
-        and value.keys() == {"digest", "size", "media_type"}
-        and _digest(value["digest"])
-        and _uint(value["size"])
-        and _name(value["media_type"])
-    )
-
-
-def _one_of(*choices: str) -> Callable[[Any], bool]:
-    allowed = frozenset(choices)
-    return lambda value: type(value) is str and value in allowed
-
-
-def _frontier(value: Any) -> bool:
-    return type(value) is list and all(
-        type(item) is dict
-        and item.keys() == {"agent", "record", "size", "root"}
-        and _link(item["agent"])
-        and _link(item["record"])
-        and _uint(item["size"])
-        and _digest(item["root"])
-        for item in value
-    )
-
-
-def _anchors(value: Any) -> bool:
-    return (
-        type(value) is dict
-        and value.keys() == {"scheme", "threshold", "members", "group_key"}
-        and _int(value["scheme"])
-        and _uint(value["threshold"])
-        and (value["group_key"] is None or _bytes(value["group_key"]))
-        and type(value["members"]) is list
-        and 0 < len(value["members"]) <= DEFAULT.anchors
-        and all(
-            type(member) is dict
-            and member.keys() == {"name", "key", "possession"}
-            and _name(member["name"])
-            and _bytes(member["key"])
-            and _bytes(member["possession"])
-            for member in value["members"]
-        )
-    )
-
-
-def optional(field: Field) -> Field:
-    """Return the same field, not required."""
-    return Field(field.type, field.valid, required=False)
-
-
-TEXT = Field("text", _text)
-NAME = Field("text (1 to 256 characters)", _name)
-UINT = Field("uint", _uint)
-INT = Field("int", _int)
-BYTES = Field("bytes", _bytes)
-NONCE = Field("bytes (16)", _nonce)
-DIGEST = Field("bytes (32)", _digest)
-LINK = Field("link", _link)
-NAMES = Field("sorted set of text", _names)
-LINKS = Field("sorted set of links", _links)
-LIMITS = Field("map of text to int", _limits)
-AMOUNTS = Field("map of text to uint", _amounts)
-MOMENT = Field("ms or null", _moment)
-DEPTH = Field("uint or null", _moment)
-MAP = Field("map", _map)
-BLOB = Field("{digest: bytes (32), size: uint, media_type: text}", _blob)
-BINDING = Field("`tenant`, `platform` or `hardware`", _one_of("tenant", "platform", "hardware"))
-PURPOSE = Field("`signing` or `peer`", _one_of("signing", "peer"))
-VERDICT = Field("`valid`, `invalid` or `undetermined`", _one_of("valid", "invalid", "undetermined"))
-MODE = Field("`all` or `heads`", _one_of("all", "heads"))
-FRONTIER = Field("list of {agent: link, record: link, size: uint, root: bytes (32)}", _frontier)
-ANCHORS = Field(
-    "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}", _anchors
-)
-
 SCOPE: Final[Mapping[str, Field]] = {
     "uses": optional(NAMES),
     "spends": optional(AMOUNTS),
@@ -240,6 +105,16 @@ _MANIFEST_BODY: Final[Mapping[str, Field]] = {
     "anchors": ANCHORS,
     "envelope": MAP,
 }
+
+_STEP: Final[Mapping[str, Field]] = {
+    "model": NAME,
+    "model_version": NAME,
+    "inputs": DIGEST_MAP,
+    "intent": NAME,
+    "token": optional(BYTES),
+    **SCOPE,
+}
+"""What every outcome of a governed inference states: the model, digests of its inputs, and what it was meant for."""
 
 
 def _kind(
@@ -314,7 +189,7 @@ KINDS: Final[Mapping[str, Kind]] = {
                 "document": optional(BLOB),
             },
             mandatory="prior",
-            also="policy evidence delegation",
+            also=f"{_BASE} amends consensus joint",
             issuer="agent or federation",
         ),
         _kind(
@@ -322,7 +197,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             "what the agent is in from here on",
             {"name": optional(NAME), "data": MAP, **SCOPE},
             mandatory="prior",
-            also="policy evidence delegation",
+            also=f"{_BASE} {_WEIGHED}",
         ),
         _kind(
             "action",
@@ -336,7 +211,7 @@ KINDS: Final[Mapping[str, Kind]] = {
                 **SCOPE,
             },
             mandatory="policy",
-            also="prior evidence delegation",
+            also=f"{_BASE} {_WEIGHED}",
         ),
         _kind(
             "decision",
@@ -351,21 +226,21 @@ KINDS: Final[Mapping[str, Kind]] = {
                 **SCOPE,
             },
             mandatory="policy evidence",
-            also="prior delegation",
+            also=f"{_BASE} {_WEIGHED}",
         ),
         _kind(
             "delegation",
             "hands a task and a granted policy to another agent",
             {"delegate": LINK, "task": MAP, "grant": LINK, "expires": UINT, "hops": UINT},
             mandatory="policy",
-            also="prior evidence delegation",
+            also=f"{_BASE} consensus joint",
         ),
         _kind(
             "observation",
-            "something perceived, to be cited as evidence",
-            {"source": NAME, "data": optional(MAP), "blob": optional(BLOB)},
+            "something perceived, or sought and not found",
+            {"source": NAME, "data": optional(MAP), "blob": optional(BLOB), "sought": optional(TEXT)},
             mandatory="prior",
-            also="policy evidence delegation",
+            also=f"{_BASE} observes part",
         ),
         _kind(
             "verification",
@@ -381,7 +256,164 @@ KINDS: Final[Mapping[str, Kind]] = {
                 "frontier": FRONTIER,
             },
             mandatory="evidence",
-            also="prior policy delegation",
+            also=f"{_BASE} counters",
+        ),
+        _kind(
+            "consensus",
+            "a committed proposal, with the votes for and against it",
+            {"proposal": LINK, "electorate": LINKS, "threshold": UINT},
+            mandatory="evidence",
+            also=_BASE,
+        ),
+        _kind(
+            "joint-authorization",
+            "what several agents authorise together",
+            {"name": NAME, "data": optional(MAP), "signers": LINKS, "threshold": UINT, "expires": MOMENT},
+            mandatory="policy",
+            also=_BASE,
+        ),
+        _kind(
+            "correction",
+            "puts right what another record states as fact",
+            {"reason": TEXT, "data": MAP},
+            mandatory="corrects",
+            also=f"{_BASE} {_WEIGHED}",
+        ),
+        _kind(
+            "amendment",
+            "supersedes another record, which stays as it is",
+            {"reason": TEXT, "data": MAP},
+            mandatory="amends",
+            also=f"{_BASE} {_WEIGHED}",
+        ),
+        _kind(
+            "retraction",
+            "withdraws another record",
+            {"reason": TEXT},
+            mandatory="retracts",
+            also=f"{_BASE} {_WEIGHED}",
+        ),
+        _kind(
+            "revocation",
+            "ends a verification key at a position of the log",
+            {"key": LINK, "from_seq": UINT, "reason": TEXT},
+            mandatory="prior",
+            also="policy evidence",
+        ),
+        _kind(
+            "redaction",
+            "names what was destroyed of another record, and on whose authority",
+            {"target": LINK, "fields": NAMES, "blobs": DIGESTS, "reason": TEXT},
+            mandatory="policy evidence",
+            also=_BASE,
+        ),
+        _kind(
+            "prune",
+            "releases the bytes of earlier records, whose ids and places stay provable",
+            {"before": UINT, "count": UINT, "root": DIGEST},
+            mandatory="policy",
+            also=_BASE,
+        ),
+        _kind(
+            "summary",
+            "stands for a stretch of the log: a commitment to it, and records that represent it",
+            {"first": UINT, "last": UINT, "root": DIGEST, "data": optional(MAP)},
+            mandatory="part",
+            also=_BASE,
+        ),
+        _kind(
+            "equivocation",
+            "shows two records that one author sealed for one position",
+            {"agent": LINK, "seq": UINT},
+            mandatory="evidence",
+            also=_BASE,
+        ),
+        _kind(
+            "peer-set",
+            "agents whose records others in the federation may cite",
+            {"name": NAME, "members": LINKS},
+            mandatory="prior",
+            also="amends",
+            issuer="federation",
+        ),
+        _kind(
+            "correction-policy",
+            "who may correct, amend and retract records of which kinds",
+            {"name": NAME, "rules": MAP},
+            mandatory="prior",
+            also="amends",
+            issuer="federation",
+        ),
+        _kind(
+            "gc-policy",
+            "what storage may release, and what it keeps",
+            {"name": NAME, "horizon_ms": UINT, "kinds": NAMES},
+            mandatory="prior",
+            also="amends",
+            issuer="federation",
+        ),
+        _kind(
+            "inference",
+            "a model's step that was admitted",
+            {**_STEP, "output": DIGEST},
+            mandatory="prior policy",
+            also=f"{_BASE} {_WEIGHED}",
+        ),
+        _kind(
+            "rejection",
+            "a model's step that was not admitted, at which stage and why",
+            {**_STEP, "output": optional(DIGEST), "stage": NAME, "reason": TEXT},
+            mandatory="prior policy",
+            also=f"{_BASE} {_WEIGHED}",
+        ),
+        _kind(
+            "decomposition",
+            "a model's step that was admitted in parts",
+            {**_STEP, "output": optional(DIGEST), "reason": TEXT},
+            mandatory="prior policy",
+            also=f"{_BASE} {_WEIGHED}",
+        ),
+        _kind(
+            "composite",
+            "a result put together from parts, and by which rule",
+            {**_STEP, "output": DIGEST, "rule": NAME},
+            mandatory="prior policy part",
+            also=f"{_BASE} {_WEIGHED}",
+        ),
+        _kind(
+            "artifact",
+            "a package of files, such as a model, and what it was made with",
+            {
+                "name": NAME,
+                "files": DIGEST_MAP,
+                "operator": NAME,
+                "operator_version": NAME,
+                "config": optional(DIGEST),
+                "family": optional(NAME),
+                "tokenizer": optional(DIGEST),
+                "training_data": optional(DIGEST),
+                "licences": NAMES,
+                "restrictions": NAMES,
+                "vulnerabilities": NAMES,
+                "lifecycle": NAME,
+                "cohort": optional(NAME),
+            },
+            mandatory="prior",
+            also=f"{_BASE} parent part",
+        ),
+        _kind(
+            "evaluation",
+            "what an artifact scored on a suite of tests",
+            {"suite": NAME, "suite_digest": DIGEST, "scores": LIMITS, "passed": optional(NAMES)},
+            mandatory="evidence",
+            also=f"{_BASE} counters",
+        ),
+        _kind(
+            "release",
+            "points an alias at an artifact from here on",
+            {"alias": NAME, "reason": optional(TEXT)},
+            mandatory="policy evidence",
+            also=f"{_BASE} consensus joint",
         ),
     )
 }

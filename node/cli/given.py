@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tslg.protocol import codec
 from tslg.protocol.errors import UsageError
-from tslg.protocol.kinds import BODY_LEVEL
+from tslg.protocol.fields import BODY_LEVEL
 
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

@@ -57,6 +57,8 @@ TYPES = {
     "bytes (32)": is_hash,
     "link": is_record_id,
     "sorted set of text": _sorted_set(_name),
+    "sorted set of bytes (32)": _sorted_set(is_hash),
+    "map of text to bytes (32)": _map_of(is_hash),
     "sorted set of links": _sorted_set(is_record_id),
     "map of text to int": _map_of(_int),
     "map of text to uint": _map_of(is_uint),

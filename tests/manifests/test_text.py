@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from tslg.manifests import examples, text
 from tslg.manifests.text import AnchorKeys
 from tslg.manifests.text_position import position
+from tslg.protocol.envelope import ENVELOPE_KEYS, RESERVED
 from tslg.protocol.errors import ManifestError, UsageError
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
-from tslg.protocol.manifest import ENVELOPE_KEYS, RESERVED, Member
+from tslg.protocol.manifest import Member
 from tslg.protocol.signatures import Alg
 
 GOOD = """\

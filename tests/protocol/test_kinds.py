@@ -6,10 +6,11 @@ import pytest
 from lineage import LogBuilder
 from world import BODIES, NOW, ONE, founded
 
-from tslg.protocol import cid, kinds
+from tslg.protocol import cid, fields
 from tslg.protocol.cid import Link
 from tslg.protocol.errors import RecordError
-from tslg.protocol.kinds import CLASSES, KINDS, optional
+from tslg.protocol.fields import optional
+from tslg.protocol.kinds import CLASSES, KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Edge, build, parse
 
@@ -34,6 +35,11 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
     "bytes (32)": ([bytes(32)], [bytes(31), bytes(33), "x" * 32, None]),
     "link": ([LINK], [bytes(LINK), cid.compute_raw(b""), "bafy", None]),
     "sorted set of text": ([[], ["a", "b"]], [["b", "a"], ["a", "a"], [""], ["x" * 257], [1], ("a",), "a", None]),
+    "sorted set of bytes (32)": (
+        [[], [bytes(32), b"1" * 32]],
+        [[b"1" * 32, bytes(32)], [bytes(32), bytes(32)], [b""], ["x" * 32], {}, None],
+    ),
+    "map of text to bytes (32)": ([{}, {"a": bytes(32)}], [{"a": b""}, {"a": None}, [], None]),
     "sorted set of links": (
         [[], [LOWER, HIGHER]],
         [[HIGHER, LOWER], [LINK, LINK], [bytes(LINK)], LINK, None, [cid.compute_raw(b"")]],
@@ -74,6 +80,7 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
         ],
     ),
 }
+STEP = {"model": "m", "model_version": "1", "inputs": {"prompt": bytes(32)}, "intent": "answer"}
 BODIES_OF = {
     "manifest": founded(ONE.format(attested=0), "world").manifest_record.body,
     "manifest-amendment": founded(ONE.format(attested=0), "world").manifest_record.body,
@@ -86,6 +93,35 @@ BODIES_OF = {
     "action": BODIES["action"],
     "decision": BODIES["decision"],
     "observation": BODIES["observation"],
+    "consensus": {"proposal": LINK, "electorate": [LINK], "threshold": 1},
+    "joint-authorization": {"name": "launch", "signers": [LINK], "threshold": 1, "expires": None},
+    "correction": {"reason": "a typing error", "data": {"price": 10}},
+    "amendment": {"reason": "the market moved", "data": {"price": 11}},
+    "retraction": {"reason": "it was a test"},
+    "revocation": {"key": LINK, "from_seq": 3, "reason": "lost"},
+    "redaction": {"target": LINK, "fields": ["name"], "blobs": [], "reason": "asked to"},
+    "prune": {"before": 10, "count": 9, "root": bytes(32)},
+    "summary": {"first": 1, "last": 9, "root": bytes(32)},
+    "equivocation": {"agent": LINK, "seq": 3},
+    "peer-set": {"name": "partners", "members": [LINK]},
+    "correction-policy": {"name": "corrections", "rules": {}},
+    "gc-policy": {"name": "a year", "horizon_ms": 31_536_000_000, "kinds": ["state"]},
+    "inference": STEP | {"output": bytes(32)},
+    "rejection": STEP | {"stage": "policy", "reason": "too wide"},
+    "decomposition": STEP | {"reason": "one part was not allowed"},
+    "composite": STEP | {"output": bytes(32), "rule": "concatenate"},
+    "artifact": {
+        "name": "m",
+        "files": {"weights": bytes(32)},
+        "operator": "merge",
+        "operator_version": "1",
+        "licences": [],
+        "restrictions": [],
+        "vulnerabilities": [],
+        "lifecycle": "candidate",
+    },
+    "evaluation": {"suite": "s", "suite_digest": bytes(32), "scores": {"accuracy": 93}},
+    "release": {"alias": "champion"},
 }
 FIELDS = [(kind.name, name) for kind in KINDS.values() for name in kind.fields]
 LOG = LogBuilder("a")
@@ -148,7 +184,7 @@ def test_an_unknown_field_is_refused(kind):
 def test_a_map_nests_no_deeper_than_a_record_may(kind):
     maps = [name for name, field in KINDS[kind].fields.items() if field.type == "map"]
     deep: dict[str, object] = {}
-    for _ in range(DEFAULT.nesting - kinds.BODY_LEVEL - 1):
+    for _ in range(DEFAULT.nesting - fields.BODY_LEVEL - 1):
         deep = {"": deep}
     for name in maps:
         make(kind, BODIES_OF[kind] | {name: deep})
@@ -163,4 +199,4 @@ def test_the_table_is_consistent():
         assert kind.issuer in ("agent", "federation", "agent or federation") and kind.meaning
         assert not (kind.first and kind.allowed)
     assert {field.type for kind in KINDS.values() for field in kind.fields.values()} == set(VALUES)
-    assert not optional(kinds.TEXT).required and kinds.TEXT.required
+    assert not optional(fields.TEXT).required and fields.TEXT.required

@@ -1,0 +1,202 @@
+"""The types of body fields: each one's name in the published tables, and its check.
+
+The checks are total: each takes any decoded value and tells whether it is of the type. Normative: docs/spec/kinds.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from tslg.protocol import cid, codec
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import CodecError
+from tslg.protocol.limits import DEFAULT
+
+_SMALL: Final = 2**31
+BODY_LEVEL: Final = 2
+"""Nesting level of a record's body map, the record itself being level 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One body field: its type's name in the published tables, its check, and whether it must be there."""
+
+    type: str
+    valid: Callable[[Any], bool]
+    required: bool = True
+
+
+def _uint(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= DEFAULT.integer
+
+
+def _int(value: Any) -> bool:
+    return type(value) is int and -DEFAULT.integer <= value <= DEFAULT.integer
+
+
+def _text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _name(value: Any) -> bool:
+    return type(value) is str and 0 < len(value) <= 256
+
+
+def _bytes(value: Any) -> bool:
+    return type(value) is bytes
+
+
+def _nonce(value: Any) -> bool:
+    return type(value) is bytes and len(value) == 16
+
+
+def _digest(value: Any) -> bool:
+    return type(value) is bytes and len(value) == 32
+
+
+def _link(value: Any) -> bool:
+    return type(value) is Link and cid.is_record_id(value)
+
+
+def _names(value: Any) -> bool:
+    if type(value) is not list:
+        return False
+    last = ""
+    for item in value:
+        if type(item) is not str or len(item) > 256 or item <= last:
+            return False
+        last = item
+    return True
+
+
+def _links(value: Any) -> bool:
+    if type(value) is not list:
+        return False
+    last = b""
+    for item in value:
+        if not _link(item) or item <= last:
+            return False
+        last = item
+    return True
+
+
+def _digests(value: Any) -> bool:
+    if type(value) is not list or not all(map(_digest, value)):
+        return False
+    return all(a < b for a, b in pairwise(value))
+
+
+def _digest_map(value: Any) -> bool:
+    return type(value) is dict and all(map(_digest, value.values()))
+
+
+def _limits(value: Any) -> bool:
+    return type(value) is dict and all(map(_int, value.values()))
+
+
+def _amounts(value: Any) -> bool:
+    return type(value) is dict and all(map(_uint, value.values()))
+
+
+def _moment(value: Any) -> bool:
+    return value is None or _uint(value)
+
+
+def _map(value: Any) -> bool:
+    if type(value) is not dict:
+        return False
+    # Nearly every map is flat and small: text, bytes and small numbers need no walk.
+    for item in value.values():
+        kind = type(item)
+        if kind is not str and kind is not bytes and (kind is not int or not -_SMALL < item < _SMALL):
+            break
+    else:
+        return True
+    try:
+        codec.check(value, BODY_LEVEL + 1)
+    except CodecError:
+        return False
+    return True
+
+
+def _blob(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and value.keys() == {"digest", "size", "media_type"}
+        and _digest(value["digest"])
+        and _uint(value["size"])
+        and _name(value["media_type"])
+    )
+
+
+def _one_of(*choices: str) -> Callable[[Any], bool]:
+    allowed = frozenset(choices)
+    return lambda value: type(value) is str and value in allowed
+
+
+def _frontier(value: Any) -> bool:
+    return type(value) is list and all(
+        type(item) is dict
+        and item.keys() == {"agent", "record", "size", "root"}
+        and _link(item["agent"])
+        and _link(item["record"])
+        and _uint(item["size"])
+        and _digest(item["root"])
+        for item in value
+    )
+
+
+def _anchors(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and value.keys() == {"scheme", "threshold", "members", "group_key"}
+        and _int(value["scheme"])
+        and _uint(value["threshold"])
+        and (value["group_key"] is None or _bytes(value["group_key"]))
+        and type(value["members"]) is list
+        and 0 < len(value["members"]) <= DEFAULT.anchors
+        and all(
+            type(member) is dict
+            and member.keys() == {"name", "key", "possession"}
+            and _name(member["name"])
+            and _bytes(member["key"])
+            and _bytes(member["possession"])
+            for member in value["members"]
+        )
+    )
+
+
+def optional(field: Field) -> Field:
+    """Return the same field, not required."""
+    return Field(field.type, field.valid, required=False)
+
+
+TEXT = Field("text", _text)
+NAME = Field("text (1 to 256 characters)", _name)
+UINT = Field("uint", _uint)
+INT = Field("int", _int)
+BYTES = Field("bytes", _bytes)
+NONCE = Field("bytes (16)", _nonce)
+DIGEST = Field("bytes (32)", _digest)
+DIGESTS = Field("sorted set of bytes (32)", _digests)
+DIGEST_MAP = Field("map of text to bytes (32)", _digest_map)
+LINK = Field("link", _link)
+NAMES = Field("sorted set of text", _names)
+LINKS = Field("sorted set of links", _links)
+LIMITS = Field("map of text to int", _limits)
+AMOUNTS = Field("map of text to uint", _amounts)
+MOMENT = Field("ms or null", _moment)
+DEPTH = Field("uint or null", _moment)
+MAP = Field("map", _map)
+BLOB = Field("{digest: bytes (32), size: uint, media_type: text}", _blob)
+BINDING = Field("`tenant`, `platform` or `hardware`", _one_of("tenant", "platform", "hardware"))
+PURPOSE = Field("`signing` or `peer`", _one_of("signing", "peer"))
+VERDICT = Field("`valid`, `invalid` or `undetermined`", _one_of("valid", "invalid", "undetermined"))
+MODE = Field("`all` or `heads`", _one_of("all", "heads"))
+FRONTIER = Field("list of {agent: link, record: link, size: uint, root: bytes (32)}", _frontier)
+ANCHORS = Field(
+    "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}", _anchors
+)
