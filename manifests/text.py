@@ -12,19 +12,15 @@ from typing import Any, Final
 
 import tomlkit
 
-from tslg.manifests.text_reader import Reader, shown
-from tslg.protocol import cid
-from tslg.protocol.envelope import ENVELOPE_KEYS, RESERVED
+from tslg.manifests.text_envelope import choice, name_of, read_envelope, write_envelope
+from tslg.manifests.text_reader import Reader
 from tslg.protocol.errors import ManifestError
-from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Member
 from tslg.protocol.signatures import Alg
 
 SCHEMES: Final[Mapping[str, int]] = {"threshold": int(Alg.BLS_THRESHOLD), "multisig": int(Alg.BLS_MULTISIG)}
 """Anchor schemes by the name that a text gives them."""
-SIGNATURES: Final[Mapping[str, int]] = {"Ed25519": int(Alg.ED25519)}
-"""Signature schemes of agents' keys by the name that a text gives them."""
 KEY_BYTES: Final = 48
 POSSESSION_BYTES: Final = 96
 NONCE_BYTES: Final = 16
@@ -117,7 +113,7 @@ def parse(text: str, file: str = "manifest.toml") -> ManifestText:
     )
     name = _federation(reader, top["federation"]) if "federation" in top else ""
     scheme, threshold, members = _anchors(reader, top.get("anchors"))
-    envelope = _envelope(reader, top.get("envelope", {}), threshold)
+    envelope = read_envelope(reader, top.get("envelope", {}), threshold)
     compiled = _compiled(reader, top["compiled"], scheme) if "compiled" in top else None
     reader.finish()
     return ManifestText(name, scheme, threshold, members, envelope, compiled)
@@ -135,7 +131,7 @@ def _anchors(reader: Reader, value: Any) -> tuple[int, int, tuple[str, ...]]:
     table = reader.table(value, ("anchors",), entries, entries)
     scheme = 0
     if "scheme" in table:
-        scheme = _choice(reader, table["scheme"], ("anchors", "scheme"), SCHEMES)
+        scheme = choice(reader, table["scheme"], ("anchors", "scheme"), SCHEMES)
     members = reader.names(table["members"], ("anchors", "members")) if "members" in table else []
     if "members" in table and not 1 <= len(members) <= DEFAULT.anchors:
         reader.problem(("anchors", "members"), f"must name 1 to {DEFAULT.anchors} anchors, not {len(members)}")
@@ -147,107 +143,6 @@ def _anchors(reader: Reader, value: Any) -> tuple[int, int, tuple[str, ...]]:
         if table["threshold"] == 1 < count and scheme == Alg.BLS_THRESHOLD:
             reader.problem(("anchors", "threshold"), f'must be 2 or more; say {majority}, or scheme = "multisig"')
     return scheme, threshold, tuple(members)
-
-
-def _choice(reader: Reader, value: Any, path: Sequence[str | int], choices: Mapping[str, int]) -> int:
-    if isinstance(value, str) and value in choices:
-        return choices[value]
-    reader.problem(path, f"must be {' or '.join(map(_quoted, choices))}, not {shown(value)}")
-    return 0
-
-
-def _envelope(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
-    """Return the envelope with every entry; what the text leaves out has its default."""
-    table = reader.table(value, ("envelope",), ENVELOPE_KEYS)
-    envelope: dict[str, Any] = {name: {} for name in RESERVED}
-    for name in RESERVED:
-        if table.get(name, {}) != {}:
-            reader.problem(("envelope", name), "is not enforced by this version; leave it out")
-    envelope["hash"] = _word(reader, table, "hash", *cid.HASHES)
-    envelope["address"] = _word(reader, table, "address", "flat")
-    envelope["edges"] = _word(reader, table, "edges", "typed")
-    envelope["signatures"] = _signatures(reader, table.get("signatures", ["Ed25519"]))
-    if table.get("post_quantum", False) is not False:
-        reader.problem(("envelope", "post_quantum"), "must be false in this version")
-    envelope["post_quantum"] = False
-    envelope["fan_in"] = _fan_in(reader, table.get("fan_in", {}))
-    envelope["verify_depth"] = _depth(reader, table.get("verify_depth", "unbounded"))
-    envelope["cross_agent"] = _cross_agent(reader, table.get("cross_agent", "open"))
-    envelope["genesis"] = _genesis(reader, table.get("genesis", {}), threshold)
-    envelope["classes"] = sorted(reader.names(table.get("classes", []), ("envelope", "classes")))
-    envelope["tiers"] = reader.names(table.get("tiers", []), ("envelope", "tiers"))
-    skew = table.get("clock_skew_ms", DEFAULT.clock_skew_ms)
-    path = ("envelope", "clock_skew_ms")
-    envelope["clock_skew_ms"] = reader.integer(skew, path, 0, DEFAULT.clock_skew_ms, "60000 for one minute")
-    return envelope
-
-
-def _word(reader: Reader, table: Mapping[str, Any], name: str, *words: str) -> str:
-    """Return an entry that is one of `words`, the first being the default."""
-    value = table.get(name, words[0])
-    if not isinstance(value, str) or value not in words:
-        reader.problem(("envelope", name), f"must be {' or '.join(map(_quoted, words))}, not {shown(value)}")
-        return words[0]
-    return value
-
-
-def _signatures(reader: Reader, value: Any) -> list[int]:
-    path = ("envelope", "signatures")
-    return [
-        _choice(reader, item, (*path, index), SIGNATURES) for index, item in enumerate(reader.names(value, path))
-    ] or _empty(reader, path)
-
-
-def _empty(reader: Reader, path: Sequence[str]) -> list[int]:
-    reader.problem(path, f"must name at least one scheme: {', '.join(SIGNATURES)}")
-    return []
-
-
-def _fan_in(reader: Reader, value: Any) -> dict[str, int]:
-    path = ("envelope", "fan_in")
-    table = reader.table(value, path, ("min", "max"))
-    low = reader.integer(table.get("min", 1), (*path, "min"), 1, DEFAULT.fan_in, "1")
-    high = reader.integer(table.get("max", DEFAULT.fan_in), (*path, "max"), 1, DEFAULT.fan_in, "16 to 256")
-    if low > high:
-        reader.problem((*path, "max"), f"must be at least the min of {low}, not {high}; say 16 to 256")
-    return {"min": low, "max": high}
-
-
-def _depth(reader: Reader, value: Any) -> int | None:
-    if value == "unbounded":
-        return None
-    if type(value) is int and 1 <= value <= DEFAULT.integer:
-        return value
-    reader.problem(
-        ("envelope", "verify_depth"), f'must be a count of edges from 1, or "unbounded", not {shown(value)}; say 50'
-    )
-    return None
-
-
-def _cross_agent(reader: Reader, value: Any) -> str | dict[str, Any]:
-    path = ("envelope", "cross_agent")
-    if isinstance(value, str):
-        if value != "open":
-            reader.problem(path, f'must be "open" or a table with kinds, not {shown(value)}')
-        return "open"
-    table = reader.table(value, path, ("kinds",), ("kinds",))
-    kinds = reader.names(table.get("kinds", []), (*path, "kinds"))
-    for index, kind in enumerate(kinds):
-        if kind and kind not in KINDS:
-            reader.problem((*path, "kinds", index), f"no such kind; known are {', '.join(sorted(KINDS))}")
-    return {"kinds": sorted(kinds), "peers": None}
-
-
-def _genesis(reader: Reader, value: Any, threshold: int) -> dict[str, int]:
-    path = ("envelope", "genesis")
-    count = reader.table(value, path, ("anchors",)).get("anchors", threshold)
-    if type(count) is not int or count not in (0, threshold):
-        reader.problem(
-            (*path, "anchors"),
-            f"must be 0 (agents start alone) or the threshold {threshold} (anchors attest), not {shown(count)}",
-        )
-        return {"anchors": 0}
-    return {"anchors": count}
 
 
 def _compiled(reader: Reader, value: Any, scheme: int) -> Compiled:
@@ -290,17 +185,11 @@ def to_toml(body: Mapping[str, Any]) -> str:
     document = tomlkit.document()
     document["federation"] = {"name": body["name"]}
     document["anchors"] = {
-        "scheme": _name_of(SCHEMES, anchors["scheme"]),
+        "scheme": name_of(SCHEMES, anchors["scheme"]),
         "threshold": anchors["threshold"],
         "members": [member["name"] for member in anchors["members"]],
     }
-    envelope = {name: value for name, value in body["envelope"].items() if name not in RESERVED}
-    envelope["signatures"] = [_name_of(SIGNATURES, alg) for alg in envelope["signatures"]]
-    if envelope["verify_depth"] is None:
-        envelope["verify_depth"] = "unbounded"
-    if envelope["cross_agent"] != "open":
-        envelope["cross_agent"] = {"kinds": envelope["cross_agent"]["kinds"]}
-    document["envelope"] = envelope
+    document["envelope"] = write_envelope(body["envelope"])
     compiled: dict[str, Any] = {"nonce": body["nonce"].hex(), "version": body["version"]}
     if anchors["group_key"] is not None:
         compiled["group_key"] = anchors["group_key"].hex()
@@ -310,14 +199,3 @@ def to_toml(body: Mapping[str, Any]) -> str:
     ]
     document["compiled"] = compiled
     return tomlkit.dumps(document)
-
-
-def _name_of(names: Mapping[str, int], number: int) -> str:
-    for name, known in names.items():
-        if known == number:
-            return name
-    raise ManifestError(f"scheme {number} has no name in a manifest text", code="TSLG-M-TEXT")
-
-
-def _quoted(word: str) -> str:
-    return f'"{word}"'

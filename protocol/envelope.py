@@ -1,7 +1,7 @@
 """The envelope of a manifest: the parameters that every record under it keeps to, read from its map.
 
-A reader refuses a manifest that asks for something the reader does not know, because it could not enforce it.
-Normative text: docs/spec/manifest.md.
+Each entry has a small reader of its own. A reader refuses a manifest that asks for something the reader does not know,
+because it could not enforce it. Normative text: docs/spec/manifest.md.
 """
 
 from __future__ import annotations
@@ -15,24 +15,8 @@ from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.signatures import Alg
 
-RESERVED: Final = ("access", "anchoring", "corrections", "gc", "recording", "redaction", "retention", "rotation")
+RESERVED: Final = ("access", "anchoring", "recording", "redaction", "retention", "rotation")
 """Envelope entries whose rules this version does not enforce yet; a manifest that sets one is refused."""
-
-_PLAIN: Final = (
-    "address",
-    "classes",
-    "clock_skew_ms",
-    "cross_agent",
-    "edges",
-    "fan_in",
-    "genesis",
-    "hash",
-    "post_quantum",
-    "signatures",
-    "tiers",
-    "verify_depth",
-)
-ENVELOPE_KEYS: Final = frozenset(RESERVED) | frozenset(_PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +32,38 @@ class Envelope:
     """The parameters that every record under a manifest keeps to.
 
     Attributes:
-        hash: name of H, a key of `cid.HASHES`.
         address: `flat` in this version.
+        classes: governance classes that records may claim.
+        clock_skew_ms: how far ahead of the reader's clock a record may lie.
+        corrections: the correction policy record, None where none governs corrections.
+        cross_agent: None where X_admit is open.
         edges: `typed` in this version.
-        signatures: COSE numbers that agents' keys may have.
-        post_quantum: whether a post-quantum signature must stand beside the classical one (False in this version).
         fan_in_min: fewest edges of a record that does not start a log.
         fan_in_max: most edges of any record.
-        verify_depth: D_verify, how many edges a reader must traverse; None for all of them.
-        cross_agent: None where X_admit is open.
+        gc: the policy record that governs what storage may release, None where nothing may be.
         genesis_anchors: how many anchors attest a genesis; 0 for none.
-        classes: governance classes that records may claim.
+        hash: name of H, a key of `cid.HASHES`.
+        post_quantum: whether a post-quantum signature must stand beside the classical one (False in this version).
+        signatures: COSE numbers that agents' keys may have.
         tiers: capability tiers, lowest first.
-        clock_skew_ms: how far ahead of the reader's clock a record may lie.
+        verify_depth: D_verify, how many edges a reader must traverse; None for all of them.
     """
 
-    hash: str
     address: str
+    classes: tuple[str, ...]
+    clock_skew_ms: int
+    corrections: Link | None
+    cross_agent: CrossAgent | None
     edges: str
-    signatures: tuple[int, ...]
-    post_quantum: bool
     fan_in_min: int
     fan_in_max: int
-    verify_depth: int | None
-    cross_agent: CrossAgent | None
+    gc: Link | None
     genesis_anchors: int
-    classes: tuple[str, ...]
+    hash: str
+    post_quantum: bool
+    signatures: tuple[int, ...]
     tiers: tuple[str, ...]
-    clock_skew_ms: int
+    verify_depth: int | None
 
 
 def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
@@ -88,40 +76,66 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
         odd = sorted(value.keys() ^ ENVELOPE_KEYS)
         raise ValueError(f"envelope entries missing or unknown: {', '.join(odd)[:200]}")
     for name in RESERVED:
-        if value[name] != {}:
-            raise ValueError(f"`{name}` is not enforced by this version; leave it empty")
-    _need(value["hash"] in cid.HASHES if isinstance(value["hash"], str) else False, "`hash` is not on the whitelist")
-    _need(value["address"] == "flat", "`address` must be flat in this version")
-    _need(value["edges"] == "typed", "`edges` must be typed in this version")
-    _need(value["signatures"] == [int(Alg.ED25519)], "`signatures` must be [-19] (Ed25519) in this version")
-    _need(value["post_quantum"] is False, "`post_quantum` must be false in this version")
-    fan_in = value["fan_in"]
-    _need(isinstance(fan_in, dict) and fan_in.keys() == {"min", "max"}, "`fan_in` is {min, max}")
-    low, high = fan_in["min"], fan_in["max"]
-    _need(_count(low) and _count(high) and 1 <= low <= high <= DEFAULT.fan_in, "`fan_in` is 1 <= min <= max <= 256")
-    depth = value["verify_depth"]
-    _need(depth is None or (_count(depth) and depth >= 1), "`verify_depth` is a count from 1, or null")
-    skew = value["clock_skew_ms"]
-    _need(_count(skew) and skew <= DEFAULT.clock_skew_ms, f"`clock_skew_ms` is at most {DEFAULT.clock_skew_ms}")
-    genesis = value["genesis"]
-    _need(isinstance(genesis, dict) and genesis.keys() == {"anchors"}, "`genesis` is {anchors}")
-    attesting = genesis["anchors"]
-    _need(_count(attesting) and attesting in (0, threshold), "`genesis.anchors` is 0 or the threshold")
+        _need(value[name] == {}, f"`{name}` is not enforced by this version; leave it empty")
     return Envelope(
-        value["hash"],
-        "flat",
-        "typed",
-        (int(Alg.ED25519),),
-        False,
-        low,
-        high,
-        depth,
-        _cross_agent(value["cross_agent"]),
-        attesting,
-        _names(value["classes"], "classes", ordered=False),
-        _names(value["tiers"], "tiers", ordered=True),
-        skew,
+        address=_address(value["address"]),
+        classes=_classes(value["classes"]),
+        clock_skew_ms=_clock_skew(value["clock_skew_ms"]),
+        corrections=_policy(value["corrections"], "corrections"),
+        cross_agent=_cross_agent(value["cross_agent"]),
+        edges=_edges(value["edges"]),
+        fan_in_min=_fan_in(value["fan_in"])[0],
+        fan_in_max=_fan_in(value["fan_in"])[1],
+        gc=_policy(value["gc"], "gc"),
+        genesis_anchors=_genesis(value["genesis"], threshold),
+        hash=_hash(value["hash"]),
+        post_quantum=_post_quantum(value["post_quantum"]),
+        signatures=_signatures(value["signatures"]),
+        tiers=_tiers(value["tiers"]),
+        verify_depth=_verify_depth(value["verify_depth"]),
     )
+
+
+_READ: Final = (
+    "address",
+    "classes",
+    "clock_skew_ms",
+    "corrections",
+    "cross_agent",
+    "edges",
+    "fan_in",
+    "gc",
+    "genesis",
+    "hash",
+    "post_quantum",
+    "signatures",
+    "tiers",
+    "verify_depth",
+)
+ENVELOPE_KEYS: Final = frozenset(RESERVED) | frozenset(_READ)
+"""Every entry that an envelope has, no other."""
+
+
+def _address(value: Any) -> str:
+    _need(value == "flat", "`address` must be flat in this version")
+    return "flat"
+
+
+def _classes(value: Any) -> tuple[str, ...]:
+    return _names(value, "classes", ordered=False)
+
+
+def _clock_skew(value: Any) -> int:
+    _need(_count(value) and value <= DEFAULT.clock_skew_ms, f"`clock_skew_ms` is at most {DEFAULT.clock_skew_ms}")
+    return int(value)
+
+
+def _policy(value: Any, name: str) -> Link | None:
+    """Read an entry that is empty or names the policy record that governs it."""
+    if value == {}:
+        return None
+    _need(isinstance(value, dict) and value.keys() == {"policy"}, f"`{name}` is {{}} or {{policy}}")
+    return _record(value["policy"], f"{name}.policy")
 
 
 def _cross_agent(value: Any) -> CrossAgent | None:
@@ -131,8 +145,50 @@ def _cross_agent(value: Any) -> CrossAgent | None:
     kinds, peers = value["kinds"], value["peers"]
     _need(isinstance(kinds, list) and all(isinstance(k, str) and k in KINDS for k in kinds), "unknown kind in X_admit")
     _need(kinds == sorted(set(kinds)), "`cross_agent.kinds` is a sorted set")
-    _need(peers is None, "`cross_agent.peers` must be null in this version")
-    return CrossAgent(frozenset(kinds), None)
+    return CrossAgent(frozenset(kinds), None if peers is None else _record(peers, "cross_agent.peers"))
+
+
+def _edges(value: Any) -> str:
+    _need(value == "typed", "`edges` must be typed in this version")
+    return "typed"
+
+
+def _fan_in(value: Any) -> tuple[int, int]:
+    _need(isinstance(value, dict) and value.keys() == {"min", "max"}, "`fan_in` is {min, max}")
+    low, high = value["min"], value["max"]
+    _need(_count(low) and _count(high) and 1 <= low <= high <= DEFAULT.fan_in, "`fan_in` is 1 <= min <= max <= 256")
+    return low, high
+
+
+def _genesis(value: Any, threshold: int) -> int:
+    _need(isinstance(value, dict) and value.keys() == {"anchors"}, "`genesis` is {anchors}")
+    attesting = value["anchors"]
+    _need(_count(attesting) and attesting in (0, threshold), "`genesis.anchors` is 0 or the threshold")
+    return int(attesting)
+
+
+def _hash(value: Any) -> str:
+    _need(isinstance(value, str) and value in cid.HASHES, "`hash` is not on the whitelist")
+    return str(value)
+
+
+def _post_quantum(value: Any) -> bool:
+    _need(value is False, "`post_quantum` must be false in this version")
+    return False
+
+
+def _signatures(value: Any) -> tuple[int, ...]:
+    _need(value == [int(Alg.ED25519)], "`signatures` must be [-19] (Ed25519) in this version")
+    return (int(Alg.ED25519),)
+
+
+def _tiers(value: Any) -> tuple[str, ...]:
+    return _names(value, "tiers", ordered=True)
+
+
+def _verify_depth(value: Any) -> int | None:
+    _need(value is None or (_count(value) and value >= 1), "`verify_depth` is a count from 1, or null")
+    return None if value is None else int(value)
 
 
 def _names(value: Any, what: str, *, ordered: bool) -> tuple[str, ...]:
@@ -140,6 +196,12 @@ def _names(value: Any, what: str, *, ordered: bool) -> tuple[str, ...]:
     _need(len(set(value)) == len(value), f"`{what}` repeats a name")
     _need(ordered or value == sorted(value), f"`{what}` is a sorted set")
     return tuple(value)
+
+
+def _record(value: Any, what: str) -> Link:
+    if not isinstance(value, Link) or not cid.is_record_id(value):
+        raise ValueError(f"`{what}` is the id of a record")
+    return value
 
 
 def _count(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from independent_formats import Bad, Signature, hash_of, is_uint, read_seal
+from independent_formats import Bad, Signature, hash_of, is_record_id, is_uint, read_seal
 from independent_records import KINDS, Record
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 from nacl.exceptions import BadSignatureError
@@ -14,7 +14,7 @@ from py_ecc.bls.g2_primitives import pubkey_to_G1
 from py_ecc.optimized_bls12_381 import Z1, add, curve_order, eq, multiply
 
 THRESHOLD, MULTISIG, ED25519 = -70001, -70002, -19
-NONE_YET = ("access", "anchoring", "corrections", "gc", "recording", "redaction", "retention", "rotation")
+NONE_YET = ("access", "anchoring", "recording", "redaction", "retention", "rotation")
 UNDER_POLICY = ("state", "action", "decision", "observation", "verification")
 
 bls_verify = cache(bls.Verify)
@@ -85,7 +85,7 @@ def shares_fit(keys: tuple[bytes, ...], threshold: int, group: bytes) -> bool:
 def check_envelope(envelope: dict, threshold: int) -> None:
     """[MAN-10]"""
     known = {"hash", "address", "edges", "signatures", "post_quantum", "fan_in", "verify_depth", "cross_agent"}
-    known |= {"genesis", "classes", "tiers", "clock_skew_ms", *NONE_YET}
+    known |= {"genesis", "classes", "tiers", "clock_skew_ms", "corrections", "gc", *NONE_YET}
     bad = "TSLG-A-ANCHORS"
     need(envelope.keys() == known, bad, "envelope")
     hashes = ("sha2-256", "sha2-512", "sha3-256", "blake2b-256", "blake3")
@@ -101,10 +101,15 @@ def check_envelope(envelope: dict, threshold: int) -> None:
     need(type(genesis) is dict and genesis.keys() == {"anchors"}, bad, "genesis")
     need(is_uint(genesis["anchors"]) and genesis["anchors"] in (0, threshold), bad, "genesis")
     if cross != "open":
-        need(type(cross) is dict and cross.keys() == {"kinds", "peers"} and cross["peers"] is None, bad, "cross_agent")
+        need(type(cross) is dict and cross.keys() == {"kinds", "peers"}, bad, "cross_agent")
+        need(cross["peers"] is None or is_record_id(cross["peers"]), bad, "peers")
         kinds = cross["kinds"]
         need(type(kinds) is list and all(type(k) is str and k in KINDS for k in kinds), bad, "cross_agent")
         need(kinds == sorted(set(kinds)), bad, "cross_agent")
+    for name in ("corrections", "gc"):
+        entry = envelope[name]
+        need(entry == {} or (type(entry) is dict and entry.keys() == {"policy"}), bad, name)
+        need(entry == {} or is_record_id(entry["policy"]), bad, name)
     for name in ("classes", "tiers"):
         entries = envelope[name]
         need(type(entries) is list and all(type(e) is str and 1 <= len(e) <= 256 for e in entries), bad, name)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tslg.manifests import examples, text
 from tslg.manifests.text import AnchorKeys
 from tslg.manifests.text_position import position
+from tslg.protocol import cid
 from tslg.protocol.envelope import ENVELOPE_KEYS, RESERVED
 from tslg.protocol.errors import ManifestError, UsageError
 from tslg.protocol.kinds import KINDS
@@ -31,6 +32,9 @@ members = ["a", "b", "c"]
 verify_depth = 50
 fan_in = { min = 1, max = 16 }
 """
+
+
+SEAL = cid.to_text(cid.compute_raw(b""))
 
 
 def problems(source: str) -> list[str]:
@@ -90,7 +94,17 @@ def test_body_takes_keys_and_nonce() -> None:
         ("verify_depth = 50", 'signatures = ["RSA"]', 10, "envelope.signatures[0]: must be \"Ed25519\", not 'RSA'"),
         ("verify_depth = 50", "post_quantum = true", 10, "envelope.post_quantum: must be false in this version"),
         ("verify_depth = 50", "post_quantum = 0", 10, "envelope.post_quantum: must be false in this version"),
-        ("verify_depth = 50", "gc = { horizon = 5 }", 10, "envelope.gc: is not enforced by this version; leave it out"),
+        (
+            "verify_depth = 50",
+            "access = { x = 5 }",
+            10,
+            "envelope.access: is not enforced by this version; leave it out",
+        ),
+        ("verify_depth = 50", "gc = { horizon = 5 }", 10, "envelope.gc.horizon: unknown entry; known here: policy"),
+        ("verify_depth = 50", 'gc = { policy = "bx" }', 10, "envelope.gc.policy: not an id"),
+        ("verify_depth = 50", "corrections = { policy = 5 }", 10, "envelope.corrections.policy: not an id"),
+        ("verify_depth = 50", f'gc = {{ policy = "{SEAL}" }}', 10, "envelope.gc.policy: is not the id of a record"),
+        ("verify_depth = 50", 'cross_agent = { kinds = [], peers = "me" }', 10, "envelope.cross_agent.peers: not an"),
         ("verify_depth = 50", "genesis = { anchors = 1 }", 10, "envelope.genesis.anchors: must be 0"),
         ("verify_depth = 50", "clock_skew_ms = 300001", 10, "envelope.clock_skew_ms: must be an integer from 0 to"),
         ("verify_depth = 50", 'classes = ["x", "x"]', 10, "envelope.classes[1]: 'x' stands here twice"),
@@ -199,6 +213,8 @@ def drop_key(source: str) -> str:
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 fresh = st.binary(min_size=48, max_size=48)
+ids = st.sampled_from([cid.compute(b"", name) for name in cid.HASHES])
+policies = st.just({}) | st.fixed_dictionaries({"policy": ids})
 
 
 @st.composite
@@ -230,7 +246,11 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             "post_quantum": False,
             "fan_in": {"min": fan_in[0], "max": fan_in[1]},
             "verify_depth": draw(st.none() | st.integers(1, DEFAULT.integer)),
-            "cross_agent": draw(st.just("open") | st.just({"kinds": sorted(kinds), "peers": None})),
+            "corrections": draw(policies),
+            "cross_agent": draw(
+                st.just("open") | st.fixed_dictionaries({"kinds": st.just(sorted(kinds)), "peers": st.none() | ids})
+            ),
+            "gc": draw(policies),
             "genesis": {"anchors": draw(st.sampled_from([0, threshold]))},
             "classes": sorted(draw(st.lists(names, max_size=3, unique=True))),
             "tiers": draw(st.lists(names, max_size=3, unique=True)),

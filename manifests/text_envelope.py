@@ -1,0 +1,219 @@
+"""The envelope as people write it: each entry of `[envelope]` to its value in a body, and back.
+
+Every entry has a reader and, where text and body differ, a writer of its own. Normative text: docs/spec/manifest.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tslg.manifests.text_reader import Reader, shown
+from tslg.protocol import cid
+from tslg.protocol.envelope import ENVELOPE_KEYS, RESERVED
+from tslg.protocol.errors import CidError, ManifestError
+from tslg.protocol.kinds import KINDS
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.signatures import Alg
+
+SIGNATURES: Final[Mapping[str, int]] = {"Ed25519": int(Alg.ED25519)}
+"""Signature schemes of agents' keys by the name that a text gives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How one entry is read and written.
+
+    Attributes:
+        read: takes the reader, the value in the text (None where it is left out: TOML has no null) and the threshold
+            of the anchors; returns the value of the body.
+        write: takes the value of the body, returns that of the text; None leaves the entry out.
+    """
+
+    read: Callable[[Reader, Any, int], Any]
+    write: Callable[[Any], Any]
+
+
+def read_envelope(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
+    """Return the envelope of a body with every entry; what the text leaves out has its default."""
+    table = reader.table(value, ("envelope",), ENVELOPE_KEYS)
+    return {name: entry.read(reader, table.get(name), threshold) for name, entry in ENTRIES.items()}
+
+
+def write_envelope(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `[envelope]` of a text. Raises ManifestError for what a text cannot say."""
+    written = {name: entry.write(envelope[name]) for name, entry in ENTRIES.items()}
+    return {name: value for name, value in written.items() if value is not None}
+
+
+def choice(reader: Reader, value: Any, path: Sequence[str | int], choices: Mapping[str, int]) -> int:
+    """Return the number of a name, or note which names there are."""
+    if isinstance(value, str) and value in choices:
+        return choices[value]
+    reader.problem(path, f"must be {_either(choices)}, not {shown(value)}")
+    return 0
+
+
+def name_of(names: Mapping[str, int], number: int) -> str:
+    """Return the name of a number. Raises ManifestError if it has none."""
+    for name, known in names.items():
+        if known == number:
+            return name
+    raise ManifestError(f"scheme {number} has no name in a manifest text", code="TSLG-M-TEXT")
+
+
+def _reserved(name: str) -> Entry:
+    def read(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
+        if value is not None and value != {}:
+            reader.problem(("envelope", name), "is not enforced by this version; leave it out")
+        return {}
+
+    return Entry(read, lambda value: None)
+
+
+def _word(name: str, *words: str) -> Entry:
+    """An entry that is one of `words`, the first being the default."""
+
+    def read(reader: Reader, value: Any, threshold: int) -> str:
+        if value is None:
+            return words[0]
+        if not isinstance(value, str) or value not in words:
+            reader.problem(("envelope", name), f"must be {_either(words)}, not {shown(value)}")
+            return words[0]
+        return value
+
+    return Entry(read, _same)
+
+
+def _policy(name: str) -> Entry:
+    """An entry that is empty or names the policy record that governs it."""
+
+    def read(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
+        path = ("envelope", name)
+        table = reader.table({} if value is None else value, path, ("policy",))
+        return {"policy": _record(reader, table["policy"], (*path, "policy"))} if "policy" in table else {}
+
+    return Entry(read, lambda value: {"policy": cid.to_text(value["policy"])} if value else None)
+
+
+def _read_classes(reader: Reader, value: Any, threshold: int) -> list[str]:
+    return sorted(reader.names([] if value is None else value, ("envelope", "classes")))
+
+
+def _read_clock_skew(reader: Reader, value: Any, threshold: int) -> int:
+    skew = DEFAULT.clock_skew_ms if value is None else value
+    return reader.integer(skew, ("envelope", "clock_skew_ms"), 0, DEFAULT.clock_skew_ms, "60000 for one minute")
+
+
+def _read_cross_agent(reader: Reader, value: Any, threshold: int) -> str | dict[str, Any]:
+    path = ("envelope", "cross_agent")
+    if value is None or isinstance(value, str):
+        if value not in (None, "open"):
+            reader.problem(path, f'must be "open" or a table with kinds, not {shown(value)}')
+        return "open"
+    table = reader.table(value, path, ("kinds", "peers"), ("kinds",))
+    kinds = reader.names(table.get("kinds", []), (*path, "kinds"))
+    for index, kind in enumerate(kinds):
+        if kind and kind not in KINDS:
+            reader.problem((*path, "kinds", index), f"no such kind; known are {', '.join(sorted(KINDS))}")
+    peers = _record(reader, table["peers"], (*path, "peers")) if "peers" in table else None
+    return {"kinds": sorted(kinds), "peers": peers}
+
+
+def _write_cross_agent(value: Any) -> Any:
+    if value == "open":
+        return "open"
+    peers = {} if value["peers"] is None else {"peers": cid.to_text(value["peers"])}
+    return {"kinds": value["kinds"], **peers}
+
+
+def _read_fan_in(reader: Reader, value: Any, threshold: int) -> dict[str, int]:
+    path = ("envelope", "fan_in")
+    table = reader.table({} if value is None else value, path, ("min", "max"))
+    low = reader.integer(table.get("min", 1), (*path, "min"), 1, DEFAULT.fan_in, "1")
+    high = reader.integer(table.get("max", DEFAULT.fan_in), (*path, "max"), 1, DEFAULT.fan_in, "16 to 256")
+    if low > high:
+        reader.problem((*path, "max"), f"must be at least the min of {low}, not {high}; say 16 to 256")
+    return {"min": low, "max": high}
+
+
+def _read_genesis(reader: Reader, value: Any, threshold: int) -> dict[str, int]:
+    path = ("envelope", "genesis")
+    count = reader.table({} if value is None else value, path, ("anchors",)).get("anchors", threshold)
+    if type(count) is not int or count not in (0, threshold):
+        reader.problem(
+            (*path, "anchors"),
+            f"must be 0 (agents start alone) or the threshold {threshold} (anchors attest), not {shown(count)}",
+        )
+        return {"anchors": 0}
+    return {"anchors": count}
+
+
+def _read_post_quantum(reader: Reader, value: Any, threshold: int) -> bool:
+    if value is not None and value is not False:
+        reader.problem(("envelope", "post_quantum"), "must be false in this version")
+    return False
+
+
+def _read_signatures(reader: Reader, value: Any, threshold: int) -> list[int]:
+    path = ("envelope", "signatures")
+    names = reader.names(["Ed25519"] if value is None else value, path)
+    if not names:
+        reader.problem(path, f"must name at least one scheme: {', '.join(SIGNATURES)}")
+    return [choice(reader, item, (*path, index), SIGNATURES) for index, item in enumerate(names)]
+
+
+def _read_tiers(reader: Reader, value: Any, threshold: int) -> list[str]:
+    return reader.names([] if value is None else value, ("envelope", "tiers"))
+
+
+def _read_depth(reader: Reader, value: Any, threshold: int) -> int | None:
+    if value is None or value == "unbounded":
+        return None
+    if type(value) is int and 1 <= value <= DEFAULT.integer:
+        return value
+    reader.problem(
+        ("envelope", "verify_depth"), f'must be a count of edges from 1, or "unbounded", not {shown(value)}; say 50'
+    )
+    return None
+
+
+def _record(reader: Reader, value: Any, path: Sequence[str]) -> cid.Link | None:
+    """Return the id of a record written as text, or note that it is none."""
+    try:
+        link = cid.from_text(value)
+    except CidError as error:
+        reader.problem(path, f"{error.detail}; say the id of a record, such as bafyrei…")
+        return None
+    if not cid.is_record_id(link):
+        reader.problem(path, "is not the id of a record")
+    return link
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _either(words: Sequence[str] | Mapping[str, int]) -> str:
+    return " or ".join(f'"{word}"' for word in words)
+
+
+ENTRIES: Final[Mapping[str, Entry]] = {
+    **{name: _reserved(name) for name in RESERVED},
+    "address": _word("address", "flat"),
+    "classes": Entry(_read_classes, _same),
+    "clock_skew_ms": Entry(_read_clock_skew, _same),
+    "corrections": _policy("corrections"),
+    "cross_agent": Entry(_read_cross_agent, _write_cross_agent),
+    "edges": _word("edges", "typed"),
+    "fan_in": Entry(_read_fan_in, _same),
+    "gc": _policy("gc"),
+    "genesis": Entry(_read_genesis, _same),
+    "hash": _word("hash", *cid.HASHES),
+    "post_quantum": Entry(_read_post_quantum, _same),
+    "signatures": Entry(_read_signatures, lambda value: [name_of(SIGNATURES, alg) for alg in value]),
+    "tiers": Entry(_read_tiers, _same),
+    "verify_depth": Entry(_read_depth, lambda value: "unbounded" if value is None else value),
+}
+"""Every entry of the envelope, by name."""
