@@ -62,9 +62,21 @@ def to_be_signed(record: bytes, alg: int, *, many: bool = False) -> bytes:
     if alg == Alg.ED25519 and not many:
         return TO_BE_SIGNED_START + byte_string_head(len(record)) + record
     protected = cbor2.dumps({LABEL_ALG: int(alg)})
+    return sig_structure(protected, CONTEXT, record, many=many)
+
+
+def sig_structure(protected: bytes, external: bytes, payload: bytes, *, many: bool = False) -> bytes:
+    """Return what is signed under RFC 9052, section 4.4, whatever the profile.
+
+    Args:
+        protected: the signer's protected header, encoded; the body's is empty where there are several signers.
+        external: the externally supplied data.
+        payload: the payload, detached or not.
+        many: for an entry of a `COSE_Sign`, not for a `COSE_Sign1`.
+    """
     if many:
-        return cbor2.dumps(["Signature", b"", protected, CONTEXT, record])
-    return cbor2.dumps(["Signature1", protected, CONTEXT, record])
+        return cbor2.dumps(["Signature", b"", protected, external, payload])
+    return cbor2.dumps(["Signature1", protected, external, payload])
 
 
 def encode(signatures: Sequence[Signature], *, many: bool | None = None) -> bytes:
