@@ -1,6 +1,6 @@
 """Write docs/spec/tests.md: for every normative sentence, the tests that hold it.
 
-A test names the sentences that it holds by `@pytest.mark.spec("REC-7", …)`, on the function or, as `pytestmark`, for its
+A test names the sentences that it holds by `@pytest.mark.spec("REC-7", …)`, on the function or, as `pytestmark`, for a
 whole file. Records that break an admission rule (`@breaks(rule, "CODE", …)` in tests/support) hold the sentences of
 admission.md that give the rule's code. Run from anywhere: `python docs/tools/sentences.py`. A test holds that the page
 is up to date, that every sentence has a test, and that every sentence that a test names is there.

@@ -1,0 +1,146 @@
+"""What is fuzzed: every parser of bytes from outside, each with what must hold of whatever it accepts.
+
+A target takes any bytes. It returns when they are refused by a typed error or when what they were read as holds up, and
+raises anything else: that is a find.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tslg.manifests import request, signing, text
+from tslg.protocol import bundle, checkpoint, cid, codec, exchange, frames, record, seal
+from tslg.protocol.errors import TslgError
+from tslg.protocol.limits import DEFAULT
+
+Target = Callable[[bytes], None]
+
+
+def _codec(data: bytes) -> None:
+    assert codec.encode(codec.decode(data)) == data
+
+
+def _record(data: bytes) -> None:
+    read = record.parse(data)
+    assert read.data == data and cid.matches(read.id, data)
+    rebuilt = record.build(
+        kind=read.kind,
+        agent=read.agent,
+        seq=read.seq,
+        prev=read.prev,
+        time=read.time,
+        manifest=read.manifest,
+        key=read.key,
+        log=read.log,
+        preds=read.preds,
+        body=read.body,
+    )
+    assert rebuilt.data == data
+
+
+def _seal(data: bytes) -> None:
+    read = seal.parse(data)
+    assert seal.encode(read.signatures, many=read.many) == data
+
+
+def _cid(data: bytes) -> None:
+    cid.is_record_id(data)
+    link = cid.from_text(data.decode("latin-1"))
+    assert cid.to_text(link).encode() == data
+
+
+def _bundle(data: bytes) -> None:
+    read = bundle.read(io.BytesIO(data))
+    assert len(read.records) * 36 <= len(data)
+
+
+def _checkpoint(data: bytes) -> None:
+    read = checkpoint.parse(data)
+    assert data.decode().startswith(read.checkpoint.text)
+
+
+def _walk_request(data: bytes) -> None:
+    read = exchange.WalkRequest.from_bytes(data)
+    assert exchange.WalkRequest.from_bytes(read.to_bytes()) == read
+
+
+def _walk_chunk(data: bytes) -> None:
+    read = exchange.read_walk_chunk(data)
+    if isinstance(read, exchange.WalkEnd):
+        assert exchange.read_walk_chunk(read.to_bytes()) == read
+    else:
+        assert exchange.read_walk_chunk(exchange.records_chunk(read)) == read
+
+
+def _log_messages(data: bytes) -> None:
+    reads = (exchange.read_log_request, exchange.HeadReply.from_bytes, exchange.ProofsReply.from_bytes)
+    for read in (*reads, exchange.LocateReply.from_bytes):
+        try:
+            message = read(data)
+        except TslgError:
+            continue
+        assert read(message.to_bytes()) == message
+
+
+def _delegate_messages(data: bytes) -> None:
+    for read in (exchange.DelegateRequest.from_bytes, exchange.read_delegate_chunk):
+        try:
+            message = read(data)
+        except TslgError:
+            continue
+        assert read(message.to_bytes()) == message
+
+
+def _frames(data: bytes) -> None:
+    """However a reply is cut into pieces, it is the same chunks."""
+    whole = frames.ReplyDecoder(DEFAULT.chunk_bytes, DEFAULT.reply_bytes)
+    chunks = list(whole.feed(data))
+    pieces = frames.ReplyDecoder(DEFAULT.chunk_bytes, DEFAULT.reply_bytes)
+    assert [chunk for byte in data for chunk in pieces.feed(bytes((byte,)))] == chunks
+
+
+def _request_frame(data: bytes) -> None:
+    decoder = frames.RequestDecoder(DEFAULT.request_bytes)
+    decoder.feed(data)
+    assert frames.encode_request(decoder.finish()) == data
+
+
+def _manifest_text(data: bytes) -> None:
+    text.parse(data.decode("utf-8", "replace"))
+
+
+def _anchor_files(data: bytes) -> None:
+    for read in (request.decode_request, signing.decode_sealed):
+        try:
+            read(data, "file")
+        except TslgError:
+            continue
+
+
+TARGETS: Final[Mapping[str, Target]] = {
+    "codec": _codec,
+    "record": _record,
+    "seal": _seal,
+    "cid": _cid,
+    "bundle": _bundle,
+    "checkpoint": _checkpoint,
+    "walk-request": _walk_request,
+    "walk-chunk": _walk_chunk,
+    "log-messages": _log_messages,
+    "delegate-messages": _delegate_messages,
+    "frames": _frames,
+    "request-frame": _request_frame,
+    "manifest-text": _manifest_text,
+    "anchor-files": _anchor_files,
+}
+
+
+def run(name: str, data: bytes) -> bool:
+    """Run one target. Returns whether the input was accepted; a typed error is the right way to refuse it."""
+    try:
+        TARGETS[name](data)
+    except TslgError:
+        return False
+    return True
