@@ -12,7 +12,6 @@ Standard tools read it, and witnesses can cosign it. Normative text: docs/spec/c
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from typing import Final, NamedTuple
@@ -146,7 +145,7 @@ def _signature(line: str) -> NoteSignature:
 def _base64(text: str, what: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise _wrong(f"its {what} is not base64") from None
     if base64.b64encode(data).decode() != text:
         raise _wrong(f"its {what} is not base64 as it is written")

@@ -93,6 +93,7 @@ LINES = NOTE.decode().split("\n")
         NOTE.decode().replace("\n7\n", "\n\u0667\n"),
         NOTE.decode().replace(LINES[2], "AAAA"),
         NOTE.decode().replace(LINES[2], LINES[2][:-2] + "9="),
+        NOTE.decode().replace(LINES[2], LINES[2][:-1] + "\u2014"),
         NOTE.decode().replace(LINES[2], LINES[2] + "\nextension"),
         NOTE.decode().replace("\u2014", "-"),
         NOTE.decode() + "\u2014 w AAAA\n",
