@@ -32,4 +32,5 @@ def write_walked(stream: BinaryIO, walked: Walked) -> Link:
         inclusion=inclusion,
         consistency=consistency,
         records=[(one.record.id, one.record.data, one.seal) for one in opened],
+        attachments={one.record.id: one.attachment for one in opened if one.attachment is not None},
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from tslg.node.context import StoreContext
 from tslg.node.store.interface import LogState, Store
+from tslg.protocol import attachments
 from tslg.protocol import record as records
 from tslg.protocol.admission import RuleBook
 from tslg.protocol.codec import Link
@@ -161,13 +162,16 @@ class Ledger:
                 self.context.staged.clear()
                 self.context.tails.clear()
 
-    def admit(self, data: bytes, seal: bytes) -> Record:
+    def admit(self, data: bytes, seal: bytes, attachment: bytes | None = None) -> Record:
         """Admit a record that was sealed elsewhere to a log that is held whole, and store it.
 
         Raises:
             Refusal: an admission rule refuses it. RecordError, CodecError: it is no record. StoreError: not stored.
+            AttachmentError: what is attached does not belong to it.
         """
         record = records.parse(data, self._hash)
+        if attachment is not None:
+            record = attachments.check(record, attachment)
         with self.transaction():
             if self.store.has(record.id):
                 return record
@@ -179,7 +183,7 @@ class Ledger:
             peaks = state.peaks.copy() if state is not None and tail is not None else Peaks()
             peaks.append(record.id)
             grown = LogState(record.owner, record.seq + 1, record.id, record.time, peaks)
-            self.store.append([(record, seal)], [grown])
+            self.store.append([(record, seal)], [grown], {} if attachment is None else {record.id: attachment})
             self._follow(grown)
         return record
 
@@ -188,9 +192,13 @@ class Ledger:
 
         What claims to be of a log that is written here is left out: that log has its own end.
         """
-        items = [(one.record, one.seal) for one in verified if not self.writes(one.record.owner)]
-        missing = set(self.store.missing([record.id for record, _ in items]))
-        self.store.append([item for item in items if item[0].id in missing])
+        items = [one for one in verified if not self.writes(one.record.owner)]
+        missing = set(self.store.missing([one.record.id for one in items]))
+        attached = {one.record.id: one.attachment for one in items if one.attachment is not None}
+        self.store.append([(one.record, one.seal) for one in items if one.record.id in missing], (), attached)
+        for id, entry in self.store.get_many(attached.keys() - missing).items():
+            if entry.attachment is None:
+                self.store.set_attachment(id, attached[id])
         return len(missing)
 
     def _undo(self) -> None:

@@ -9,7 +9,7 @@ from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.exchange import Pair, WalkEnd
 from tslg.protocol.keys import KEY_KINDS, Key, key_of
-from tslg.protocol.opening import Opened, open_pair
+from tslg.protocol.opening import Opened, attach, open_pair
 from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.walker import Walker
 
@@ -46,7 +46,10 @@ class Pool:
             RecordError, CodecError: one of them is not a record of this federation.
         """
         hash_name, known = self._hash_name, self._known
-        came = [open_pair(data, seal, hash_name) for data, seal in pairs]
+        came = []
+        for pair in pairs:
+            one = open_pair(pair[0], pair[1], hash_name)
+            came.append(one if len(pair) == 2 or pair[2] is None else attach(one, pair[2]))
         fresh = []
         for one in came:
             record = one[0]

@@ -27,6 +27,7 @@ from tslg.protocol.exchange import (
     chunked,
     read_log_request,
     records_chunk,
+    size_of,
 )
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.proofs import ConsistencyProof, InclusionProof
@@ -163,7 +164,7 @@ class _WalkAnswer:
             if id not in self._sent and not self._held_by_asker(id):
                 self._sent.add(id)
                 fresh.append(pair)
-                self._bytes += len(pair[0]) + len(pair[1])
+                self._bytes += size_of(pair)
         if self._bytes > self._limits.reply_bytes:
             # Breaking off says so: what was not sent is named as missing by the asker's own walk.
             self._traversal.level = []

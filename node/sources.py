@@ -138,14 +138,18 @@ class BundleSource:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._heads = {head.agent: head for head in bundle.heads}
+        self._pairs: dict[Link, Pair] = {**bundle.records}
+        for id, attachment in bundle.attachments.items():
+            if id in self._pairs:
+                self._pairs[id] = (*bundle.records[id], attachment)
 
     def ahead(self, target: Link, depth: int | None) -> Iterable[tuple[Link, Pair]]:
         """Return every record of the bundle: it holds little else than what its targets need."""
-        return self._bundle.records.items()
+        return self._pairs.items()
 
     def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
         """Return those of the records that the bundle holds whole."""
-        held = self._bundle.records
+        held = self._pairs
         return {id: held[id] for id in ids if id in held}
 
     def faults(self) -> Mapping[Link, str]:
@@ -155,9 +159,9 @@ class BundleSource:
     def newest(self, agent: Link) -> NewestRecord | None:
         """Return the newest record of a log that the bundle claims, if it is in the bundle."""
         claim = self._heads.get(agent)
-        if claim is None or claim.record not in self._bundle.records:
+        if claim is None or claim.record not in self._pairs:
             return None
-        return NewestRecord(claim, self._bundle.records[claim.record])
+        return NewestRecord(claim, self._pairs[claim.record])
 
     def proofs(self, agent: Link, needs: Needs) -> tuple[Sequence[InclusionProof], Sequence[ConsistencyProof]]:
         """Return all proofs of the bundle; what was not asked for does no harm."""
@@ -165,7 +169,7 @@ class BundleSource:
 
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
         """Return every record of the bundle; those of other logs are told apart by whoever asked."""
-        return self._bundle.records.items()
+        return self._pairs.items()
 
 
 def heads_seen(store: Store, agents: Iterable[Link], now_ms: int) -> list[OutsideHead]:

@@ -15,7 +15,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, TslgError
 from tslg.protocol.exchange import Pair
 from tslg.protocol.keys import KEY_KINDS, Key, key_of
-from tslg.protocol.opening import Opened
+from tslg.protocol.opening import Opened, attach
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.report import Report
 from tslg.protocol.walker import OutsideHead, Walker
@@ -218,12 +218,15 @@ class Opener:
     def _open_chunk(self, items: Iterable[tuple[Link, Pair]]) -> list[Opened]:
         known, opened = self._walker.known, self._opened
         results: list[Opened] = []
-        for id, (data, seal) in items:
+        for id, pair in items:
+            data, seal = pair[0], pair[1]
             try:
                 one = Opened(parse_as(id, data), seal) if id not in known else _open_known(id, data, seal, known[id])
             except TslgError as error:
                 self._faults[id] = error
                 continue
+            if len(pair) == 3 and pair[2] is not None:
+                one = attach(one, pair[2])
             results.append(one)
             opened[id] = one
             if one[0].kind in KEY_KINDS:

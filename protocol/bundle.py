@@ -41,8 +41,9 @@ class Bundle:
         targets: the records that the bundle was made to prove.
         heads, inclusion, consistency: what the maker says of the logs.
         records: the bytes of record and seal by record id, where both blocks are there and are what their ids say.
+        attachments: by record id, what is attached to those of them whose attachment's block is there.
         absent: records that are listed, but one of whose two blocks is left out.
-        broken: records one of whose two blocks is not what its id says, with one line that says which.
+        broken: records one of whose blocks is not what its id says, with one line that says which.
     """
 
     root: Link
@@ -53,6 +54,7 @@ class Bundle:
     inclusion: tuple[InclusionProof, ...]
     consistency: tuple[ConsistencyProof, ...]
     records: Mapping[Link, tuple[bytes, bytes]]
+    attachments: Mapping[Link, bytes]
     absent: list[Link]
     broken: list[tuple[Link, str]]
 
@@ -67,6 +69,7 @@ def write(
     inclusion: Iterable[InclusionProof],
     consistency: Iterable[ConsistencyProof],
     records: Iterable[tuple[Link, bytes, bytes]],
+    attachments: Mapping[Link, bytes] | None = None,
 ) -> Link:
     """Write a bundle and return the id of its root block. The same input always makes the same bytes.
 
@@ -79,11 +82,13 @@ def write(
         inclusion: proofs for first records of runs.
         consistency: proofs between runs and up to the heads.
         records: (id, record bytes, seal bytes), each id once; key and manifest chains first by custom.
+        attachments: by id, what is attached to some of the records.
 
     Raises:
         BundleError: the input does not make a bundle that `read` would accept.
     """
-    blocks = [(link, data, cid.compute_raw(seal), seal) for link, data, seal in records]
+    beside = attachments if attachments is not None else {}
+    blocks = [(link, data, [seal, beside[link]] if link in beside else [seal]) for link, data, seal in records]
     value = {
         "tslg": VERSION,
         "federation": federation,
@@ -92,7 +97,7 @@ def write(
         "heads": [claim.to_map() for claim in heads],
         "inclusion": [proof.to_map() for proof in inclusion],
         "consistency": [proof.to_map() for proof in consistency],
-        "records": [[link, seal_link] for link, _, seal_link, _ in blocks],
+        "records": [[link, *map(cid.compute_raw, others)] for link, _, others in blocks],
     }
     data = codec.encode(value)
     root = cid.compute(data)
@@ -103,13 +108,15 @@ def write(
     stream.write(_varint(len(header)) + header)
     _write_block(stream, root, data)
     written: set[Link] = set()
-    for link, record, seal_link, seal in blocks:
+    for link, record, others in blocks:
         if not cid.matches(link, record):
             raise BundleError("the bytes of a record have another id", code="TSLG-B-BLOCK", record=link)
         _write_block(stream, link, record)
-        if seal_link not in written:
-            written.add(seal_link)
-            _write_block(stream, seal_link, seal)
+        for other in others:
+            other_link = cid.compute_raw(other)
+            if other_link not in written:
+                written.add(other_link)
+                _write_block(stream, other_link, other)
     return root
 
 
@@ -133,7 +140,7 @@ def read(stream: BinaryIO, limits: Limits = DEFAULT) -> Bundle:
             raise _damage("EXTRA", start, f"the block {cid.to_text(link)} is not listed in the root block")
         if link in blocks:
             raise _damage("DUPLICATE", start, f"the block {cid.to_text(link)} comes twice")
-        most = limits.record_bytes if cid.is_record_id(link) else limits.seal_bytes
+        most = root.most_bytes(link, limits)
         if end - source.offset > most:
             raise _damage("SIZE", start, f"a block of {end - source.offset} bytes, the limit is {most}")
         data = source.take(end - source.offset)
@@ -167,13 +174,28 @@ class _Root:
         except ValueError as error:
             raise _damage("PROOF", offset, f"a head or proof of the root block: {error}") from error
         self.pairs = _read_pairs(value["records"], offset, limits)
-        self.listed = {link for pair in self.pairs.items() for link in pair}
+        self.attached = {entry[0]: entry[2] for entry in value["records"] if len(entry) == 3}
+        self._attachments = frozenset(self.attached.values())
+        self.listed = {link for pair in self.pairs.items() for link in pair} | self._attachments
+
+    def most_bytes(self, link: Link, limits: Limits) -> int:
+        """Return how large a listed block may be."""
+        if link in self._attachments:
+            return limits.attachment_bytes
+        return limits.record_bytes if cid.is_record_id(link) else limits.seal_bytes
 
     def bundle(self, blocks: Mapping[Link, bytes | None]) -> Bundle:
         """Sort the listed records by what became of their blocks: None for bytes that are not what the id says."""
         records: dict[Link, tuple[bytes, bytes]] = {}
+        attachments: dict[Link, bytes] = {}
         absent: list[Link] = []
         broken: list[tuple[Link, str]] = []
+        for link, attachment_link in self.attached.items():
+            attachment = blocks.get(attachment_link)
+            if attachment is not None:
+                attachments[link] = attachment
+            elif attachment_link in blocks:
+                broken.append((link, "the bytes of the attachment's block have another id"))
         for link, seal_link in self.pairs.items():
             record, seal = blocks.get(link), blocks.get(seal_link)
             if record is not None and seal is not None:
@@ -193,6 +215,7 @@ class _Root:
             self.inclusion,
             self.consistency,
             records,
+            attachments,
             absent,
             broken,
         )
@@ -309,13 +332,15 @@ def _read_root(source: _Source, expected: Link, limits: Limits) -> _Root:
 
 
 def _read_pairs(value: Any, offset: int, limits: Limits) -> dict[Link, Link]:
-    """Read `records` of a root block: each record's id once, with its seal's."""
+    """Read `records` of a root block: each record's id once, with its seal's; any attachment's link is checked."""
     if type(value) is not list or len(value) > limits.walk_edges:
         raise _damage("ROOT", offset, f"`records` is a list of at most {limits.walk_edges} pairs")
     pairs: dict[Link, Link] = {}
     for pair in value:
-        if type(pair) is not list or len(pair) != 2 or not _is_record_link(pair[0]) or not _is_seal_link(pair[1]):
-            raise _damage("ROOT", offset, "an entry of `records` is [link to a record, link to a raw sha2-256 block]")
+        if type(pair) is not list or not 2 <= len(pair) <= 3 or not _is_record_link(pair[0]):
+            raise _damage("ROOT", offset, "an entry of `records` is [link to a record, link to its seal, …]")
+        if not all(map(_is_raw_link, pair[1:])):
+            raise _damage("ROOT", offset, "seals and attachments are raw blocks under sha2-256")
         if pair[0] in pairs:
             raise _damage("ROOT", offset, f"`records` lists {cid.to_text(pair[0])} twice")
         pairs[pair[0]] = pair[1]
@@ -326,7 +351,7 @@ def _is_record_link(value: Any) -> bool:
     return type(value) is Link and cid.is_record_id(value)
 
 
-def _is_seal_link(value: Any) -> bool:
+def _is_raw_link(value: Any) -> bool:
     return type(value) is Link and len(value) == len(_SEAL_ID_START) + 32 and value.startswith(_SEAL_ID_START)
 
 

@@ -1,7 +1,8 @@
 """The messages that nodes exchange, as values and as bytes: walks, logs, delegations. Normative: docs/spec/wire.md.
 
 A request is one DAG-CBOR map in one frame. A reply is a sequence of chunks, each one DAG-CBOR map; records travel as
-`[record bytes, seal bytes]`. Reading checks shapes and limits; nothing that is read here is believed.
+`[record bytes, seal bytes]`, or with an attachment as a third item. Reading checks shapes and limits; nothing that is
+read here is believed.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ DELEGATE: Final = "/tslg/delegate/1"
 REASONS: Final = frozenset(("absent", "withheld", "pruned"))
 """Why a server does not hand over a record."""
 
-Pair = tuple[bytes, bytes]
-"""A record's bytes and its seal's."""
+Pair = tuple[bytes, bytes] | tuple[bytes, bytes, bytes | None]
+"""A record's bytes and its seal's, and what is attached to them, if anything."""
 
 
 class MessageError(NetworkError):
@@ -91,7 +92,7 @@ class WalkEnd(NamedTuple):
 
 def records_chunk(pairs: Iterable[Pair]) -> bytes:
     """Return the chunk that carries these records."""
-    return codec.encode_unchecked({"records": [[data, seal] for data, seal in pairs]})
+    return codec.encode_unchecked({"records": [_travelling(pair) for pair in pairs]})
 
 
 def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkEnd:
@@ -195,7 +196,7 @@ class HeadReply(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return the chunk."""
-        return codec.encode({"head": self.head.to_map(), "record": list(self.pair)})
+        return codec.encode({"head": self.head.to_map(), "record": _travelling(self.pair)})
 
     @classmethod
     def from_bytes(cls, data: bytes, limits: Limits = DEFAULT) -> HeadReply:
@@ -319,15 +320,23 @@ def _fields(value: Any, *names: str) -> list[Any]:
     return [value[name] for name in names]
 
 
+def _travelling(pair: Pair) -> list[Any]:
+    return [pair[0], pair[1]] if len(pair) == 2 or pair[2] is None else [*pair]
+
+
 def _pairs(value: Any, limits: Limits) -> list[Pair]:
     _need(type(value) is list, "a list of records")
     pairs: list[Pair] = []
     for pair in value:
-        _need(type(pair) is list and len(pair) == 2, "a record travels as [record bytes, seal bytes]")
-        data, seal = pair
+        _need(type(pair) is list and 2 <= len(pair) <= 3, "a record travels as [record bytes, seal bytes]")
+        data, seal = pair[0], pair[1]
         _need(type(data) is bytes and len(data) <= limits.record_bytes, "record bytes")
         _need(type(seal) is bytes and len(seal) <= limits.seal_bytes, "seal bytes")
-        pairs.append((data, seal))
+        if len(pair) == 2:
+            pairs.append((data, seal))
+        else:
+            _need(type(pair[2]) is bytes and len(pair[2]) <= limits.attachment_bytes, "attachment bytes")
+            pairs.append((data, seal, pair[2]))
     return pairs
 
 
@@ -375,13 +384,18 @@ def by_id(pairs: Iterable[Pair], hash_name: str) -> Mapping[Link, Pair]:
     return {cid.compute(pair[0], hash_name): pair for pair in pairs}
 
 
+def size_of(pair: Pair) -> int:
+    """Return how many bytes a record brings with it, without their frames."""
+    return len(pair[0]) + len(pair[1]) + (0 if len(pair) == 2 or pair[2] is None else len(pair[2]))
+
+
 def chunked(pairs: Sequence[Pair], most_records: int, most_bytes: int) -> Iterable[Sequence[Pair]]:
     """Split records into chunks of at most so many records and bytes."""
     start, size = 0, 0
-    for index, (data, seal) in enumerate(pairs):
-        size += len(data) + len(seal) + 16
+    for index, pair in enumerate(pairs):
+        size += size_of(pair) + 16
         if index > start and (size > most_bytes or index - start >= most_records):
             yield pairs[start:index]
-            start, size = index, len(data) + len(seal) + 16
+            start, size = index, size_of(pair) + 16
     if start < len(pairs):
         yield pairs[start:]

@@ -68,6 +68,7 @@ class Gathering:
         self._traversal = Traversal([target], depth if depth is not None else limits.walk_edges)
         self._held: dict[Link, Record] = {}
         self._seals: dict[Link, bytes] = {}
+        self._attachments: dict[Link, bytes] = {}
         self._sealed: dict[Link, bool | None] = {}
         self.known: Mapping[Link, Record] = known if known is not None else {}
         self._findings: dict[Link, tuple[str, str]] = {}
@@ -101,7 +102,7 @@ class Gathering:
 
     def supply(self, opened: Opened) -> None:
         """Take one record that hashes to its id. Records that nobody asked for are dropped."""
-        record, seal, sealed = opened
+        record, seal, sealed, attachment = opened
         id, _, kind, agent, _, _, _, manifest, registered, *_ = record
         if id not in self._pending:
             return
@@ -110,6 +111,8 @@ class Gathering:
         self._held[id] = record
         self._seals[id] = seal
         self._sealed[id] = True if id in self.known else sealed
+        if attachment is not None:
+            self._attachments[id] = attachment
         if kind in KEY_KINDS:
             key = key_of(record)
             if key is not None:
@@ -119,8 +122,13 @@ class Gathering:
             self._supports.add(support)
             self._want_support(record)
 
-    def _hold(self, record: Record) -> None:
-        self._held[record.id] = record
+    def _hold(self, opened: Opened) -> None:
+        id = opened.record.id
+        self._held[id] = opened.record
+        self._seals[id] = opened.seal
+        self._sealed[id] = opened.sealed
+        if opened.attachment is not None:
+            self._attachments[id] = opened.attachment
         self._groups = None
 
     def cannot(self, id: Link, reason: str) -> None:
@@ -181,9 +189,7 @@ class Gathering:
         if held is not None and self._held[held[0]].seq >= record.seq:
             return
         if record.id not in self._held:
-            self._hold(record)
-            self._seals[record.id] = opened.seal
-            self._sealed[record.id] = opened.sealed
+            self._hold(opened)
             before = set(self._pending)
             self._want_support(record)
             self._optional |= self._pending - before
@@ -228,9 +234,7 @@ class Gathering:
         """Take one record of a visited agent's log that the ancestry itself did not need."""
         record = opened.record
         if record.id not in self._held and self.log == "full":
-            self._hold(record)
-            self._seals[record.id] = opened.seal
-            self._sealed[record.id] = opened.sealed
+            self._hold(opened)
             key = key_of(record)
             if key is not None:
                 self.keys[record.id] = key
@@ -303,7 +307,7 @@ class Gathering:
     def opened(self) -> list[Opened]:
         """Return everything that was handed in and breaks no rule, chains included, for a store or a bundle."""
         return [
-            Opened(record, self._seals[id], self._sealed.get(id))
+            Opened(record, self._seals[id], self._sealed.get(id), self._attachments.get(id))
             for id, record in self._held.items()
             if id not in self._findings
         ]

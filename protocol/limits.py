@@ -13,6 +13,8 @@ class Limits:
     """One record. Larger payloads live in blobs; a reader can hold a full walk batch in memory."""
     seal_bytes: int = 64 * 1024
     """One seal. Room for several post-quantum signatures beside the classical ones."""
+    attachment_bytes: int = 256 * 1024
+    """What comes beside a record: its fields with their salts and paths; a chunk holds it with record and seal."""
     nesting: int = 16
     """Containers in containers, the outermost being level 1. Deep nesting is only ever an attack on recursion."""
     integer: int = 2**53 - 1

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
+from tslg.protocol import attachments, signatures
 from tslg.protocol import record as records
-from tslg.protocol import signatures
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import SealError
+from tslg.protocol.errors import AttachmentError, SealError
 from tslg.protocol.keys import Key
 from tslg.protocol.record import Record
 from tslg.protocol.seal import ED25519_SIGNATURE_BYTES, TO_BE_SIGNED_START, byte_string_head, sign1_start, to_be_signed
@@ -25,12 +25,14 @@ _new: Final = tuple.__new__
 class Opened(NamedTuple):
     """A record that hashes to its id, with its seal's bytes.
 
-    `sealed` tells whether the author's signature verifies; None where it was not checked yet.
+    `sealed` tells whether the author's signature verifies; None where it was not checked yet. `attachment` is what
+    came beside them and holds; None if nothing did.
     """
 
     record: Record
     seal: bytes
     sealed: bool | None = None
+    attachment: bytes | None = None
 
 
 def open_record(id: Link, data: bytes, seal: bytes, keys: Mapping[Link, Key] | None = None) -> Opened:
@@ -50,18 +52,27 @@ def open_pair(data: bytes, seal: bytes, hash_name: str, keys: Mapping[Link, Key]
     return check_seal(records.parse(data, hash_name), seal, keys)
 
 
+def attach(opened: Opened, attachment: bytes) -> Opened:
+    """Take what came beside a record if it holds, and drop it if not: no signature says whose it is."""
+    try:
+        record = attachments.check(opened.record, attachment)
+    except AttachmentError:
+        return opened
+    return opened._replace(record=record, attachment=attachment)
+
+
 def check_seal(record: Record, seal: bytes, keys: Mapping[Link, Key] | None) -> Opened:
     """Verify the author's signature if its key is among `keys` and the case is plain."""
     if not keys or record.key is None or record.agent is None:
-        return _new(Opened, (record, seal, None))
+        return _new(Opened, (record, seal, None, None))
     key = keys.get(record.key)
     if key is None:
-        return _new(Opened, (record, seal, None))
+        return _new(Opened, (record, seal, None, None))
     signature = plain_signature(seal, key)
     if signature is None:
         return Opened(record, seal, False)
     holds = signatures.verify(key.alg, key.public, to_be_signed(record.data, key.alg), signature)
-    return _new(Opened, (record, seal, holds))
+    return _new(Opened, (record, seal, holds, None))
 
 
 class _Ready(NamedTuple):
@@ -80,7 +91,7 @@ def check_seals(items: Iterable[Opened], keys: Mapping[Link, Key]) -> list[Opene
     ready: dict[Link | None, _Ready | None] = {None: None}
     checked = []
     for one in items:
-        record, seal, sealed = one
+        record, seal, sealed, attachment = one
         id, data = record[8], record[1]
         if id not in ready:
             ready[id] = _make_ready(keys.get(id)) if id is not None else None
@@ -88,10 +99,10 @@ def check_seals(items: Iterable[Opened], keys: Mapping[Link, Key]) -> list[Opene
         if sealed:
             checked.append(one)
         elif key is None or record[3] is None or len(seal) != key[1] or not seal.startswith(key[0]):
-            checked.append(check_seal(record, seal, keys))
+            checked.append(check_seal(record, seal, keys)._replace(attachment=attachment))
         else:
             signed = seal[-ED25519_SIGNATURE_BYTES:] + TO_BE_SIGNED_START + byte_string_head(len(data)) + data
-            checked.append(_new(Opened, (record, seal, key[2](signed))))
+            checked.append(_new(Opened, (record, seal, key[2](signed), attachment)))
     return checked
 
 

@@ -80,7 +80,7 @@ class Walker(Gathering):
     def settle(self, checked: Iterable[Opened]) -> None:
         """Take the outcomes of signature checks that were made elsewhere."""
         sealed = self._sealed
-        for record, _, holds in checked:
+        for record, _, holds, _ in checked:
             if holds is not None and record[0] in sealed:
                 sealed[record[0]] = holds
 
@@ -144,6 +144,7 @@ class Walker(Gathering):
             self._findings.pop(id, None)
             self._unjudged.discard(id)
             del self._ends[agent], self._held[id], self._seals[id], self._sealed[id]
+            self._attachments.pop(id, None)
             self._groups = None
 
     def _judge_manifest(self, record: Record) -> None:

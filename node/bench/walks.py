@@ -81,7 +81,7 @@ class Workload:
                 parse_seal(seal).signatures[0].value + to_be_signed(record.data, keys[record.key].alg),
                 keys[record.key].public,
             )
-            for record, seal, _ in walked.walker.opened()
+            for record, seal, *_ in walked.walker.opened()
             if record.key is not None
         ]
 

@@ -61,9 +61,9 @@ def read(path: Path, source: Source, target: Link, federation: Link, signatures:
             mend="verify without --resume, or with the options of then",
         )
     known = {}
-    for id, (data, _) in source.pairs(ids).items():
+    for id, pair in source.pairs(ids).items():
         try:
-            known[id] = parse_as(id, data)
+            known[id] = parse_as(id, pair[0])
         except TslgError:
             # It changed since: the walk is handed the record itself and will say what is wrong with it.
             continue

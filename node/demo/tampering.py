@@ -19,7 +19,6 @@ from tslg.protocol import record as records
 from tslg.protocol import seal as seals
 from tslg.protocol.bundle import Bundle
 from tslg.protocol.codec import Link
-from tslg.protocol.exchange import Pair
 from tslg.protocol.frames import encode_varint
 from tslg.protocol.log import Tree
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
@@ -90,7 +89,7 @@ class Pen:
     ids: list[Link]
     time: int
     manifest: Link
-    written: dict[Link, Pair] = field(default_factory=dict)
+    written: dict[Link, tuple[bytes, bytes]] = field(default_factory=dict)
 
     def write(self, kind: str, body: Mapping[str, Any], **preds: Iterable[Edge]) -> Record:
         """Write and sign one record."""

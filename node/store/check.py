@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tslg.node.store.interface import Entry, LogState, Problem
+from tslg.protocol import attachments
 from tslg.protocol.cid import Link
-from tslg.protocol.errors import TslgError
+from tslg.protocol.errors import AttachmentError, TslgError
 from tslg.protocol.log import Peaks
 from tslg.protocol.record import parse_as
 
@@ -32,6 +33,11 @@ def check_entry(cid: Link, entry: Entry, columns: Columns, edges: Iterable[tuple
         problems.append(Problem("TSLG-D-COLUMNS", "log, seq, kind or time differ from the record's bytes", cid))
     if set(edges) != {(name, edge.cid) for name, cited in record.preds.items() for edge in cited}:
         problems.append(Problem("TSLG-D-EDGES", "the edges differ from the record's bytes", cid))
+    if entry.attachment is not None:
+        try:
+            attachments.check(record, entry.attachment)
+        except AttachmentError as error:
+            problems.append(Problem(error.code, f"what is attached does not hold: {error.detail}", cid))
     return problems
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tslg.node.store.schema import APPLICATION_ID, SCHEMA, VERSION
+from tslg.node.store.schema import APPLICATION_ID, SCHEMA, UPGRADES, VERSION
 from tslg.protocol.errors import StoreError
 
 _BUSY_MS: Final = 10_000
@@ -124,7 +124,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         db = connect(path, readonly=False)
     try:
         with translated(path):
-            new = not recognise(db, path)
+            new = not recognise(db, path, upgrade=True)
             db.execute("PRAGMA journal_mode = WAL")
             if new:
                 db.executescript(
@@ -139,11 +139,11 @@ def open_writer(path: Path) -> sqlite3.Connection:
     return db
 
 
-def recognise(db: sqlite3.Connection, path: Path) -> bool:
-    """Tell whether the file has our tables; False for an empty database.
+def recognise(db: sqlite3.Connection, path: Path, *, upgrade: bool = False) -> bool:
+    """Tell whether the file has our tables, made into those of this version if `upgrade`; False for an empty database.
 
     Raises:
-        StoreError: `TSLG-D-NOT-A-STORE` for another program's file, `TSLG-D-SCHEMA` for a newer version's.
+        StoreError: `TSLG-D-NOT-A-STORE` for another program's file, `TSLG-D-SCHEMA` for another version's.
     """
     with translated(path):
         (application,) = db.execute("PRAGMA application_id").fetchone()
@@ -157,11 +157,17 @@ def recognise(db: sqlite3.Connection, path: Path) -> bool:
             code="TSLG-D-NOT-A-STORE",
             mend="name another data directory",
         )
+    while upgrade and version in UPGRADES:
+        with translated(path):
+            db.executescript(f"BEGIN IMMEDIATE; {UPGRADES[version]}; PRAGMA user_version = {version + 1}; COMMIT;")
+        version += 1
     if version != VERSION:
         raise StoreError(
             f"{path}: tables of version {version}, this program reads version {VERSION}",
             code="TSLG-D-SCHEMA",
-            mend="use the version of tslg that wrote it, or a newer one",
+            mend="open it once with a command that writes to it"
+            if version in UPGRADES
+            else "use the version of tslg that wrote it, or a newer one",
         )
     return True
 

@@ -40,10 +40,10 @@ def _check_engine(db: sqlite3.Connection, problems: list[Problem]) -> None:
 
 
 def _check_records(db: sqlite3.Connection, problems: list[Problem]) -> None:
-    for row, cid, data, seal, owner, seq, kind, time in db.execute(queries.ALL_RECORDS):
+    for row, cid, data, seal, attachment, owner, seq, kind, time in db.execute(queries.ALL_RECORDS):
         edges = [(name, Link(parent)) for name, parent in db.execute(queries.EDGES_OF, (row,))]
         columns = Columns(None if owner is None else Link(owner), seq, kind, time)
-        problems.extend(check_entry(Link(cid), Entry(data, seal), columns, edges))
+        problems.extend(check_entry(Link(cid), Entry(data, seal, attachment), columns, edges))
     for (cid,) in db.execute(queries.STRAY_EDGES):
         problems.append(Problem("TSLG-D-EDGES", "edges of a record that is not held", Link(cid)))
 

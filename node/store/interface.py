@@ -7,7 +7,7 @@ what is appended has passed admission. All methods may be called from any thread
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, Self
 
 from tslg.protocol.cid import Link, to_text
@@ -20,11 +20,16 @@ _BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 """The alphabet of RFC 4648, as in the text of ids."""
 
 
+NOTHING_ATTACHED: Final[Mapping[Link, bytes]] = {}
+"""What nearly every append attaches."""
+
+
 class Entry(NamedTuple):
-    """A stored record: its canonical bytes and its seal's bytes."""
+    """A stored record: its canonical bytes and its seal's bytes, and what is attached to them, if anything."""
 
     data: bytes
     seal: bytes
+    attachment: bytes | None = None
 
 
 class LogState(NamedTuple):
@@ -113,15 +118,29 @@ class ForkError(StoreError):
 class Store(Protocol):
     """The storage of one node. Ids that are cited but not held have edges and a place in walks, and no entry."""
 
-    def append(self, items: Sequence[tuple[Record, bytes]], states: Sequence[LogState] = ()) -> None:
+    def append(
+        self,
+        items: Sequence[tuple[Record, bytes]],
+        states: Sequence[LogState] = (),
+        attachments: Mapping[Link, bytes] = NOTHING_ATTACHED,
+    ) -> None:
         """Store records with their seals, and the states of the logs that they complete, in one durable transaction.
 
+        `attachments` holds, by id, what is attached to some of the records.
         Records already held are skipped. A state smaller than the one kept is skipped too, so that two threads may
         finish in either order. Either everything is stored when this returns, or nothing.
 
         Raises:
             ForkError: another record holds one's place in its log.
             StoreError: `TSLG-D-STATE` if a state's `last` is not a held record of that log at `size - 1`.
+        """
+        ...
+
+    def set_attachment(self, cid: Link, attachment: bytes | None) -> None:
+        """Attach something to a held record, durably, in place of what was attached before; None drops that.
+
+        Raises:
+            StoreError: `TSLG-D-NOT-HELD`.
         """
         ...
 
@@ -259,6 +278,13 @@ def check_state(state: LogState, place: tuple[Link, int, int] | None) -> None:
             mend="append the record and the state after it in one call",
             record=state.last,
         )
+
+
+def not_held(cid: Link) -> StoreError:
+    """Return the error of attaching something to a record that is not there."""
+    return StoreError(
+        f"{to_text(cid)} is not held", code="TSLG-D-NOT-HELD", mend="store the record itself first", record=cid
+    )
 
 
 def incomplete(owner: Link, size: int) -> StoreError:

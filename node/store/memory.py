@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
 from tslg.node.store.check import Columns, check_entry, check_log
 from tslg.node.store.heads import keep_heads
 from tslg.node.store.interface import (
+    NOTHING_ATTACHED,
     EdgeRow,
     Entry,
     ForkError,
@@ -21,6 +22,7 @@ from tslg.node.store.interface import (
     Verified,
     check_state,
     incomplete,
+    not_held,
     prefix_range,
 )
 from tslg.protocol.cid import Link, to_text
@@ -43,7 +45,12 @@ class MemoryStore(Store):
         self._verified: dict[Link, Verified] = {}
         self._blobs: dict[bytes, bytes] = {}
 
-    def append(self, items: Sequence[tuple[Record, bytes]], states: Sequence[LogState] = ()) -> None:
+    def append(
+        self,
+        items: Sequence[tuple[Record, bytes]],
+        states: Sequence[LogState] = (),
+        attachments: Mapping[Link, bytes] = NOTHING_ATTACHED,
+    ) -> None:
         """See `Store.append`."""
         with self._lock:
             fresh: dict[Link, tuple[Record, bytes]] = {}
@@ -61,14 +68,22 @@ class MemoryStore(Store):
                 last = fresh[state.last][0] if state.last in fresh else self._record(state.last)
                 check_state(state, None if last is None else (last.owner, last.seq, last.time))
             for record, seal in fresh.values():
-                self._insert(record, seal)
+                self._insert(record, seal, attachments.get(record.id))
             for state in states:
                 kept = self._states.get(state.owner)
                 if kept is None or kept.size < state.size:
                     self._states[state.owner] = state._replace(peaks=state.peaks.copy())
 
-    def _insert(self, record: Record, seal: bytes) -> None:
-        self._records[record.id] = (record, Entry(record.data, seal))
+    def set_attachment(self, cid: Link, attachment: bytes | None) -> None:
+        """See `Store.set_attachment`."""
+        with self._lock:
+            if cid not in self._records:
+                raise not_held(cid)
+            record, entry = self._records[cid]
+            self._records[cid] = (record, entry._replace(attachment=attachment))
+
+    def _insert(self, record: Record, seal: bytes, attachment: bytes | None) -> None:
+        self._records[record.id] = (record, Entry(record.data, seal, attachment))
         self._places.setdefault(record.owner, {})[record.seq] = record.id
         self._kinds.setdefault(record.kind, {})[record.id] = record
         for name, cited in record.preds.items():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-GET: Final = "SELECT data, seal FROM record WHERE cid = ? AND data IS NOT NULL"
-GET_MANY: Final = "SELECT cid, data, seal FROM record WHERE cid IN ({marks}) AND data IS NOT NULL"
+GET: Final = "SELECT data, seal, attachment FROM record WHERE cid = ? AND data IS NOT NULL"
+GET_MANY: Final = "SELECT cid, data, seal, attachment FROM record WHERE cid IN ({marks}) AND data IS NOT NULL"
+SET_ATTACHMENT: Final = "UPDATE record SET attachment = ? WHERE cid = ? AND data IS NOT NULL"
 HAS_MANY: Final = "SELECT cid FROM record WHERE cid IN ({marks}) AND data IS NOT NULL"
 BETWEEN: Final = "SELECT cid FROM record WHERE cid >= ? AND cid < ? AND data IS NOT NULL ORDER BY cid"
 COMPLETE: Final = "SELECT 1 FROM record JOIN log ON log.id = record.id WHERE record.cid = ? AND log.size >= ?"
@@ -19,7 +20,7 @@ LOGS: Final = """
     FROM (SELECT log, count(*) AS count, max(seq) AS newest FROM record WHERE log IS NOT NULL GROUP BY log) AS held
     JOIN record AS owner ON owner.id = held.log LEFT JOIN log ON log.id = held.log ORDER BY owner.cid"""
 RANGE: Final = f"""
-    SELECT cid, data, seal FROM record
+    SELECT cid, data, seal, attachment FROM record
     WHERE log = {_ID} AND seq >= ? AND seq < ? AND data IS NOT NULL ORDER BY seq"""
 AT: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq = ? AND data IS NOT NULL"
 LEAVES: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq < ? ORDER BY seq"
@@ -45,7 +46,8 @@ BY_KIND: Final = """
 OF_OWNER: Final = f"AND log = {_ID}"
 
 ALL_RECORDS: Final = """
-    SELECT record.id, record.cid, record.data, record.seal, owner.cid, record.seq, name.text, record.time FROM record
+    SELECT record.id, record.cid, record.data, record.seal, record.attachment, owner.cid, record.seq, name.text,
+        record.time FROM record
     LEFT JOIN record AS owner ON owner.id = record.log LEFT JOIN name ON name.id = record.kind
     WHERE record.data IS NOT NULL ORDER BY record.id"""
 EDGES_OF: Final = """

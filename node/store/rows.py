@@ -16,12 +16,15 @@ _SIZES: Final = (1, 2, 4, 8, 32, 128, 500)
 
 _FIND_ONE: Final = "SELECT id FROM record WHERE cid = ?"
 _FIND: Final = "SELECT cid, id, data IS NOT NULL FROM record WHERE cid IN ({marks})"
-_INSERT_RECORD: Final = "INSERT INTO record (id, cid, log, seq, kind, time, data, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_RECORD: Final = (
+    "INSERT INTO record (id, cid, log, seq, kind, time, data, seal, attachment) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _FILL_RECORD: Final = (
-    "UPDATE record SET log = ?, seq = ?, kind = ?, time = ?, data = ?, seal = ? WHERE id = ? AND data IS NULL"
+    "UPDATE record SET log = ?, seq = ?, kind = ?, time = ?, data = ?, seal = ?, attachment = ?"
+    " WHERE id = ? AND data IS NULL"
 )
 _INSERT_EDGE: Final = "INSERT INTO edge (child, class, parent) VALUES (?, ?, ?)"
-_ONLY_CITED: Final = (None, None, None, None, None, None)
+_ONLY_CITED: Final = (None, None, None, None, None, None, None)
 
 
 def in_lists(cids: Iterable[bytes]) -> Iterator[tuple[str, list[bytes | None]]]:

@@ -11,7 +11,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x74736C67
 """`tslg` in ASCII, in the file's header."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised with every change of the tables; a file of a newer version is not opened."""
 
 SCHEMA: Final = """
@@ -24,7 +24,8 @@ CREATE TABLE record (
     kind INTEGER REFERENCES name (id),
     time INTEGER,
     data BLOB,
-    seal BLOB
+    seal BLOB,
+    attachment BLOB
 );
 CREATE UNIQUE INDEX record_place ON record (log, seq) WHERE log IS NOT NULL;
 CREATE INDEX record_kind ON record (kind, log, time, seq) WHERE kind IS NOT NULL;
@@ -73,3 +74,6 @@ CREATE TABLE meta (
     value BLOB NOT NULL
 ) WITHOUT ROWID;
 """
+
+UPGRADES: Final = {1: "ALTER TABLE record ADD COLUMN attachment BLOB"}
+"""By version, what makes a file of it one of the next version; whoever opens it for writing does that first."""

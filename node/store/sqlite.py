@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from operator import itemgetter
 from pathlib import Path
@@ -16,6 +16,7 @@ from tslg.node.store.fsck import check_tables
 from tslg.node.store.group import GroupCommit
 from tslg.node.store.heads import keep_heads, order_heads
 from tslg.node.store.interface import (
+    NOTHING_ATTACHED,
     EdgeRow,
     Entry,
     LogState,
@@ -25,6 +26,7 @@ from tslg.node.store.interface import (
     Store,
     Verified,
     incomplete,
+    not_held,
     prefix_range,
 )
 from tslg.node.store.rows import in_lists
@@ -79,11 +81,22 @@ class SqliteStore(Store):
             raise
         return store
 
-    def append(self, items: Sequence[tuple[Record, bytes]], states: Sequence[LogState] = ()) -> None:
+    def append(
+        self,
+        items: Sequence[tuple[Record, bytes]],
+        states: Sequence[LogState] = (),
+        attachments: Mapping[Link, bytes] = NOTHING_ATTACHED,
+    ) -> None:
         """See `Store.append`. Threads that call it at the same time share a transaction."""
         if self._group is None:
             raise self._read_only()
-        self._group.submit(Batch(items, states))
+        self._group.submit(Batch(items, states, attachments))
+
+    def set_attachment(self, cid: Link, attachment: bytes | None) -> None:
+        """See `Store.set_attachment`."""
+        with self._write() as db:
+            if db.execute(queries.SET_ATTACHMENT, (attachment, cid)).rowcount == 0:
+                raise not_held(cid)
 
     def get(self, cid: Link) -> Entry | None:
         """See `Store.get`."""
@@ -96,8 +109,8 @@ class SqliteStore(Store):
         found: dict[Link, Entry] = {}
         with self._readers.use() as db:
             for marks, values in in_lists(cids):
-                for cid, data, seal in db.execute(queries.GET_MANY.format(marks=marks), values):
-                    found[Link(cid)] = Entry(data, seal)
+                for cid, data, seal, attachment in db.execute(queries.GET_MANY.format(marks=marks), values):
+                    found[Link(cid)] = Entry(data, seal, attachment)
         return found
 
     def has(self, cid: Link) -> bool:
@@ -138,7 +151,7 @@ class SqliteStore(Store):
         """See `Store.log_range`."""
         with self._readers.use() as db:
             rows = db.execute(queries.RANGE, (owner, start, stop)).fetchall()
-        return [(Link(cid), Entry(data, seal)) for cid, data, seal in rows]
+        return [(Link(cid), Entry(data, seal, attachment)) for cid, data, seal, attachment in rows]
 
     def at(self, owner: Link, seq: int) -> Link | None:
         """See `Store.at`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from tslg.node.store.engine import closed, open_writer, translate
-from tslg.node.store.interface import ForkError, LogState, check_state
+from tslg.node.store.interface import NOTHING_ATTACHED, ForkError, LogState, check_state
 from tslg.node.store.rows import Recent, Rows
 from tslg.protocol.cid import Link
 from tslg.protocol.record import Record
@@ -27,6 +27,7 @@ class Batch(NamedTuple):
 
     items: Sequence[tuple[Record, bytes]]
     states: Sequence[LogState]
+    attachments: Mapping[Link, bytes] = NOTHING_ATTACHED
 
 
 class Writer:
@@ -85,7 +86,9 @@ class Writer:
         """
         fresh: dict[bytes, tuple[Record, bytes]] = {}
         states: list[LogState] = []
+        attachments: dict[Link, bytes] = {}
         for batch in batches:
+            attachments.update(batch.attachments)
             states.extend(batch.states)
             for item in batch.items:
                 fresh.setdefault(item[0].id, item)
@@ -94,7 +97,7 @@ class Writer:
         with self.transaction() as db:
             if self._expect_new:
                 try:
-                    self._append(db, fresh, states)
+                    self._append(db, fresh, states, attachments)
                     return
                 except sqlite3.IntegrityError:
                     self._expect_new = False
@@ -102,12 +105,16 @@ class Writer:
                     db.execute("BEGIN IMMEDIATE")
                     self._refresh(db)
             try:
-                self._append(db, fresh, states)
+                self._append(db, fresh, states, attachments)
             except sqlite3.IntegrityError as error:
                 self._raise_fork(db, fresh, error)
 
     def _append(
-        self, db: sqlite3.Connection, fresh: Mapping[bytes, tuple[Record, bytes]], states: Sequence[LogState]
+        self,
+        db: sqlite3.Connection,
+        fresh: Mapping[bytes, tuple[Record, bytes]],
+        states: Sequence[LogState],
+        attachments: Mapping[Link, bytes],
     ) -> None:
         """Write records and states. sqlite3.IntegrityError if an id or a place expected to be new is not."""
         rows = Rows(db, self._recent, self._next)
@@ -116,19 +123,19 @@ class Writer:
             self._expect_new = not any(cid in rows.known for cid in fresh)
         for cid, (record, seal) in fresh.items():
             if cid not in rows.held and self._recent.get(cid) is None:
-                self._add(rows, record, seal)
+                self._add(rows, record, seal, attachments.get(record.id))
         rows.write()
         for state in states:
             self._put_state(db, rows, state, fresh)
         self._next = rows.next
         self._recent.update(rows.added)
 
-    def _add(self, rows: Rows, record: Record, seal: bytes) -> None:
+    def _add(self, rows: Rows, record: Record, seal: bytes, attachment: bytes | None) -> None:
         """Add a record and its edges to the rows to be written."""
         row = rows.place(record.id)
         log = row if record.agent is None else rows.find(record.agent)
         kind = self._names.get(record.kind) or self._name(rows.db, record.kind)
-        rows.put(row, record.id, (log, record.seq, kind, record.time, record.data, seal))
+        rows.put(row, record.id, (log, record.seq, kind, record.time, record.data, seal, attachment))
         for name, cited in record.preds.items():
             class_id = self._names.get(name) or self._name(rows.db, name)
             for edge in cited:

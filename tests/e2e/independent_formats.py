@@ -261,7 +261,8 @@ def read_bundle(data: bytes) -> tuple[dict, dict[bytes, bytes], set[bytes]]:
     listed = _check_root(value)
     if not blocks.keys() <= listed:
         raise Bad("TSLG-B-EXTRA")
-    if any(len(block) > 65536 for block in blocks.values()):  # [BUN-7]
+    attached = {bytes(entry[2]) for entry in value["records"] if len(entry) == 3}
+    if any(len(block) > (262144 if link in attached else 65536) for link, block in blocks.items()):  # [BUN-7]
         raise Bad("TSLG-B-SIZE")
     return value, blocks, {link for link, block in blocks.items() if not names(link, block)}
 
@@ -283,11 +284,11 @@ def _check_root(value) -> set[bytes]:
     for name, shape in shapes.items():
         if type(value[name]) is not list or not all(has_shape(item, shape) for item in value[name]):
             raise Bad("TSLG-B-PROOF")
-    if type(records) is not list or not all(type(pair) is list and len(pair) == 2 for pair in records):
+    if type(records) is not list or not all(type(entry) is list and 2 <= len(entry) <= 3 for entry in records):
         raise Bad("TSLG-B-ROOT")
-    if not all(is_record_id(record) and is_seal_id(seal) for record, seal in records):
+    if not all(is_record_id(record) and all(map(is_seal_id, others)) for record, *others in records):
         raise Bad("TSLG-B-ROOT")
-    if len({record for record, _ in records}) != len(records):
+    if len({entry[0] for entry in records}) != len(records):
         raise Bad("TSLG-B-ROOT")
     return {bytes(link) for pair in records for link in pair}
 

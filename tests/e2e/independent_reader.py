@@ -30,7 +30,7 @@ class Reader:
 
     def __init__(self, bundle, federation: bytes, now: int) -> None:
         self.root, self.blocks, self.broken = bundle
-        self.seal_of = dict(self.root["records"])
+        self.seal_of = {entry[0]: entry[1] for entry in self.root["records"]}
         self.federation, self.now = federation, now
         self.held: dict[bytes, Record] = {}
         self.manifests: dict[bytes, Record] = {}
@@ -42,8 +42,8 @@ class Reader:
 
     def verify(self, target: bytes, depth: int | None = None) -> str:
         """The verdict on one target. [VER-1]"""
-        for link, seal in self.root["records"]:  # [VER-18]
-            if link in self.broken or seal in self.broken:
+        for link, *others in self.root["records"]:  # [VER-18]
+            if link in self.broken or not self.broken.isdisjoint(others):
                 self.findings[link] = "TSLG-R-ID"
         if self.federation != self.root["federation"]:  # [BUN-11]
             self.findings[self.root["federation"]] = "TSLG-A-MANIFEST"
@@ -153,7 +153,7 @@ class Reader:
     def unvisited(self) -> list[Record]:
         """What the bundle holds beside the visited records."""
         found = []
-        for link, seal in self.root["records"]:
+        for link, seal, *_ in self.root["records"]:
             if link in self.blocks and seal in self.blocks and link not in self.held and link not in self.findings:
                 with suppress(Bad):
                     found.append(read_record(link, self.blocks[link]))

@@ -50,7 +50,7 @@ def pool(home, agent, checks):
 
 
 def altered(pair):
-    data, seal = pair
+    data, seal, *_ = pair
     return data, seal[:-1] + bytes([seal[-1] ^ 1])
 
 

@@ -350,3 +350,28 @@ def test_write_refuses_what_read_would_refuse(change):
     with pytest.raises(BundleError):
         bundle.write(stream, **example(**change))
     assert stream.getvalue() == b"" or "records" in change
+
+
+def test_attachments_come_back_beside_their_records():
+    blocks = example()["records"]
+    got = read(written(**example(attachments={blocks[1][0]: b"beside"})))
+    assert got.attachments == {blocks[1][0]: b"beside"}
+    assert got.records == {link: (data, seal) for link, data, seal in blocks}
+    assert read(written(**example())).attachments == {}
+
+
+def test_an_attachment_may_be_left_out_of_the_file_and_not_altered():
+    data = written(**example(attachments={example()["records"][1][0]: b"beside"}))
+    at = data.index(b"beside")
+    left_out = read(data[: at - 37] + data[at + 6 :])
+    assert left_out.attachments == {} and left_out.absent == left_out.broken == [] and len(left_out.records) == 2
+    altered = read(data[:at] + b"B" + data[at + 1 :])
+    assert altered.attachments == {}
+    assert [(link, "attachment" in detail) for link, detail in altered.broken] == [(example()["records"][1][0], True)]
+
+
+def test_an_attachment_may_be_larger_than_a_record_and_not_larger_than_its_limit():
+    link = example()["records"][0][0]
+    large = bytes(Limits().attachment_bytes)
+    assert read(written(**example(attachments={link: large}))).attachments == {link: large}
+    assert refused(written(**example(attachments={link: large + b"x"}))).code == "TSLG-B-SIZE"

@@ -27,8 +27,8 @@ def test_a_good_seal_is_told_from_one_that_was_not_looked_at(w):
     assert open_record(w.state.id, data, seal).sealed is None
     assert open_record(w.state.id, data, seal, {}).sealed is None
     assert open_record(w.state.id, data, seal, {w.b.owner: w.keys[w.b.owner]}).sealed is None
-    assert open_record(w.state.id, data, seal, w.keys) == (w.state, seal, True)
-    assert open_pair(data, seal, "sha2-256", w.keys) == (w.state, seal, True)
+    assert open_record(w.state.id, data, seal, w.keys) == (w.state, seal, True, None)
+    assert open_pair(data, seal, "sha2-256", w.keys) == (w.state, seal, True, None)
 
 
 def test_bytes_under_another_id_are_no_record(w):

@@ -117,7 +117,7 @@ def test_bare_signatures_are_those_of_all_records_that_an_agent_signed_alone(set
 
 def test_a_verification_that_is_not_valid_is_no_measurement(setting, lineage):
     with walks.workload(setting) as load:
-        data, seal = load.source._held[lineage.target]
+        data, seal, _ = load.source._held[lineage.target]
         load.source._held[lineage.target] = (data, seal[:-1] + bytes([seal[-1] ^ 1]))
         with pytest.raises(MeasurementError, match="invalid"):
             load.walk()

@@ -324,6 +324,35 @@ def test_blobs(store):
     assert store.check() == []
 
 
+def test_what_is_attached_stays_beside_its_record(store, diamond, state_of):
+    first, second, third = diamond.records[1:4]
+    store.append(sealed(*diamond.records), [state_of(diamond)], {second.id: b"beside"})
+    assert store.get(second.id) == entry(second)._replace(attachment=b"beside")
+    assert store.get(first.id).attachment is None
+    assert store.get_many([first.id, second.id])[second.id].attachment == b"beside"
+    assert [item.attachment for _, item in store.log_range(diamond.owner, 1, 4)] == [None, b"beside", None]
+    store.append(sealed(second), (), {second.id: b"another"})
+    assert store.get(second.id).attachment == b"beside"
+    store.set_attachment(second.id, None)
+    store.set_attachment(third.id, b"later")
+    assert [item.attachment for _, item in store.log_range(diamond.owner, 1, 4)] == [None, None, b"later"]
+
+
+def test_nothing_is_attached_to_what_is_not_held(store, diamond):
+    store.append(sealed(*diamond.records[4:]))
+    for cid in (diamond.records[3].id, compute(b"unknown")):
+        with pytest.raises(StoreError) as caught:
+            store.set_attachment(cid, b"beside")
+        assert caught.value.code == "TSLG-D-NOT-HELD"
+    store.append(sealed(*diamond.records[3:4]), (), {diamond.records[3].id: b"it came with its record"})
+    assert store.get(diamond.records[3].id).attachment == b"it came with its record"
+
+
+def test_check_finds_what_is_attached_and_does_not_belong(store, diamond):
+    store.append(sealed(*diamond.records), (), {diamond.last.id: b"beside"})
+    assert [(problem.code, problem.record) for problem in store.check()] == [("TSLG-T-NONE", diamond.last.id)]
+
+
 def test_check_finds_bytes_that_are_not_their_id(store, diamond):
     one = diamond.records[1]
     store.append([(one._replace(data=one.data.replace(b"step", b"stop")), SEAL)])

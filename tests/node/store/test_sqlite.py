@@ -319,6 +319,22 @@ def test_a_newer_schema_is_refused(path, readonly):
     assert f"version {schema.VERSION + 1}" in error.detail
 
 
+def test_an_older_file_is_brought_up_to_date_by_whoever_writes_it(path, new_log):
+    log = new_log("older")
+    with SqliteStore.open(path) as store:
+        store.append(sealed(*log.records))
+    with sqlite3.connect(path) as db:
+        db.executescript("ALTER TABLE record DROP COLUMN attachment; PRAGMA user_version = 1;")
+    db.close()
+    error = fails("TSLG-D-SCHEMA", SqliteStore.open, path, readonly=True)
+    assert "once" in error.mend
+    with SqliteStore.open(path) as store:
+        store.append(sealed(log.add()), (), {log.last.id: b"beside"})
+        assert store.get(log.last.id).attachment == b"beside" and store.get(log.records[0].id).attachment is None
+    with SqliteStore.open(path, readonly=True) as store:
+        assert store.get(log.last.id).attachment == b"beside"
+
+
 def test_nothing_to_read(path):
     fails("TSLG-D-MISSING", SqliteStore.open, path, readonly=True)
     path.parent.mkdir()
