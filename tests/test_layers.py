@@ -35,11 +35,12 @@ PURE = {
         "itertools",
     ),
     *("math", "operator", "re", "struct", "types", "typing"),
-    *("blake3", "cbor2", "cbrrr", "nacl", "py_arkworks_bls12381", "py_ecc"),
+    *("blake3", "cbor2", "cbrrr", "nacl", "py_arkworks_bls12381", "py_ecc", "rbcl"),
 }
 """All that protocol/ may import beside itself: no sockets, disk, clock, threads or randomness."""
-ALSO = {"protocol/curve_reference.py": {"sys"}}
-"""What single files may import beside: that one undoes what importing py_ecc does to the recursion limit."""
+ALSO = {"protocol/curve_reference.py": {"sys"}, "protocol/zk/group.py": {"pathlib", "tempfile"}}
+"""What single files may import beside: these undo what importing py_ecc does to the recursion limit, and what importing
+rbcl leaves in the temporary directory."""
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval", "compile", "__import__", "breakpoint"}
 MOST_FILE_LINES = 500
 MOST_FUNCTION_LINES = 80

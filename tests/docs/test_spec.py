@@ -116,3 +116,15 @@ def test_the_example_of_a_seal():
     assert key.sign(entries["signed"]).signature == entries["signature"]
     assert seal.encode([seal.Signature(-19, entries["kid"], entries["signature"])]) == entries["seal"]
     assert seal.parse(entries["seal"]).signatures[0].value == entries["signature"]
+
+
+def test_the_example_of_commitments():
+    from tslg.protocol.zk import group, narrowing
+    from tslg.protocol.zk.commitments import Opening
+
+    entries = example("narrowing.md")
+    opening = Opening(frozenset({"scan"}), {"eur": 500}, bytes.fromhex(entries["secret"]))
+    hidden = narrowing.hide(["scan"], opening)
+    assert group.VALUE.hex() == entries["V"]
+    assert hidden.capabilities[0].hex() == entries["commitment of the capability scan, granted"]
+    assert hidden.limits["eur"].hex() == entries["commitment of the limit eur, 500"]
