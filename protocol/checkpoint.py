@@ -1,4 +1,4 @@
-"""Checkpoints: the state of one agent's log as a C2SP `tlog-checkpoint`, signed as a C2SP `signed-note` by its key.
+"""Checkpoints: the state of one log as a C2SP `tlog-checkpoint`, signed as a C2SP `signed-note` by its agent's key.
 
     tslg/<agent's id>
     <number of records>
@@ -12,50 +12,52 @@ Standard tools read it, and witnesses can cosign it. Normative text: docs/spec/c
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from typing import Final, NamedTuple
 
-from tslg.protocol import cid
+from tslg.protocol import cid, note
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import CheckpointError, CidError
+from tslg.protocol.errors import CidError
 from tslg.protocol.limits import DEFAULT, Limits
-from tslg.protocol.signatures import Alg, ed25519_sign
+from tslg.protocol.note import Note, NoteSignature, VerifierKey, wrong
+from tslg.protocol.signatures import Alg
 from tslg.protocol.signatures import verify as verify_signature
 
 ORIGIN: Final = "tslg/"
-SIGNATURE_TYPE: Final = 0x01
-"""Ed25519 over the note's text, in C2SP signed-note."""
-
-_KEY_ID_BYTES: Final = 4
-_SIGNATURE_LINE: Final = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
 class Checkpoint(NamedTuple):
-    """The state of a log: whose it is, how many records it has, and the 32-byte root of its tree."""
+    """The state of a log: its origin, how many entries it has, the 32-byte root of its tree, and extension lines."""
 
-    agent: Link
+    origin: str
     size: int
     root: bytes
+    extensions: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, agent: Link, size: int, root: bytes) -> Checkpoint:
+        """Return the state of an agent's log."""
+        return cls(origin_of(agent), size, root)
 
     @property
-    def origin(self) -> str:
-        """The log's name, which is also its key's."""
-        return ORIGIN + cid.to_text(self.agent)
+    def agent(self) -> Link:
+        """The agent whose log it is. Raises CheckpointError for a log that is not of ours."""
+        if not self.origin.startswith(ORIGIN):
+            raise wrong(f"its origin does not begin with {ORIGIN}")
+        try:
+            agent = cid.from_text(self.origin.removeprefix(ORIGIN))
+        except CidError as error:
+            raise wrong(f"its origin names no agent: {error.detail}") from error
+        if not cid.is_record_id(agent):
+            raise wrong("its origin names no agent")
+        return agent
 
     @property
     def text(self) -> str:
         """The note's text: what is signed."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
-
-
-class NoteSignature(NamedTuple):
-    """One signature line: the key's name, its 4-byte id, and the signature's bytes."""
-
-    name: str
-    key_id: bytes
-    value: bytes
+        lines = (self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.extensions)
+        return "\n".join(lines) + "\n"
 
 
 class Signed(NamedTuple):
@@ -64,93 +66,70 @@ class Signed(NamedTuple):
     checkpoint: Checkpoint
     signatures: tuple[NoteSignature, ...]
 
+    def to_bytes(self) -> bytes:
+        """Return the note as it is written."""
+        return Note(self.checkpoint.text, self.signatures).to_bytes()
 
-def key_id(name: str, public: bytes) -> bytes:
-    """Return the 4-byte id of an Ed25519 key under a name (C2SP signed-note, Signatures)."""
-    return hashlib.sha256(name.encode() + b"\n" + bytes((SIGNATURE_TYPE,)) + public).digest()[:_KEY_ID_BYTES]
+
+def origin_of(agent: Link) -> str:
+    """Return the name of an agent's log, which is also its key's."""
+    return ORIGIN + cid.to_text(agent)
+
+
+def log_key(origin: str, public: bytes) -> VerifierKey:
+    """Return the verifier key of a log whose agent signs with this 32-byte Ed25519 key."""
+    return VerifierKey(origin, note.ED25519, public)
 
 
 def encode(checkpoint: Checkpoint, secret: bytes) -> bytes:
     """Return the note of a checkpoint, signed by the agent's 64-byte Ed25519 secret key."""
-    text = checkpoint.text
-    value = key_id(checkpoint.origin, secret[32:]) + ed25519_sign(secret, text.encode())
-    return f"{text}\n— {checkpoint.origin} {base64.b64encode(value).decode()}\n".encode()
+    return Signed(checkpoint, (note.sign(checkpoint.text, checkpoint.origin, secret),)).to_bytes()
 
 
 def parse(data: bytes, limits: Limits = DEFAULT) -> Signed:
-    """Read the note of a checkpoint of a `tslg` log; only the one way to write it is accepted. Verifies nothing.
+    """Read the note of a checkpoint of any log; only the one way to write it is accepted. Verifies nothing.
 
     Raises:
         CheckpointError: it is none, or larger than `Limits.checkpoint_bytes`.
     """
-    if len(data) > limits.checkpoint_bytes:
-        raise _wrong(f"more than {limits.checkpoint_bytes} bytes")
-    try:
-        note = data.decode()
-    except UnicodeDecodeError:
-        raise _wrong("not UTF-8") from None
-    text, separator, signatures = note.rpartition("\n\n")
-    if not separator or not signatures.endswith("\n"):
-        raise _wrong("no empty line between its text and its signatures, or no newline at the end")
-    lines = text.split("\n")
-    if len(lines) != 3:
-        raise _wrong("its text is not three lines: origin, size and root")
-    checkpoint = Checkpoint(_agent(lines[0]), _size(lines[1], limits), _base64(lines[2], "root"))
-    if len(checkpoint.root) != 32:
-        raise _wrong("the root is not 32 bytes")
-    return Signed(checkpoint, tuple(_signature(line) for line in signatures[:-1].split("\n")))
+    read = note.parse(data, limits)
+    lines = read.text[:-1].split("\n")
+    if len(lines) < 3 or "" in lines:
+        raise wrong("its text is not lines of origin, size and root")
+    if len(lines) - 3 > limits.checkpoint_extensions:
+        raise wrong(f"more than {limits.checkpoint_extensions} extension lines")
+    checkpoint = Checkpoint(lines[0], parse_size(lines[1], limits), parse_hash(lines[2]), tuple(lines[3:]))
+    return Signed(checkpoint, read.signatures)
+
+
+def parse_log(data: bytes, limits: Limits = DEFAULT) -> Signed:
+    """Read the checkpoint of an agent's log. Raises CheckpointError, also for another log's."""
+    signed = parse(data, limits)
+    _ = signed.checkpoint.agent
+    return signed
 
 
 def verify(signed: Signed, public: bytes) -> bool:
-    """Tell whether the log's own key, an Ed25519 key of 32 bytes, signed a checkpoint. Never raises."""
-    checkpoint = signed.checkpoint
-    expected = key_id(checkpoint.origin, public)
-    message = checkpoint.text.encode()
-    return any(
-        entry.name == checkpoint.origin
-        and entry.key_id == expected
-        and verify_signature(Alg.ED25519, public, message, entry.value)
-        for entry in signed.signatures
-    )
+    """Tell whether the log's own key, an Ed25519 key of 32 bytes, signed a checkpoint. Never raises.
+
+    A line that claims to be by that key and does not verify makes the whole note false.
+    """
+    key = log_key(signed.checkpoint.origin, public)
+    message = signed.checkpoint.text.encode()
+    lines = [entry for entry in signed.signatures if key.made(entry)]
+    return bool(lines) and all(verify_signature(Alg.ED25519, public, message, entry.value) for entry in lines)
 
 
-def _agent(line: str) -> Link:
-    if not line.startswith(ORIGIN):
-        raise _wrong(f"its origin does not begin with {ORIGIN}")
-    try:
-        agent = cid.from_text(line.removeprefix(ORIGIN))
-    except CidError as error:
-        raise _wrong(f"its origin names no agent: {error.detail}") from error
-    if not cid.is_record_id(agent):
-        raise _wrong("its origin names no agent")
-    return agent
-
-
-def _size(line: str, limits: Limits) -> int:
+def parse_size(line: str, limits: Limits = DEFAULT) -> int:
+    """Return a number of entries that is written in decimal without leading zeros. Raises CheckpointError."""
     if _SIZE.fullmatch(line) is None or int(line) > limits.integer:
-        raise _wrong("its size is no number of records")
+        raise wrong("its size is no number of records")
     return int(line)
 
 
-def _signature(line: str) -> NoteSignature:
-    found = _SIGNATURE_LINE.fullmatch(line)
-    if found is None:
-        raise _wrong("a signature line is not `— <name> <base64>`")
-    value = _base64(found[2], "signature")
-    if len(value) <= _KEY_ID_BYTES:
-        raise _wrong("a signature line holds no signature")
-    return NoteSignature(found[1], value[:_KEY_ID_BYTES], value[_KEY_ID_BYTES:])
-
-
-def _base64(text: str, what: str) -> bytes:
-    try:
-        data = base64.b64decode(text, validate=True)
-    except ValueError:
-        raise _wrong(f"its {what} is not base64") from None
-    if base64.b64encode(data).decode() != text:
-        raise _wrong(f"its {what} is not base64 as it is written")
-    return data
-
-
-def _wrong(detail: str) -> CheckpointError:
-    return CheckpointError(f"not a checkpoint: {detail}", mend="get it from its agent's node again")
+def parse_hash(line: str) -> bytes:
+    """Return a hash of 32 bytes that is written in base64. Raises CheckpointError."""
+    value = note.decode_base64(line, "root")
+    if len(value) != 32:
+        raise wrong("the root is not 32 bytes")
+    return value

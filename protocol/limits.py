@@ -61,8 +61,14 @@ class Limits:
     """A CARv1 header with one root is 59 bytes; anything much larger is not ours."""
     bundle_root_bytes: int = 128 * 1024 * 1024
     """A bundle's root block: 83 bytes for each of a million records, and room for their proofs."""
-    checkpoint_bytes: int = 64 * 1024
-    """One checkpoint: three lines of text, and signatures of hundreds of witnesses."""
+    checkpoint_bytes: int = 128 * 1024
+    """One checkpoint: three lines of text, and 16 post-quantum signatures of the largest kind."""
+    note_signatures: int = 64
+    """Signature lines of one note: as many witnesses as a quorum may be taken from."""
+    checkpoint_extensions: int = 16
+    """Extension lines of one checkpoint: nobody is to use them, and few logs do."""
+    log_proof_bytes: int = 256 * 1024
+    """One proof file: a checkpoint, 64 hashes, and a genesis in base64."""
     manifest_text: int = 64 * 1024
     """Characters of a manifest's TOML; the record that it compiles to has no more bytes."""
     anchor_file_bytes: int = 1024 * 1024

@@ -206,6 +206,12 @@ class Tree:
         proof.reverse()
         return proof
 
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of a complete node: level 0 are the leaves. IndexError if it is not complete."""
+        if not 0 <= level < len(self._levels) or not 0 <= index < len(self._levels[level]) // _HASH:
+            raise IndexError(f"no node {index} of level {level} in a log of {self.size}")
+        return self._node(level, index)
+
     def _within(self, size: int | None) -> int:
         if size is None:
             return self.size
