@@ -16,10 +16,10 @@ HEIGHT: Final = 8
 
 
 class Tile(NamedTuple):
-    """Which tile: its level (None for an entry bundle), its index within the level, and how many items it has."""
+    """Which tile: its level (None for an entry bundle), its number within the level, and how many items it has."""
 
     level: int | None
-    index: int
+    number: int
     width: int
 
     @property
@@ -27,7 +27,7 @@ class Tile(NamedTuple):
         """Where it lies below the log's prefix."""
         level = "entries" if self.level is None else str(self.level)
         partial = "" if self.width == WIDTH else f".p/{self.width}"
-        return f"tile/{level}/{index_path(self.index)}{partial}"
+        return f"tile/{level}/{index_path(self.number)}{partial}"
 
 
 def index_path(index: int) -> str:
@@ -43,10 +43,10 @@ def tiles(size: int, old_size: int = 0) -> Iterator[Tile]:
     for level in (None, *range(64 // HEIGHT)):
         height = HEIGHT * (level or 0)
         new, old = size >> height, old_size >> height
-        for index in range(old // WIDTH, -(-new // WIDTH)):
-            width = min(WIDTH, new - index * WIDTH)
-            if index * WIDTH + width > old:
-                yield Tile(level, index, width)
+        for number in range(old // WIDTH, -(-new // WIDTH)):
+            width = min(WIDTH, new - number * WIDTH)
+            if number * WIDTH + width > old:
+                yield Tile(level, number, width)
 
 
 def hashes(tile: Tile, node: Callable[[int, int], bytes]) -> bytes:
@@ -57,7 +57,7 @@ def hashes(tile: Tile, node: Callable[[int, int], bytes]) -> bytes:
         node: gives the hash of the tree's node of a level (0: leaves) and index; every such node is complete.
     """
     assert tile.level is not None
-    first = tile.index * WIDTH
+    first = tile.number * WIDTH
     return b"".join(node(HEIGHT * tile.level, first + offset) for offset in range(tile.width))
 
 

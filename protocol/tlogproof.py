@@ -26,10 +26,10 @@ HEADER: Final = "c2sp.org/tlog-proof@v1"
 
 
 class LogProof(NamedTuple):
-    """A proof that a leaf is entry `index` of the checkpoint's log. `extra` is opaque and not authenticated."""
+    """A proof that a leaf is entry `position` of the checkpoint's log. `extra` is opaque and not authenticated."""
 
     extra: bytes | None
-    index: int
+    position: int
     hashes: tuple[bytes, ...]
     signed: Signed
 
@@ -38,14 +38,14 @@ class LogProof(NamedTuple):
         lines = [HEADER]
         if self.extra is not None:
             lines.append(f"extra {base64.b64encode(self.extra).decode()}")
-        lines.append(f"index {self.index}")
+        lines.append(f"index {self.position}")
         lines.extend(base64.b64encode(item).decode() for item in self.hashes)
         return ("\n".join(lines) + "\n\n").encode() + self.signed.to_bytes()
 
     def includes(self, leaf: bytes) -> bool:
-        """Tell whether `leaf` (its data) is entry `index` of the tree that the checkpoint states."""
+        """Tell whether `leaf` (its data) is entry `position` of the tree that the checkpoint states."""
         head = self.signed.checkpoint
-        return verify_inclusion(leaf, self.index, head.size, list(self.hashes), head.root)
+        return verify_inclusion(leaf, self.position, head.size, list(self.hashes), head.root)
 
 
 class Subject(NamedTuple):

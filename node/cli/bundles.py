@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tslg.node.cli.access import FILE, data_dir, data_option, find_record, read_home, whole_id
+from tslg.node.cli.lazy import Lazy, LazyGroup
 from tslg.node.cli.output import emit, json_option, note
 from tslg.node.cli.verify import read_bundle, walk_depth
 
@@ -25,12 +26,18 @@ depth_option = click.option(
 )
 
 
-@click.group()
+_FORMATS: Final = {
+    "car": Lazy("tslg.node.cli.bundles:export_car", "The ancestry of a record, as a bundle."),
+    "tiles": Lazy("tslg.node.cli.tiles:export_tiles", "A log, as a tlog-tiles directory."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_FORMATS)
 def export() -> None:
     """Write lineage in a format that others read."""
 
 
-@export.command(name="car")
+@click.command(name="car")
 @click.argument("id", metavar="ID")
 @click.argument("file", type=FILE)
 @depth_option

@@ -25,7 +25,7 @@ def read_checkpoint(path: Path) -> checkpoint.Signed:
             f"{path} cannot be read: {error.strerror}", code="TSLG-U-FILE", mend="check the path and its rights"
         ) from error
     try:
-        return checkpoint.parse(data)
+        return checkpoint.parse_log(data)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.detail}", code=error.code, mend=error.mend) from error
 

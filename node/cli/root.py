@@ -37,7 +37,7 @@ COMMANDS: Final = {
     "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what rests on it."),
     "delegate": Lazy("tslg.node.cli.delegate:delegate", "Hand a task to an agent of another node."),
     "checkpoint": Lazy("tslg.node.cli.checkpoint:checkpoint", "Sign the state of a log, for others to keep."),
-    "prove": Lazy("tslg.node.cli.checkpoint:prove", "Prove that a record lies in its log."),
+    "prove": Lazy("tslg.node.cli.proving:prove", "Prove that a record lies in its log."),
     "import": Lazy("tslg.node.cli.importing:import_", "Read lineage from a file."),
     "export": Lazy("tslg.node.cli.bundles:export", "Write lineage to a file."),
     "fsck": Lazy("tslg.node.cli.maintenance:fsck", "Check a data directory."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from tslg.node.cli.access import FILE, data_option, find_record, read_home, whole_id
+from tslg.node.cli.log_proofs import check_log_proof, is_log_proof, policy_options
 from tslg.node.cli.output import emit, json_option
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def walk_options(command: C) -> C:
 
 
 @click.command()
-@click.argument("target", metavar="ID|FILE.car")
+@click.argument("target", metavar="ID|FILE.car|FILE.tlog-proof")
 @data_option
 @walk_options
 @click.option("--workers", type=click.IntRange(1, 64), help="Threads that check seals.  [one a core, at most 4]")
@@ -50,13 +51,16 @@ def walk_options(command: C) -> C:
 @click.option("--resume", type=FILE, help="… and go on from there without checking their seals again.")
 @click.option("--federation", help="The federation's id, the only thing that is trusted.")
 @click.option("--tree/--no-tree", default=True, help="Draw the ancestry.  [yes]")
+@policy_options
 @json_option
 def verify(target: str, **options: Any) -> int:
-    """Verify the ancestry of a record held here, or of the targets of a bundle.
+    """Verify the ancestry of a record held here, or of the targets of a bundle, or a proof that a log holds a record.
 
     Exit code: 0 valid, 1 invalid, 2 undetermined.
     """
     path = Path(target)
+    if is_log_proof(path):
+        return check_log_proof(path, options, options["as_json"])
     if path.suffix == ".car" or os.sep in target or (len(target) < 256 and path.is_file()):
         return _verify_bundle(path, options)
     return _verify_held(target, options)

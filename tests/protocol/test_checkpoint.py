@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tslg.protocol import checkpoint
+from tslg.protocol import checkpoint, note
 from tslg.protocol.checkpoint import Checkpoint
 from tslg.protocol.cid import compute, to_text
 from tslg.protocol.errors import CheckpointError
@@ -18,7 +18,7 @@ from tslg.protocol.signatures import Alg, ed25519_public_key, ed25519_secret, ve
 SECRET = ed25519_secret(bytes(range(32)))
 PUBLIC = ed25519_public_key(bytes(range(32)))
 AGENT = compute(b"agent")
-HEAD = Checkpoint(AGENT, 7, bytes(range(32)))
+HEAD = Checkpoint.of(AGENT, 7, bytes(range(32)))
 NOTE = checkpoint.encode(HEAD, SECRET)
 
 
@@ -28,20 +28,20 @@ def test_the_note_is_three_lines_and_a_signature_over_them():
     dash, name, value = line.rstrip("\n").split(" ")
     signature = base64.b64decode(value)
     assert (dash, name) == ("\u2014", HEAD.origin)
-    assert signature[:4] == checkpoint.key_id(HEAD.origin, PUBLIC)
+    assert signature[:4] == note.key_id(HEAD.origin, PUBLIC)
     assert verify(Alg.ED25519, PUBLIC, f"{text}\n".encode(), signature[4:])
 
 
 def test_key_ids_are_those_of_signed_notes():
     # The example of the package golang.org/x/mod/sumdb/note.
     key = base64.b64decode("ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
-    assert key[0] == checkpoint.SIGNATURE_TYPE
-    assert checkpoint.key_id("PeterNeumann", key[1:]).hex() == "c74f20a3"
+    assert key[0] == note.ED25519
+    assert note.key_id("PeterNeumann", key[1:]).hex() == "c74f20a3"
 
 
 @given(st.integers(0, DEFAULT.integer), st.binary(min_size=32, max_size=32))
 def test_what_was_written_is_read_and_verifies(size, root):
-    head = Checkpoint(AGENT, size, root)
+    head = Checkpoint.of(AGENT, size, root)
     signed = checkpoint.parse(checkpoint.encode(head, SECRET))
     assert signed.checkpoint == head
     assert checkpoint.verify(signed, PUBLIC)
@@ -84,9 +84,6 @@ LINES = NOTE.decode().split("\n")
         "\n\n",
         "\n".join(LINES[:3]) + "\n",
         NOTE.decode()[:-1],
-        NOTE.decode().replace("tslg/", "other/"),
-        NOTE.decode().replace(LINES[0], "tslg/hello"),
-        NOTE.decode().replace(LINES[0], "tslg/" + to_text(b"\x01\x55\x00\x00")),
         NOTE.decode().replace("\n7\n", "\n07\n"),
         NOTE.decode().replace("\n7\n", "\n-7\n"),
         NOTE.decode().replace("\n7\n", f"\n{2**53}\n"),
@@ -94,7 +91,8 @@ LINES = NOTE.decode().split("\n")
         NOTE.decode().replace(LINES[2], "AAAA"),
         NOTE.decode().replace(LINES[2], LINES[2][:-2] + "9="),
         NOTE.decode().replace(LINES[2], LINES[2][:-1] + "\u2014"),
-        NOTE.decode().replace(LINES[2], LINES[2] + "\nextension"),
+        NOTE.decode().replace(LINES[2], LINES[2] + "\nextension" * (DEFAULT.checkpoint_extensions + 1)),
+        NOTE.decode().replace(LINES[2], LINES[2] + "\n"),
         NOTE.decode().replace("\u2014", "-"),
         NOTE.decode() + "\u2014 w AAAA\n",
         NOTE.decode() + "x" * DEFAULT.checkpoint_bytes,
@@ -108,3 +106,28 @@ def test_what_is_no_checkpoint_is_refused(note):
 def test_bytes_that_are_no_text_are_refused():
     with pytest.raises(CheckpointError):
         checkpoint.parse(b"\xff" + NOTE)
+
+
+@pytest.mark.parametrize(
+    "origin", ["other/log", "tslg/hello", "tslg/" + to_text(b"\x01\x55\x00\x00"), "go.sum database tree"]
+)
+def test_checkpoints_of_other_logs_name_no_agent(origin):
+    data = NOTE.decode().replace(LINES[0], origin, 1).encode()
+    assert checkpoint.parse(data).checkpoint.origin == origin
+    with pytest.raises(CheckpointError):
+        checkpoint.parse_log(data)
+
+
+def test_extension_lines_are_signed_and_carried_along():
+    head = HEAD._replace(extensions=("one", "two words"))
+    signed = checkpoint.parse(checkpoint.encode(head, SECRET))
+    assert signed.checkpoint == head and checkpoint.verify(signed, PUBLIC)
+    less = signed._replace(checkpoint=head._replace(extensions=("one",)))
+    assert not checkpoint.verify(less, PUBLIC)
+
+
+def test_a_second_line_of_the_key_that_does_not_verify_spoils_the_note():
+    signed = checkpoint.parse(NOTE)
+    (line,) = signed.signatures
+    assert checkpoint.verify(signed._replace(signatures=(line, line)), PUBLIC)
+    assert not checkpoint.verify(signed._replace(signatures=(line, line._replace(value=bytes(64)))), PUBLIC)
