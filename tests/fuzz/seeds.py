@@ -6,7 +6,7 @@ from federations import MULTISIG, Federation
 from world import ONE
 
 from tslg.manifests import request, signing, text
-from tslg.protocol import checkpoint, cid, codec, exchange, frames
+from tslg.protocol import checkpoint, cid, codec, exchange, frames, tlogproof, witnessing
 from tslg.protocol.logproof import Needs
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.signatures import ed25519_secret
@@ -27,7 +27,11 @@ def seeds() -> dict[str, list[bytes]]:
     end = exchange.WalkEnd(((last.id, "pruned"),), (claim,), (inclusion,), (consistency,)).to_bytes()
     chunk = exchange.records_chunk(pairs[:2])
     asked = request.propose(federation.current, [federation.root])
-    note = checkpoint.encode(checkpoint.Checkpoint(log.owner, 3, tree.root(3)), ed25519_secret(bytes(32)))
+    note = checkpoint.encode(checkpoint.Checkpoint.of(log.owner, 3, tree.root(3)), ed25519_secret(bytes(32)))
+    signed = checkpoint.parse(note)
+    proof = tlogproof.LogProof(
+        tlogproof.Subject(last.id, records[0].data).to_bytes(), 1, tuple(tree.inclusion_proof(1, 3)), signed
+    )
     # A manifest read back from TOML has a group key or not; both forms are worth a start.
     written = [text.to_toml(record.body).encode() for record in (federation.root, federation.current)]
     assert federation.current.body["anchors"]["scheme"] == MULTISIG
@@ -38,6 +42,9 @@ def seeds() -> dict[str, list[bytes]]:
         "cid": [cid.to_text(last.id).encode()],
         "bundle": [federation.bundle(last), federation.bundle(federation.charter, heads=False)],
         "checkpoint": [note],
+        "tlog-proof": [proof.to_bytes()],
+        "witness-request": [witnessing.Request(2, tuple(tree.consistency_proof(2, 3)), signed).to_bytes()],
+        "verifier-key": [checkpoint.log_key("tslg/x", ed25519_secret(bytes(32))[32:]).text.encode()],
         "walk-request": [walk],
         "walk-chunk": [chunk, end],
         "log-messages": [

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tslg.manifests import request, signing, text
-from tslg.protocol import bundle, checkpoint, cid, codec, exchange, frames, record, seal
+from tslg.protocol import bundle, checkpoint, cid, codec, exchange, frames, note, record, seal, tlogproof, witnessing
 from tslg.protocol.errors import TslgError
 from tslg.protocol.limits import DEFAULT
 
@@ -57,8 +57,22 @@ def _bundle(data: bytes) -> None:
 
 
 def _checkpoint(data: bytes) -> None:
-    read = checkpoint.parse(data)
-    assert data.decode().startswith(read.checkpoint.text)
+    assert checkpoint.parse(data).to_bytes() == data
+
+
+def _tlog_proof(data: bytes) -> None:
+    read = tlogproof.parse(data)
+    assert read.to_bytes() == data
+    tlogproof.subject(read)
+
+
+def _witness_request(data: bytes) -> None:
+    assert witnessing.parse(data).to_bytes() == data
+
+
+def _verifier_key(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    assert note.parse_key(text).text == text
 
 
 def _walk_request(data: bytes) -> None:
@@ -126,6 +140,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "cid": _cid,
     "bundle": _bundle,
     "checkpoint": _checkpoint,
+    "tlog-proof": _tlog_proof,
+    "witness-request": _witness_request,
+    "verifier-key": _verifier_key,
     "walk-request": _walk_request,
     "walk-chunk": _walk_chunk,
     "log-messages": _log_messages,
