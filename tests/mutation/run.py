@@ -1,7 +1,7 @@
 """Mutation testing of protocol/ and manifests/: `python tests/mutation/run.py` (needs `pip install cosmic-ray`).
 
 Each mutant is one small change of one file: another comparison, a negated condition, another number, a loop that does
-not run. It is killed if a test fails (or hangs). Every mutant that could be made is counted; which ones are run is drawn
+not run. It is killed if a test fails (or hangs). Every mutant that could be made is counted; which run is drawn
 by `--seed`. First the tests of the same name run, then, for whoever survives those, all that could notice. Survivors are
 written to a report with the change, so that each gets a test or a reason.
 
