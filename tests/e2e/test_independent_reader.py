@@ -74,6 +74,7 @@ def test_a_good_bundle_is_valid_to_both(world):
     assert agreed(world.bundle(world.target, heads=False), world.root.id) == ("valid", set())
 
 
+@pytest.mark.spec("VER-3", "VER-5")
 @pytest.mark.parametrize("depth", [0, 1, 3, 10, 24, 25, 26])
 def test_both_traverse_the_same_edges(world, depth):
     data = world.bundle(world.target)
@@ -98,6 +99,7 @@ def test_the_program_runs_alone(world, tmp_path):
 # --- the file ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("VER-18", "BUN-9")
 def test_altered_bytes_are_invalid_to_both(world):
     data = world.bundle(world.target)
     for position in range(60, len(data), 331):
@@ -105,6 +107,7 @@ def test_altered_bytes_are_invalid_to_both(world):
         assert agreed(altered, world.root.id)[0] == "invalid", position
 
 
+@pytest.mark.spec("VER-17", "BUN-10")
 @pytest.mark.parametrize(
     "name", ["target", "action", "narrow", "delegation", "policy", "charter", "current", "rotation"]
 )
@@ -113,12 +116,14 @@ def test_what_is_left_out_is_undetermined_to_both(world, name):
     assert agreed(without(data, getattr(world, name).id), world.root.id) == ("undetermined", set())
 
 
+@pytest.mark.spec("BUN-11", "MAN-2")
 def test_another_federation_is_invalid_to_both(world):
     other = cid.compute(b"another federation")
     data = world.bundle(world.target)
     assert ours(data, other)[0] != "valid" and theirs(data, other)[0] == "invalid"
 
 
+@pytest.mark.spec("VER-19")
 @pytest.mark.parametrize("proofs", ["inclusion", "consistency"])
 def test_missing_and_wrong_proofs_prove_nothing_to_both(world, proofs):
     data = world.bundle(world.target, heads=False)
@@ -447,6 +452,7 @@ FEDERATIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.spec("MAN-3", "MAN-4", "MAN-5", "MAN-6", "MAN-7", "MAN-8", "MAN-9", "MAN-10")
 @pytest.mark.parametrize("name", FEDERATIONS)
 def test_a_broken_federation_is_found_by_both(name):
     changes, code = FEDERATIONS[name]

@@ -31,6 +31,7 @@ def test_truncations_are_refused_by_a_typed_error_or_hold(name):
     run(name, data + b"\x00")
 
 
+@pytest.mark.spec("WIR-4", "WIR-11", "WIR-12", "WIR-13")
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutations_are_refused_by_a_typed_error_or_hold(name):
     chance = random.Random(name)

@@ -119,6 +119,7 @@ def public(federation: FoundedFederation) -> text.AnchorKeys:
     return text.AnchorKeys(anchors.members, anchors.group_key)
 
 
+@pytest.mark.spec("MAN-1")
 def test_a_founded_federation_is_admitted(federation: FoundedFederation) -> None:
     graph_of(federation)
     manifest = federation.manifest
@@ -226,6 +227,7 @@ def test_a_request_without_its_manifest_is_refused(federation: FoundedFederation
         signing.propose(born, [], signature)
 
 
+@pytest.mark.spec("SEA-13", "MAN-12")
 def test_an_amendment_is_signed_by_old_and_new_anchors(federation: FoundedFederation, randomness: Random) -> None:
     graph = graph_of(federation)
     other = genesis.found_federation(
@@ -350,6 +352,7 @@ def test_sealed_records_and_history_are_read_back(federation: FoundedFederation)
         signing.decode_sealed(b"\x80", "f")
 
 
+@pytest.mark.spec("MAN-13", "REC-2")
 def test_another_hash_names_every_id(randomness: Random, now: int) -> None:
     source = examples.read("single-organisation").replace("sha2-256", "blake3")
     federation = genesis.found_federation(text.parse(source), random_bytes=randomness("h"), time_ms=now)

@@ -1,8 +1,8 @@
 """Mutation testing of protocol/ and manifests/: `python tests/mutation/run.py` (needs `pip install cosmic-ray`).
 
 Each mutant is one small change of one file: another comparison, a negated condition, another number, a loop that does
-not run. It is killed if a test fails (or hangs). Every mutant that could be made is counted; which run is drawn
-by `--seed`. First the tests of the same name run, then, for whoever survives those, all that could notice. Survivors are
+not run. It is killed if a test fails (or hangs). Every mutant that could be made is counted; which run is drawn by
+`--seed`. First the tests of the same name run, then, for whoever survives those, all that could notice. Survivors are
 written to a report with the change, so that each gets a test or a reason.
 
 The mutated source never touches the disk: a process forked from one that has the libraries loaded imports it.

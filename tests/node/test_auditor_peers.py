@@ -19,6 +19,7 @@ async def audit(hub: MemoryHub, peer: str):
         return await Auditor(network, FEDERATION, clock=lambda: 0).audit(TARGET, [peer])
 
 
+@pytest.mark.spec("VER-8", "WIR-10")
 async def test_a_peer_that_cannot_be_reached_leaves_the_audit_undetermined():
     report = await audit(MemoryHub(), "/memory/nobody/p2p/nobody")
     assert report.verdict == "undetermined"

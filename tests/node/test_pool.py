@@ -77,6 +77,7 @@ def test_the_first_seal_stays_and_is_the_one_that_is_checked(pool, pairs, checks
     assert outcomes == [first(last) == last]
 
 
+@pytest.mark.spec("WIR-5")
 def test_of_a_chunk_with_anything_but_records_nothing_is_taken(pool, pairs):
     with pytest.raises(TslgError):
         pool.take([*pairs, (b"garbage", b"garbage")])

@@ -55,6 +55,7 @@ def in_order(store, root, edges=DEFAULT.walk_edges, classes=None):
     return list(traversal.visited)
 
 
+@pytest.mark.spec("WIR-7", "WIR-8")
 @pytest.mark.parametrize("read_ahead", [1, 7, 1_000])
 @pytest.mark.parametrize(("edges", "classes"), [(None, None), (25, None), (None, ("evidence",)), (0, None)])
 async def test_a_walk_goes_out_in_order_however_it_is_read(home, target, monkeypatch, read_ahead, edges, classes):
@@ -75,6 +76,7 @@ async def test_narrow_levels_share_a_chunk_and_every_chunk_but_the_last_is_full(
     assert [len(chunk) for chunk in chunks[:-1]] == [50, 50] and 0 < len(chunks[-1]) <= 50
 
 
+@pytest.mark.spec("WIR-9")
 async def test_what_is_not_held_is_named_once_and_the_rest_still_comes(home, target):
     absent = compute(b"nobody has this")
     chunks, end = await walk(home.store, WalkRequest((absent, target)))

@@ -24,6 +24,9 @@ def case(request):
     return request.param
 
 
+@pytest.mark.spec("ADM-1", "DEL-1", "DEL-2", "DEL-3", "DEL-4", "DEL-6", "DEL-7", "DEL-8", "DEL-9", "DEL-10")
+@pytest.mark.spec("DEL-11", "DEL-12", "DEL-13", "DEL-14", "DEL-15", "SEA-9", "SEA-10", "SEA-11", "SEA-12", "SEA-13")
+@pytest.mark.spec("SEA-14", "SEA-15", "SEA-16", "LOG-2", "LOG-3", "MAN-2", "MAN-11", "MAN-12", "IDX-2")
 def test_a_record_that_breaks_one_rule_is_refused_by_that_rule(case):
     world = Scene(case.toml)
     record, sealed = case.breach(world)
@@ -84,6 +87,7 @@ def test_refusals_that_can_be_mended_say_how():
     }
 
 
+@pytest.mark.spec("ADM-2", "ADM-3")
 @pytest.mark.parametrize("toml", [OPEN, ATTESTED, THREE.format(scheme="multisig")])
 def test_what_breaks_no_rule_is_admitted(toml):
     w = Scene(toml)
@@ -106,6 +110,7 @@ def test_what_breaks_no_rule_is_admitted(toml):
         w.add(w.anchors, "policy", None, {"prior": [w.anchors.last]})
 
 
+@pytest.mark.spec("DEL-16")
 def test_a_delegation_can_be_passed_on_once_less_each_time():
     w = Scene()
     above, holder = w.granted, w.b
@@ -121,6 +126,7 @@ def test_a_delegation_can_be_passed_on_once_less_each_time():
     pytest.fail("it was passed on for ever")
 
 
+@pytest.mark.spec("ADM-3")
 def test_in_a_walk_what_lies_beyond_the_bound_is_not_judged():
     w = Scene()
     record, sealed = w.sealed(w.b, "decision", None, {"policy": [Edge(NOWHERE, w.a.owner)], "evidence": [w.seen]})

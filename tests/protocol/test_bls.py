@@ -33,6 +33,7 @@ def share_keys(polynomial: list[int], count: int) -> tuple[bytes, list[bytes]]:
     return group, members
 
 
+@pytest.mark.spec("SEA-19", "SEA-20")
 @pytest.mark.parametrize("case", VECTORS["verify"], ids=lambda case: case["name"])
 def test_verify_vectors(case: dict[str, Any]) -> None:
     key, message, signature = (bytes.fromhex(case[name]) for name in ("public_key", "message", "signature"))
@@ -41,6 +42,7 @@ def test_verify_vectors(case: dict[str, Any]) -> None:
     assert bls.aggregate_verify([key], [message], signature) is case["valid"]
 
 
+@pytest.mark.spec("MAN-7")
 def test_possession_vectors() -> None:
     keys = [bytes.fromhex(key["public_key"]) for key in VECTORS["keys"]]
     proofs = [bytes.fromhex(key["possession"]) for key in VECTORS["keys"]]
@@ -104,6 +106,7 @@ def test_empty_lists_are_false() -> None:
     assert not bls.verify_possessions([], [])
 
 
+@pytest.mark.spec("SEA-19")
 @pytest.mark.parametrize("encoding", [b"\xe0" + bytes(47), b"\xc0" + bytes(46) + b"\1", b"\xff" * 48])
 def test_other_encodings_of_the_identity_are_refused(encoding: bytes) -> None:
     assert curve.decode_g1(encoding) is None
@@ -157,6 +160,7 @@ def test_a_batch_of_possessions_refuses_errors_that_cancel() -> None:
     assert not bls.verify_possessions(keys, good[:2])
 
 
+@pytest.mark.spec("MAN-9")
 @pytest.mark.parametrize(("threshold", "count"), [(1, 1), (1, 3), (2, 3), (3, 3), (5, 9)])
 def test_shares_match_their_group_and_no_other(threshold: int, count: int) -> None:
     group, members = share_keys([7 * power + 3 for power in range(1, threshold + 1)], count)
@@ -171,6 +175,7 @@ def test_shares_match_their_group_and_no_other(threshold: int, count: int) -> No
         assert not bls.shares_match_group([members[1], members[0], *members[2:]], threshold, group)
 
 
+@pytest.mark.spec("SEA-21")
 def test_multisig_bitmaps() -> None:
     own = secrets(9)
     keys = [signing.public_key(secret) for secret in own]
@@ -184,6 +189,7 @@ def test_multisig_bitmaps() -> None:
     assert not bls.verify_multisig(keys, 3, b"n", signature, b"\x05\x01")
 
 
+@pytest.mark.spec("SEA-21")
 def test_nobody_counts_twice_in_a_multisig() -> None:
     secret = secrets(1)[0]
     key, signature = signing.public_key(secret), signing.sign(secret, b"m")

@@ -133,6 +133,7 @@ def test_what_is_written_is_read(arguments):
     assert written(**arguments) == data
 
 
+@pytest.mark.spec("BUN-1", "BUN-2", "BUN-3", "BUN-4")
 def test_the_bytes_are_the_carv1_of_the_spec():
     value = root_value()
     assert written(**example()) == car(value, *record_blocks())
@@ -149,6 +150,7 @@ def test_write_returns_the_root():
     assert root == read(stream.getvalue()).root == cid.compute(codec.encode(root_value()))
 
 
+@pytest.mark.spec("BUN-6")
 def test_two_records_may_share_a_seal_block():
     shared = [(cid.compute(data), data, b"same seal") for data in (b"one", b"two")]
     got = read(written(**example(records=shared)))
@@ -190,6 +192,7 @@ def test_noise_is_refused(data):
     refused(written(**example())[:59] + data)
 
 
+@pytest.mark.spec("BUN-9")
 def test_an_altered_record_is_broken_and_named():
     link = cid.compute(b"second")
     data = written(**example()).replace(b"second", b"sEcond")
@@ -204,6 +207,7 @@ def test_an_altered_seal_is_broken_and_names_its_record():
     assert list(got.records) == [cid.compute(b"second")]
 
 
+@pytest.mark.spec("BUN-10")
 @pytest.mark.parametrize("dropped", range(4))
 def test_a_dropped_block_is_absent(dropped):
     blocks = record_blocks()
@@ -218,6 +222,7 @@ def test_the_order_of_blocks_behind_the_root_is_free():
     assert list(got.records) == [link for link, _, _ in example()["records"]]
 
 
+@pytest.mark.spec("BUN-1", "BUN-2", "BUN-6", "BUN-8")
 @pytest.mark.parametrize(
     ("data", "code"),
     [
@@ -261,6 +266,7 @@ def test_structural_damage_has_its_code(data, code):
 LINK = cid.compute(b"any")
 
 
+@pytest.mark.spec("BUN-4", "BUN-5")
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -296,6 +302,7 @@ def test_a_wrong_root_block_has_its_code(change, code):
     assert refused(car(root_value(**change), *record_blocks())).code == f"TSLG-B-{code}"
 
 
+@pytest.mark.spec("BUN-1", "BUN-3", "BUN-5", "BUN-7")
 def test_the_limits_are_kept_before_memory_is_taken():
     data = written(**example())
     assert refused(data, bundle_bytes=len(data) - 1).code == "TSLG-B-SIZE"

@@ -33,6 +33,7 @@ def test_known_id() -> None:
     assert cid.to_text(cid.compute(b"\xa0")) == "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua"
 
 
+@pytest.mark.spec("CID-3")
 def test_raw_ids_agree_with_multiformats() -> None:
     assert cid.compute_raw(b"seal") == bytes(CID("base32", 1, "raw", multihash.digest(b"seal", "sha2-256")))
     assert not cid.is_record_id(cid.compute_raw(b"seal"))
@@ -55,6 +56,7 @@ def test_matches_needs_every_bit(name: str) -> None:
         assert not cid.matches(link[:-1], b"data")
 
 
+@pytest.mark.spec("CID-2")
 @pytest.mark.parametrize("name", NAMES)
 def test_record_ids_have_a_whitelisted_full_digest(name: str) -> None:
     link = cid.compute(b"data", name)
@@ -78,6 +80,7 @@ UNLISTED = {
 }
 
 
+@pytest.mark.spec("CID-2")
 @pytest.mark.parametrize("name", UNLISTED)
 def test_other_hashes_and_codecs_are_no_record_ids(name: str) -> None:
     link = UNLISTED[name]
@@ -101,6 +104,7 @@ def test_text_reads_back_exactly_for_well_formed_ids(digest: bytes) -> None:
     assert cid.from_text(cid.to_text(SAMPLE)) == SAMPLE
 
 
+@pytest.mark.spec("CID-4")
 @given(st.integers(0, len(TEXT) - 1), st.characters())
 @settings(max_examples=200, deadline=None)
 def test_no_two_texts_name_one_id(position: int, character: str) -> None:
@@ -138,6 +142,7 @@ REFUSED_TEXTS = {
 }
 
 
+@pytest.mark.spec("CID-4")
 @pytest.mark.parametrize("name", REFUSED_TEXTS)
 def test_text_that_is_not_canonical_is_refused(name: str) -> None:
     with pytest.raises(CidError) as caught:

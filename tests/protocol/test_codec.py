@@ -80,6 +80,7 @@ def test_any_bytes_raise_nothing_but_codec_errors(data: bytes) -> None:
         assert codec.encode(back) == data
 
 
+@pytest.mark.spec("COD-3", "COD-4")
 @given(values)
 @settings(max_examples=50, deadline=None)
 def test_another_library_reads_the_same_value(value: object) -> None:
@@ -142,6 +143,7 @@ REFUSED_BYTES = [
 ]
 
 
+@pytest.mark.spec("COD-1", "COD-2", "COD-3", "COD-4", "COD-5", "COD-6", "COD-8", "COD-9", "COD-10")
 @pytest.mark.parametrize(("data", "code"), REFUSED_BYTES, ids=[item[0][:24] or "empty" for item in REFUSED_BYTES])
 def test_bytes_outside_the_spec_are_refused_by_rule(data: str, code: str) -> None:
     with pytest.raises(CodecError) as caught:
@@ -179,6 +181,7 @@ def tagged(content: bytes) -> bytes:
     )
 
 
+@pytest.mark.spec("COD-7", "CID-1")
 @pytest.mark.parametrize("name", BAD_LINKS)
 def test_malformed_links_are_refused_both_ways(name: str) -> None:
     for value in (Link(BAD_LINKS[name]), {"a": [Link(BAD_LINKS[name])]}):
@@ -199,6 +202,7 @@ def test_a_link_without_the_identity_prefix_is_refused(prefix: bytes) -> None:
     assert caught.value.code == "TSLG-C-LINK"
 
 
+@pytest.mark.spec("COD-6")
 @pytest.mark.parametrize("tag", ["d82a40", "d82a4000", "d82a6161", "d82a00", "d82a80", "d82ad82a4100", "d9002a4100"])
 def test_a_link_tag_on_anything_but_a_link_is_refused(tag: str) -> None:
     with pytest.raises(CodecError):
@@ -268,6 +272,7 @@ def test_check_counts_nesting_from_the_given_level() -> None:
     codec.check("scalars have no level", 99)
 
 
+@pytest.mark.spec("COD-5")
 def test_keys_are_sorted_by_length_and_then_bytes() -> None:
     assert codec.encode({"bb": 1, "c": 2, "a": 3, "é": 4}).hex() == "a4616103616302626262" + "01" + "62c3a904"
 

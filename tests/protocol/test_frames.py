@@ -50,6 +50,7 @@ def test_values_without_a_varint(value):
         frames.encode_varint(value)
 
 
+@pytest.mark.spec("WIR-1")
 @given(payloads, st.lists(st.integers(0, 400), max_size=5))
 def test_a_request_reads_back_in_any_pieces(payload, cuts):
     decoder = frames.RequestDecoder(300)
@@ -73,12 +74,14 @@ def test_a_request_with_something_behind_it_is_refused():
         decoder.feed(frames.encode_request(b"x") + b"y")
 
 
+@pytest.mark.spec("WIR-1")
 def test_a_request_above_the_limit_is_refused_by_its_header():
     frames.RequestDecoder(300).feed(frames.encode_varint(300))
     with pytest.raises(frames.FrameError):
         frames.RequestDecoder(300).feed(frames.encode_varint(301))
 
 
+@pytest.mark.spec("WIR-2")
 @given(chunks, st.lists(st.integers(0, 2000), max_size=8))
 def test_a_reply_reads_back_in_any_pieces(payloads, cuts):
     data = b"".join(frames.encode_chunk(frames.OK, payload) for payload in payloads)
@@ -98,6 +101,7 @@ def test_a_reply_without_a_chunk_is_refused():
         decode_reply(b"")
 
 
+@pytest.mark.spec("WIR-3")
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 5])
 def test_a_chunk_that_says_no_ends_the_reply(code):
     no = frames.encode_chunk(code, b"reason")
@@ -106,6 +110,7 @@ def test_a_chunk_that_says_no_ends_the_reply(code):
         decode_reply(no + frames.encode_chunk(frames.OK, b""))
 
 
+@pytest.mark.spec("WIR-3")
 @pytest.mark.parametrize("code", [6, 0x17, 255])
 def test_unknown_codes(code):
     with pytest.raises(frames.FrameError):
@@ -114,6 +119,7 @@ def test_unknown_codes(code):
         frames.encode_chunk(code, b"")
 
 
+@pytest.mark.spec("WIR-2")
 def test_chunks_and_replies_above_their_limits_are_refused_by_their_headers():
     assert len(decode_reply(frames.encode_chunk(0, bytes(10)) * 3, max_chunk=10, max_reply=30)) == 3
     for max_chunk, max_reply in ((9, 30), (10, 29)):

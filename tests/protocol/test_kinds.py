@@ -140,6 +140,7 @@ def test_the_examples_are_records(kind):
     assert parse(made.data) == made
 
 
+@pytest.mark.spec("KND-2", "KND-3", "KND-4", "KND-5")
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
 def test_a_field_accepts_its_type_and_refuses_every_other(kind, field):
     accepted, refused = VALUES[KINDS[kind].fields[field].type]
@@ -161,6 +162,7 @@ def make_unencoded(kind, body):
     return records._from_value(value, made.data, made.id)
 
 
+@pytest.mark.spec("REC-10")
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
 def test_a_required_field_is_required_and_no_other(kind, field):
     body = dict(BODIES_OF[kind])
@@ -173,6 +175,7 @@ def test_a_required_field_is_required_and_no_other(kind, field):
         make(kind, body)
 
 
+@pytest.mark.spec("KND-1", "REC-10")
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_an_unknown_field_is_refused(kind):
     with pytest.raises(RecordError, match="'extra' is unknown") as caught:
@@ -192,6 +195,7 @@ def test_a_map_nests_no_deeper_than_a_record_may(kind):
             make(kind, BODIES_OF[kind] | {name: {"": deep}})
 
 
+@pytest.mark.spec("KND-1")
 def test_the_table_is_consistent():
     for kind in KINDS.values():
         assert kind.mandatory <= kind.allowed <= CLASSES.keys()

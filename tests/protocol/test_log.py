@@ -74,6 +74,7 @@ def flipped(data: bytes, flip: tuple[int, int]) -> bytes:
     return bytes(altered)
 
 
+@pytest.mark.spec("LOG-1")
 def test_published_roots() -> None:
     assert log.EMPTY_ROOT.hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert log.root([]) == log.EMPTY_ROOT
@@ -105,6 +106,7 @@ def test_published_consistency_proof() -> None:
     )
 
 
+@pytest.mark.spec("LOG-1")
 def test_every_small_tree_equals_the_recursive_definition() -> None:
     tree = log.Tree(LEAVES)
     peaks = log.Peaks()
@@ -226,6 +228,7 @@ def test_a_truncated_or_rewritten_log_is_not_consistent() -> None:
         assert not log.verify_consistency(40, old, tree.root(40), tree.root(old), back) or old == 40
 
 
+@pytest.mark.spec("LOG-5")
 def test_from_the_empty_log_nothing_follows() -> None:
     root = log.root(LEAVES)
     assert not log.verify_consistency(0, 70, log.EMPTY_ROOT, root, [])
@@ -233,6 +236,7 @@ def test_from_the_empty_log_nothing_follows() -> None:
     assert not log.verify_consistency(0, 0, log.EMPTY_ROOT, log.EMPTY_ROOT, [])
 
 
+@pytest.mark.spec("LOG-5")
 def test_equal_sizes_need_equal_roots_and_no_proof() -> None:
     root = log.root(LEAVES)
     assert log.verify_consistency(70, 70, root, root, [])
@@ -309,6 +313,7 @@ def test_proofs_out_of_range_raise() -> None:
         log.consistency_proof([], 0)
 
 
+@pytest.mark.spec("LOG-10")
 @given(st.integers(0, 69))
 @settings(max_examples=70, deadline=None)
 def test_peaks_come_back_from_bytes_and_from_the_last_inclusion_proof(size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lineage import LogBuilder
@@ -30,6 +31,7 @@ def proofs(records):
     )
 
 
+@pytest.mark.spec("LOG-9", "LOG-10", "LOG-13")
 @settings(max_examples=100, deadline=None)
 @given(SOME)
 def test_any_choice_of_records_is_proved_to_lie_in_one_log(records):
@@ -40,6 +42,7 @@ def test_any_choice_of_records_is_proved_to_lie_in_one_log(records):
     assert found.end == Head(newest + 1, TREE.root(newest + 1))
 
 
+@pytest.mark.spec("LOG-8")
 @given(SOME)
 def test_runs_are_maximal_and_in_order(records):
     split = runs(records)
@@ -50,6 +53,7 @@ def test_runs_are_maximal_and_in_order(records):
     assert check(records, {}, {}).faults == []
 
 
+@pytest.mark.spec("LOG-14")
 @settings(max_examples=100, deadline=None)
 @given(SOME, st.data())
 def test_without_a_proof_its_run_is_unproved(records, draw):
@@ -63,6 +67,7 @@ def test_without_a_proof_its_run_is_unproved(records, draw):
     assert found.faults == [] and found.unproved
 
 
+@pytest.mark.spec("LOG-7")
 @settings(max_examples=100, deadline=None)
 @given(SOME, HASHES, st.data())
 def test_a_proof_of_something_else_counts_as_missing(records, hashes, draw):
@@ -110,6 +115,7 @@ def with_fields(record, **fields):
     return parse(codec.encode(value))
 
 
+@pytest.mark.spec("LOG-11", "LOG-12")
 def test_each_fault_has_its_code_and_names_the_record():
     first, second = LOG.records[4], LOG.records[5]
     start = {first.id: TREE.inclusion_proof(4, 5)}
@@ -123,6 +129,7 @@ def test_each_fault_has_its_code_and_names_the_record():
         assert [(fault.code, fault.record) for fault in found.faults] == [(code, wrong.id)]
 
 
+@pytest.mark.spec("LOG-12")
 def test_time_goes_back_between_runs_too():
     early = with_fields(LOG.records[9], time=0)
     found = check([LOG.records[3], early], {}, {})

@@ -103,6 +103,7 @@ PLAIN = {
 }
 
 
+@pytest.mark.spec("DEL-5")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -123,10 +124,12 @@ def test_each_way_to_be_wider_is_named(change, said):
     assert "'plain'" in widening(PLAIN | change, PLAIN)
 
 
+@pytest.mark.spec("DEL-5")
 def test_dropping_the_cedar_text_is_wider():
     assert "Cedar" in widening({name: value for name, value in PLAIN.items() if name != "cedar"}, PLAIN)
 
 
+@pytest.mark.spec("DEL-1")
 @pytest.mark.parametrize(("time", "said"), [(9, "before the policy starts"), (21, "after the policy ended")])
 def test_the_window_is_closed_on_both_sides(time, said):
     assert said in out_of_window(time, PLAIN)

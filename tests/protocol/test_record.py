@@ -106,17 +106,21 @@ def refusal(value) -> RecordError:
     return caught.value
 
 
+@pytest.mark.spec("REC-1", "REC-3", "REC-4", "REC-5", "REC-6", "REC-7", "REC-8", "REC-10", "REC-11", "REC-12")
+@pytest.mark.spec("REC-13", "REC-14")
 @pytest.mark.parametrize(("rule", "value"), CASES, ids=[f"{rule}-{number}" for number, (rule, _) in enumerate(CASES)])
 def test_what_is_no_record_is_refused_by_name(rule, value):
     assert refusal(value).code == f"TSLG-R-{rule}"
     assert refusal(value).record is not None
 
 
+@pytest.mark.spec("REC-5", "REC-12")
 @pytest.mark.parametrize("value", [{"cid": RAW}, FOREIGN | {"cid": RAW}, FOREIGN | {"agent": RAW}])
 def test_an_edge_leads_to_a_record(value):
     assert refusal(changed(preds={"evidence": [value]})).code in ("TSLG-R-EDGE", "TSLG-R-LINK")
 
 
+@pytest.mark.spec("REC-1")
 def test_a_record_of_64_kib_is_accepted_and_none_larger():
     def sized(length: int) -> dict[str, object]:
         return changed(body={"data": {"x": "y" * length}})
@@ -135,6 +139,7 @@ def test_every_code_of_the_parser_has_a_case():
     assert codes == {rule for rule, _ in CASES} | {"SIZE", "ID"}
 
 
+@pytest.mark.spec("REC-2")
 @pytest.mark.parametrize("hash_name", sorted(cid.HASHES))
 def test_the_id_is_the_hash_of_the_bytes(hash_name):
     record = parse(STATE.data, hash_name)
@@ -164,6 +169,7 @@ def test_an_altered_byte_never_has_the_same_id(draw):
         parse_as(STATE.id, bytes(altered))
 
 
+@pytest.mark.spec("REC-9")
 @settings(max_examples=200, deadline=None)
 @given(st.permutations(LINKS), st.none() | st.integers(0, 2**53 - 1))
 def test_what_is_built_is_parsed(links, verified):
@@ -200,6 +206,7 @@ def manifest_with(**changes):
     return parse(codec.encode(value))
 
 
+@pytest.mark.spec("MAN-4", "MAN-5", "MAN-6", "MAN-8", "MAN-9")
 @pytest.mark.parametrize(
     ("entry", "value", "said"),
     [
@@ -247,6 +254,7 @@ def test_a_manifest_that_cannot_be_enforced_is_refused(entry, value, said):
     assert caught.value.code == "TSLG-R-MANIFEST" and said in caught.value.detail
 
 
+@pytest.mark.spec("MAN-10")
 def test_an_envelope_has_all_its_entries_and_no_others():
     value = codec.decode(ROOT.data)
     for name in ROOT.body["envelope"]:

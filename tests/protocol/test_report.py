@@ -33,6 +33,7 @@ def report():
     return w.verify(w.add(a, "observation"), depth=1)
 
 
+@pytest.mark.spec("VER-1", "REP-3", "REP-5")
 def test_the_verdict_follows_from_the_lists(report):
     assert (report.verdict, report.exit_code) == ("valid", 0)
     doubtful = replace(report, undetermined=(Undetermined(HERE, "absent"),))
@@ -41,6 +42,7 @@ def test_the_verdict_follows_from_the_lists(report):
     assert (broken.verdict, broken.exit_code) == ("invalid", 1)
 
 
+@pytest.mark.spec("REP-1")
 def test_the_document_is_json_with_the_names_that_others_rely_on(report):
     document = json.loads(json.dumps(replace(report, findings=(FINDING,)).timed(0.25, 3).to_json()))
     assert list(document) == [
@@ -68,6 +70,7 @@ def test_the_document_is_json_with_the_names_that_others_rely_on(report):
     assert "round_trips" not in report.to_json() and bytes.fromhex(document["report_digest"])
 
 
+@pytest.mark.spec("REP-4")
 def test_the_digest_is_that_of_the_text(report):
     document = report.to_json()
     for name in NOT_DIGESTED:
@@ -78,6 +81,7 @@ def test_the_digest_is_that_of_the_text(report):
     assert report.digest == hashlib.sha256(codec.encode(document)).digest()
 
 
+@pytest.mark.spec("REP-4")
 def test_what_differs_between_readers_is_not_digested(report):
     agents = tuple(agent._replace(name="another name", peer="a peer") for agent in report.agents)
     assert replace(report, agents=agents).timed(9.0, 9).digest == report.digest

@@ -47,6 +47,7 @@ def test_the_common_seal_is_read_by_position(monkeypatch):
     assert len(data) == 113 and seal.parse(data) == Seal((PLAIN,), False)
 
 
+@pytest.mark.spec("SEA-2", "SEA-3", "SEA-8")
 @pytest.mark.parametrize("alg", [-19, -70001, -70002])
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("size", [0, 1, 23, 24, 255, 256, 65535, 65536])
@@ -64,6 +65,7 @@ def tagged(tag: int, *parts: object) -> bytes:
 HEADER = cbor2.dumps({1: -19})
 
 
+@pytest.mark.spec("SEA-1", "SEA-2", "SEA-4", "SEA-5", "SEA-6")
 @pytest.mark.parametrize(
     ("data", "code"),
     [
@@ -105,6 +107,7 @@ def test_what_is_not_a_seal_is_refused(data, code):
     assert caught.value.code == f"TSLG-S-{code}"
 
 
+@pytest.mark.spec("SEA-7")
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([seal.encode([PLAIN]), seal.encode([PLAIN, MULTISIG])]), st.data())
 def test_no_other_bytes_mean_the_same_seal(data, draw):

@@ -117,6 +117,7 @@ def test_published_signature() -> None:
     assert signatures.check_public_key(ED25519, key)
 
 
+@pytest.mark.spec("SEA-17")
 @pytest.mark.parametrize("order", range(8))
 def test_keys_of_small_order_are_refused(order: int) -> None:
     """With A of small order, S = r signs every message whose challenge kills A; no secret is needed."""
@@ -127,6 +128,7 @@ def test_keys_of_small_order_are_refused(order: int) -> None:
         assert not signatures.verify(ED25519, key, message, forge(COMMITMENT, NONCE, key, message, scalar=0))
 
 
+@pytest.mark.spec("SEA-17")
 @pytest.mark.parametrize("order", range(1, 8))
 def test_keys_of_mixed_order_are_refused_though_libsodium_takes_them(order: int) -> None:
     key = pack(add(KEY, TORSION[order]))
@@ -140,6 +142,7 @@ def test_keys_of_mixed_order_are_refused_though_libsodium_takes_them(order: int)
     assert taken
 
 
+@pytest.mark.spec("SEA-17")
 @pytest.mark.parametrize("key", non_canonical(), ids=lambda key: key.hex()[:4] + key.hex()[-2:])
 def test_non_canonical_keys_are_refused(key: bytes) -> None:
     assert not signatures.check_public_key(ED25519, key)
@@ -154,6 +157,7 @@ def test_keys_off_the_curve_are_refused() -> None:
     assert not any(signatures.check_public_key(ED25519, key) for key in off)
 
 
+@pytest.mark.spec("SEA-18")
 @pytest.mark.parametrize("order", range(8))
 def test_commitments_of_small_order_are_refused(order: int) -> None:
     key = pack(KEY)
@@ -170,6 +174,7 @@ def test_a_commitment_of_small_order_is_refused_even_where_the_equation_holds() 
     assert not signatures.verify(ED25519, key, MESSAGE, signature)
 
 
+@pytest.mark.spec("SEA-18")
 @pytest.mark.parametrize("order", range(1, 8))
 def test_the_equation_has_no_cofactor(order: int) -> None:
     """R of mixed order: the two sides differ by a point of small order, which eight times over vanishes."""
@@ -182,6 +187,7 @@ def test_the_equation_has_no_cofactor(order: int) -> None:
     assert not signatures.verify(ED25519, key, MESSAGE, signature)
 
 
+@pytest.mark.spec("SEA-18")
 @pytest.mark.parametrize("r", non_canonical(), ids=lambda key: key.hex()[:4] + key.hex()[-2:])
 def test_non_canonical_commitments_are_refused(r: bytes) -> None:
     key = pack(KEY)
@@ -189,6 +195,7 @@ def test_non_canonical_commitments_are_refused(r: bytes) -> None:
     assert not signatures.verify(ED25519, key, MESSAGE, r + s.to_bytes(32, "little"))
 
 
+@pytest.mark.spec("SEA-18")
 @pytest.mark.parametrize("multiple", range(1, 16))
 def test_s_must_be_below_the_group_order(multiple: int) -> None:
     key = pack(KEY)

@@ -44,6 +44,7 @@ def reference(graph, root, depth):
     return visited, paths, traversed
 
 
+@pytest.mark.spec("VER-3", "VER-4")
 @settings(max_examples=150, deadline=None)
 @given(graphs(), st.none() | st.integers(0, 30))
 def test_the_walk_is_that_of_the_text(graph, depth):
@@ -59,6 +60,7 @@ def test_the_walk_is_that_of_the_text(graph, depth):
     assert (left > 0) == (walk.traversed < total)
 
 
+@pytest.mark.spec("VER-7")
 @given(graphs())
 def test_paths_lead_from_the_root(graph):
     walk = Traversal([IDS[0]], None)

@@ -69,6 +69,7 @@ def edges_behind(w, target):
     return count, seen
 
 
+@pytest.mark.spec("VER-4", "VER-14")
 @settings(max_examples=15, deadline=None)
 @given(SEEDS, MODES, st.data())
 def test_every_bound_is_kept_and_resumed_without_a_difference(seed, signatures, draw):
@@ -93,6 +94,7 @@ def test_every_bound_is_kept_and_resumed_without_a_difference(seed, signatures, 
                 assert verify_inclusion(id, record.seq, entry.size, tree.inclusion_proof(record.seq), entry.root)
 
 
+@pytest.mark.spec("VER-11", "VER-13")
 @settings(max_examples=8, deadline=None)
 @given(SEEDS)
 def test_both_signature_modes_and_all_log_modes_agree_on_honest_graphs(seed):
@@ -141,6 +143,7 @@ def test_the_order_of_supply_changes_nothing(seed, signatures, order):
     )
 
 
+@pytest.mark.spec("VER-2")
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 3), MODES, st.data())
 def test_no_altered_byte_is_ever_judged_valid(seed, signatures, draw):
@@ -157,6 +160,7 @@ def test_no_altered_byte_is_ever_judged_valid(seed, signatures, draw):
     assert w.verify(target, supply, signatures=signatures).verdict == "invalid"
 
 
+@pytest.mark.spec("VER-8")
 @settings(max_examples=12, deadline=None)
 @given(SEEDS, MODES, st.data())
 def test_whatever_is_missing_is_undetermined_and_named(seed, signatures, draw):
@@ -192,12 +196,14 @@ def bounded(w, supply=None, **how):
     return w.verify(w.target, supply, depth=3, **how)
 
 
+@pytest.mark.spec("VER-11")
 def test_the_target_and_what_it_cites_are_proved_to_lie_in_one_log(w):
     report = bounded(w)
     assert report.verdict == "valid" and report.edges == 3
     assert [(item.source, item.size) for item in report.freshness] == [("log", 12)]
 
 
+@pytest.mark.spec("LOG-14")
 def test_without_proofs_order_is_undetermined(w):
     supply = w.supply()
     supply.proves = False
@@ -207,6 +213,7 @@ def test_without_proofs_order_is_undetermined(w):
     assert bounded(w, supply, log="none").verdict == "valid"
 
 
+@pytest.mark.spec("LOG-7", "VER-19")
 @pytest.mark.parametrize("signatures", ["all", "heads"])
 def test_bad_proofs_count_as_missing_ones(w, signatures):
     supply = w.supply()
@@ -240,6 +247,7 @@ def forked(w, size, **body):
     return other, record
 
 
+@pytest.mark.spec("VER-12", "LOG-4")
 @pytest.mark.parametrize("signatures", ["all", "heads"])
 @pytest.mark.parametrize("log", ["visited", "none"])
 def test_a_fork_convicts_both_records_whichever_came_first(w, signatures, log):
@@ -258,6 +266,7 @@ def test_a_fork_convicts_both_records_whichever_came_first(w, signatures, log):
     assert other.log[-1] is record
 
 
+@pytest.mark.spec("VER-12")
 def test_a_forged_record_does_not_convict_the_one_whose_place_it_takes(w):
     b = w.agent("b")
     author = w.a.fork(w.seen[5].seq)
@@ -270,6 +279,7 @@ def test_a_forged_record_does_not_convict_the_one_whose_place_it_takes(w):
     assert "TSLG-V-FORK" not in {finding.code for finding in report.findings}
 
 
+@pytest.mark.spec("LOG-12")
 def test_time_that_goes_back_between_records_far_apart_is_found(w):
     early = w.slip(w.a, "observation", time=w.a.log[5].time)
     target = w.slip(w.a, "observation", None, {"prior": [w.a.log[0]], "evidence": [early, w.seen[8]]}, time=NOW + 10**5)
@@ -277,6 +287,7 @@ def test_time_that_goes_back_between_records_far_apart_is_found(w):
     assert {finding.code for finding in report.findings} == {"TSLG-A-TIME"}
 
 
+@pytest.mark.spec("LOG-12", "ADM-23")
 def test_a_log_that_goes_back_to_an_older_manifest_is_found(w):
     w.amend(clock_skew_ms=1)
     newer = w.add(w.a, "observation")
@@ -287,6 +298,7 @@ def test_a_log_that_goes_back_to_an_older_manifest_is_found(w):
     assert ("TSLG-A-ROLLBACK", back.id) in {(finding.code, finding.record) for finding in report.findings}
 
 
+@pytest.mark.spec("VER-9")
 def test_former_anchors_cannot_amend_again(w):
     """Whoever once held an anchor's key may not speak for the federation after it was rotated out."""
     body = w.amended_body(clock_skew_ms=2)
@@ -329,6 +341,7 @@ def test_no_head_of_another_history_agrees(w, size, signatures):
     assert report.findings or "unproved" in report.undetermined[0].reason
 
 
+@pytest.mark.spec("VER-12", "VER-16")
 def test_a_head_that_nobody_proves_is_undetermined(w):
     supply = w.supply()
     supply.serves_logs = "peer"
@@ -344,6 +357,7 @@ def test_a_head_that_nobody_proves_is_undetermined(w):
     assert report.verdict == "undetermined" and "nothing shows that the log extends" in report.undetermined[0].reason
 
 
+@pytest.mark.spec("VER-15", "VER-16")
 @pytest.mark.parametrize(
     ("source", "verdict"), [("log", "invalid"), ("peer", "undetermined"), ("nobody", "undetermined")]
 )
@@ -363,6 +377,7 @@ def test_a_tail_that_was_cut_off_is_found_against_any_head(w, source, verdict):
     assert w.verify(target, cut).freshness[0].source == source
 
 
+@pytest.mark.spec("VER-13")
 def test_a_rewritten_history_is_found_in_heads_mode_although_it_quotes_the_old_root(w):
     """The author carries the root that others know in one record, over a tree that is another one."""
     known = head(w, 6)
@@ -385,6 +400,7 @@ def test_a_rewritten_history_is_found_in_heads_mode_although_it_quotes_the_old_r
         assert w.verify(other.last, outside=[known], signatures=signatures).verdict == "invalid"
 
 
+@pytest.mark.spec("LOG-6")
 def test_a_head_that_does_not_count_says_nothing(w):
     """A hostile server claims heads: with a broken seal, of another agent, under a manifest or key that nobody has."""
     b = w.agent("b")
@@ -415,6 +431,7 @@ def test_a_head_that_does_not_count_says_nothing(w):
         assert report.records.keys() == honest.records.keys()
 
 
+@pytest.mark.spec("LOG-6")
 def test_a_head_under_a_newer_key_and_manifest_counts(w):
     w.rotate(w.a)
     w.amend(clock_skew_ms=1)
@@ -470,6 +487,7 @@ def test_a_walk_without_a_bound_that_meets_the_limit_says_so(w):
         assert report.verdict == verdict and report.edges <= limit
 
 
+@pytest.mark.spec("VER-6")
 def test_endless_key_chains_end(w):
     """Registrations that each name the next one: nothing of it counts as an edge, and it must end all the same."""
     for _ in range(8):
@@ -501,6 +519,7 @@ def test_chains_of_five_thousand_records_need_no_recursion():
     assert broken.verdict == "invalid" and len(broken.findings[0].path) == 4999
 
 
+@pytest.mark.spec("REP-2")
 def test_a_long_chain_of_bad_records_makes_no_endless_report():
     w = World()
     a = w.agent("a")
@@ -514,6 +533,7 @@ def test_a_long_chain_of_bad_records_makes_no_endless_report():
     assert report.undetermined[-1].reason == f"limit: {1000 - len(report.findings)} more findings"
 
 
+@pytest.mark.spec("VER-10")
 def test_what_rests_on_a_broken_chain_is_not_counted_as_verified(w):
     """An agent whose genesis nobody attested, and one whose log is owned by a record that is no genesis at all."""
     world = World(ONE.format(attested=1))
@@ -562,6 +582,7 @@ def test_what_cannot_be_asked_for_is_refused(w, wrong):
         Walker(w.target.id, w.federation, now_ms=0, signatures="heads", log="none")
 
 
+@pytest.mark.spec("REP-2")
 def test_findings_are_sorted_by_their_distance(w):
     supply = w.supply()
     for number in (1, 5, 0):
@@ -570,6 +591,7 @@ def test_findings_are_sorted_by_their_distance(w):
     assert all(len(left.path) <= len(right.path) for left, right in pairwise(report.findings))
 
 
+@pytest.mark.spec("LOG-15")
 def test_a_witness_that_nobody_sealed_convicts_nobody(w):
     """A hostile source without proofs hands over neighbours of its own making: nothing is certain because of them."""
     supply = w.supply()

@@ -179,6 +179,7 @@ async def test_a_network_that_is_stopped_in_the_middle_of_a_reply(world):
             await anext(chunks)
 
 
+@pytest.mark.spec("WIR-6")
 async def test_a_peer_that_makes_no_progress(world):
     async def handler(request, peer):
         yield b"first"
@@ -265,6 +266,7 @@ async def test_a_request_that_is_too_large_is_refused(world):
         await collect(client, server.addresses[0], "/test/ask/1", bytes(1001))
 
 
+@pytest.mark.spec("WIR-6")
 @pytest.mark.parametrize("bound", [{"chunk_bytes": 999}, {"reply_bytes": 2999}])
 async def test_a_reply_that_is_too_large_is_a_violation(world, bound):
     async def handler(request, peer):

@@ -246,6 +246,7 @@ async def test_replies_that_are_not_replies(libp2p_world, reply, expected):
     assert caught.value.peer == server.peer_id
 
 
+@pytest.mark.spec("WIR-10")
 @pytest.mark.parametrize("end", ["reset", "connection", "frame", "silence"])
 async def test_a_reply_that_breaks_off_behind_a_whole_chunk_is_not_complete(libp2p_world, end):
     async def talk(net_stream):
