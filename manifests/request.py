@@ -215,6 +215,14 @@ class Context:
         """Return None: no record that anchors sign names a key."""
         return None
 
+    def superseding(self, id: Link) -> Sequence[Record]:
+        """Return nothing: what stands is judged at admission, where the graph is."""
+        return ()
+
+    def cites(self, owner: Link, id: Link, before: int) -> bool:
+        """Return False: the log is not here."""
+        return False
+
     def tail(self, owner: Link) -> Tail | None:
         """Return None: the log is not here."""
         return None

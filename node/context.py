@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tslg.node.store.interface import Store
 from tslg.protocol import record as records
@@ -13,7 +13,7 @@ from tslg.protocol.errors import RecordError
 from tslg.protocol.keys import Key, key_of
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
-from tslg.protocol.rules.context import Tail
+from tslg.protocol.rules.context import SUPERSEDING_KINDS, Tail, superseded_by
 
 CACHED_RECORDS = 16_384
 """Parsed records kept at hand: the neighbours of what is being appended, at about 3 KiB each."""
@@ -35,6 +35,8 @@ class StoreContext:
         self._lock = threading.Lock()
         self._manifests: dict[Link, Manifest] = {}
         self._keys: dict[Link, Key] = {}
+        self._superseding: dict[Link, tuple[Link, ...]] = {}
+        self._staged_superseding: dict[Link, list[Link]] = {}
 
     @property
     def now_ms(self) -> int:
@@ -51,6 +53,46 @@ class StoreContext:
             found = records.parse_as(id, entry.data)
             self.remember({id: found})
         return found
+
+    def stage(self, record: Record) -> None:
+        """Take in a record that the transaction under way has admitted."""
+        self.staged[record.id] = record
+        for id in superseded_by(record):
+            self._staged_superseding.setdefault(id, []).append(record.id)
+
+    def adopted(self, records: Iterable[Record]) -> None:
+        """Take note of records that went into the store beside a transaction."""
+        for record in records:
+            for id in superseded_by(record):
+                self._superseding.pop(id, None)
+
+    def settle(self) -> None:
+        """Forget what was staged: the transaction is over, however it ended."""
+        for id in self._staged_superseding:
+            self._superseding.pop(id, None)
+        self._staged_superseding.clear()
+        self.staged.clear()
+        self.tails.clear()
+
+    def superseding(self, id: Link) -> list[Record]:
+        """Return the policies that amend, and retractions that withdraw, a record: those held, and those staged."""
+        found = self._superseding.get(id)
+        if found is None:
+            children = map(self.record, self._store.children(id, ("amends", "retracts")))
+            found = tuple(one.id for one in children if one is not None and one.kind in SUPERSEDING_KINDS)
+            if len(self._superseding) >= CACHED_RECORDS:
+                self._superseding.clear()
+            self._superseding[id] = found
+        if not found and not self._staged_superseding:
+            return []
+        known = dict.fromkeys((*found, *self._staged_superseding.get(id, ())))
+        return [one for one in map(self.record, known) if one is not None]
+
+    def cites(self, owner: Link, id: Link, before: int) -> bool:
+        """Tell whether a record of that log below `before` cites this record."""
+        held = map(self.record, self._store.children(id))
+        staged = (one for one in self.staged.values() if any(edge.cid == id for edge in one.edges()))
+        return any(one is not None and one.owner == owner and one.seq < before for one in (*held, *staged))
 
     def remember(self, stored: Mapping[Link, Record]) -> None:
         """Keep stored records at hand."""

@@ -159,8 +159,7 @@ class Ledger:
                 self._writer = None
                 self._staged.clear()
                 self._saved.clear()
-                self.context.staged.clear()
-                self.context.tails.clear()
+                self.context.settle()
 
     def admit(self, data: bytes, seal: bytes, attachment: bytes | None = None) -> Record:
         """Admit a record that was sealed elsewhere to a log that is held whole, and store it.
@@ -179,6 +178,7 @@ class Ledger:
             if record.seq == 0:
                 self.context.staged[record.id] = record
             self._book.admit(record, seal)
+            self.context.stage(record)
             state = self.store.log_state(record.owner)
             peaks = state.peaks.copy() if state is not None and tail is not None else Peaks()
             peaks.append(record.id)
@@ -199,6 +199,7 @@ class Ledger:
         for id, entry in self.store.get_many(attached.keys() - missing).items():
             if entry.attachment is None:
                 self.store.set_attachment(id, attached[id])
+        self.context.adopted(one.record for one in items)
         return len(missing)
 
     def _undo(self) -> None:
@@ -271,7 +272,7 @@ class Ledger:
         log.size, log.last, log.last_time = record.seq + 1, record.id, record.time
         if record.kind == "state":
             log.prior = record.id
-        context.staged[record.id] = record
+        context.stage(record)
         self._staged.append((record, seal))
         return record
 

@@ -12,6 +12,7 @@ from tslg.node.sources import NewestRecord, StoreSource
 from tslg.node.store.interface import Entry, Store
 from tslg.protocol import logproof
 from tslg.protocol import record as records
+from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
 from tslg.protocol.exchange import (
     HeadReply,
@@ -187,14 +188,7 @@ class _WalkAnswer:
         chain: list[tuple[Link, Entry]] = []
         todo = level
         while todo:
-            wanted = {
-                id
-                for record in todo
-                for id in (record.manifest, record.key, record.agent)
-                if id is not None and id not in self._chains
-            }
-            wanted.update(e.cid for r in todo if r.kind == "manifest-amendment" for e in r.edges("amends"))
-            wanted -= self._chains
+            wanted = {id for record in todo for id in rests_on(record)} - self._chains
             self._chains |= wanted
             found = self._store.get_many(sorted(wanted)) if wanted else {}
             todo = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from tslg.protocol.classes import ACTS
 from tslg.protocol.errors import Refusal
 from tslg.protocol.kinds import KINDS, SCOPE
 from tslg.protocol.limits import DEFAULT
@@ -29,6 +30,7 @@ from tslg.protocol.rules.context import MANIFEST_KINDS, Context, Rule, manifest_
 from tslg.protocol.rules.edges import rule_cross_agent, rule_edges
 from tslg.protocol.rules.log import rule_log, rule_rollback
 from tslg.protocol.rules.seals import rule_key, rule_seal
+from tslg.protocol.rules.standing import rule_correction, rule_in_force
 from tslg.protocol.rules.structure import (
     rule_classes,
     rule_clock,
@@ -54,6 +56,8 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_granted,
     rule_principal,
     rule_delegating,
+    rule_in_force,
+    rule_correction,
     rule_registration,
     rule_target,
     rule_anchors,
@@ -114,6 +118,8 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_granted: _classes("policy"),
     rule_principal: lambda record, context: "principal" in KINDS[record.kind].fields,
     rule_delegating: _kinds("delegation"),
+    rule_in_force: _classes("policy", "delegation", "joint", "consensus"),
+    rule_correction: _kinds(*ACTS),
     rule_registration: _kinds("genesis", "registration"),
     rule_target: _kinds("verification"),
     rule_anchors: _kinds(*MANIFEST_KINDS),

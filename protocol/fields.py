@@ -16,6 +16,7 @@ from tslg.protocol.errors import CodecError
 from tslg.protocol.limits import DEFAULT
 
 _SMALL: Final = 2**31
+_ACTS: Final = frozenset(("amends", "corrects", "retracts"))
 BODY_LEVEL: Final = 2
 """Nesting level of a record's body map, the record itself being level 1."""
 
@@ -149,6 +150,18 @@ def _frontier(value: Any) -> bool:
     )
 
 
+def _correction_rules(value: Any) -> bool:
+    return type(value) is list and all(
+        type(item) is dict
+        and item.keys() == {"acts", "kinds", "by"}
+        and _names(item["acts"])
+        and all(act in _ACTS for act in item["acts"])
+        and _names(item["kinds"])
+        and ((type(item["by"]) is str and item["by"] in ("author", "anyone")) or _links(item["by"]))
+        for item in value
+    )
+
+
 def _anchors(value: Any) -> bool:
     return (
         type(value) is dict
@@ -197,6 +210,7 @@ PURPOSE = Field("`signing` or `peer`", _one_of("signing", "peer"))
 VERDICT = Field("`valid`, `invalid` or `undetermined`", _one_of("valid", "invalid", "undetermined"))
 MODE = Field("`all` or `heads`", _one_of("all", "heads"))
 FRONTIER = Field("list of {agent: link, record: link, size: uint, root: bytes (32)}", _frontier)
+CORRECTION_RULES = Field("list of {acts, kinds, by}", _correction_rules)
 ANCHORS = Field(
     "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}", _anchors
 )

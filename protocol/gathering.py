@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Final
 
 from tslg.protocol import freshness, logproof
+from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError, UsageError
 from tslg.protocol.freshness import OutsideHead as OutsideHead
@@ -17,6 +18,7 @@ from tslg.protocol.logproof import Needs
 from tslg.protocol.opening import Opened
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.record import Record
+from tslg.protocol.rules.context import MANIFEST_KINDS
 from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 
 SIGNATURE_MODES: Final = ("all", "heads")
@@ -118,7 +120,7 @@ class Gathering:
             if key is not None:
                 self.keys[id] = key
         support = (manifest, registered, agent)
-        if support not in self._supports or kind == "manifest-amendment":
+        if support not in self._supports or kind in MANIFEST_KINDS:
             self._supports.add(support)
             self._want_support(record)
 
@@ -146,12 +148,8 @@ class Gathering:
 
     def _want_support(self, record: Record) -> None:
         """Ask for the manifest and key chains, which are always verified and never counted."""
-        for id in (record.manifest, record.key, record.agent):
-            if id is not None:
-                self._want_in_chain(id)
-        if record.kind == "manifest-amendment":
-            for edge in record.edges("amends"):
-                self._want_in_chain(edge.cid)
+        for id in rests_on(record):
+            self._want_in_chain(id)
 
     def _want_in_chain(self, id: Link) -> None:
         if id in self._support:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tslg.protocol.classes import CLASSES as CLASSES
+from tslg.protocol.classes import ELSEWHERE, Leads
 from tslg.protocol.fields import (
     AMOUNTS,
     ANCHORS,
     BINDING,
     BLOB,
     BYTES,
+    CORRECTION_RULES,
     DEPTH,
     DIGEST,
     DIGEST_MAP,
@@ -39,25 +42,6 @@ from tslg.protocol.fields import (
     optional,
 )
 
-CLASSES: Final[Mapping[str, str]] = {
-    "prior": "the state it derives from",
-    "policy": "what authorises it",
-    "evidence": "what it consumed",
-    "delegation": "the other agent's record that conferred the authority",
-    "amends": "the record that it supersedes, which stays as it is",
-    "corrects": "the record whose statement of fact it puts right",
-    "retracts": "the record that its author no longer stands by",
-    "counters": "what speaks against it, and was weighed",
-    "absence": "the observation that something sought was not there",
-    "observes": "what was seen and not consumed",
-    "counterfactual": "the alternative that was considered and not adopted",
-    "consensus": "the committed proposal that put it in place",
-    "joint": "the authorisation that several agents gave together",
-    "part": "what it is composed of, or was decomposed from",
-    "parent": "the artifact that it derives from",
-}
-"""Predecessor classes and what each means."""
-
 _BASE: Final = "prior policy evidence delegation"
 _WEIGHED: Final = "absence consensus counterfactual counters joint observes part"
 """Classes of whatever an agent does: what it weighed, left aside, or agreed on with others."""
@@ -74,6 +58,7 @@ class Kind:
         mandatory: classes that must be there, and whose predecessors must resolve at admission.
         allowed: all classes that may be there, the mandatory ones included. Every other class is forbidden.
         fields: the body.
+        leads: where its edges of each class may lead; None for anywhere.
         meaning: one line for the published tables.
         required: the fields that must be there.
         valid: the check of each field.
@@ -88,6 +73,7 @@ class Kind:
     meaning: str
     required: frozenset[str]
     valid: Mapping[str, Callable[[Any], bool]]
+    leads: Mapping[str, Leads | None]
 
 
 SCOPE: Final[Mapping[str, Field]] = {
@@ -130,7 +116,10 @@ def _kind(
     needed = frozenset(mandatory.split())
     required = frozenset(field for field, spec in fields.items() if spec.required)
     valid = {field: spec.valid for field, spec in fields.items()}
-    return Kind(name, issuer, first, needed, needed | frozenset(also.split()), fields, meaning, required, valid)
+    allowed = needed | frozenset(also.split())
+    leads = {cls: ELSEWHERE.get((name, cls), CLASSES[cls].leads) for cls in CLASSES}
+    restricted = {cls: None if where == Leads() else where for cls, where in leads.items()}
+    return Kind(name, issuer, first, needed, allowed, fields, meaning, required, valid, restricted)
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -339,7 +328,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         _kind(
             "correction-policy",
             "who may correct, amend and retract records of which kinds",
-            {"name": NAME, "rules": MAP},
+            {"name": NAME, "rules": CORRECTION_RULES},
             mandatory="prior",
             also="amends",
             issuer="federation",

@@ -29,6 +29,7 @@ from tslg.protocol.keys import Key
 from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
+from tslg.protocol.past import Past
 from tslg.protocol.record import Record
 from tslg.protocol.report import AgentSummary, Finding, Freshness, FrontierEntry, Report, Undetermined
 from tslg.protocol.rules.log import rolled_back
@@ -52,9 +53,26 @@ class Walker(Gathering):
         self.record: Callable[[Link], Record | None] = self._held.get
         self.manifest: Callable[[Link], Manifest | None] = self._manifests.get
         self.key: Callable[[Link], Key | None] = self.keys.get
+        self._past: Past | None = None
         self._book = RuleBook(self)
 
     # --- the context of the admission rules --------------------------------------------------------------------------
+
+    def superseding(self, id: Link) -> Sequence[Record]:
+        """Return what ends the authority of a record, of all that the ancestry led to."""
+        return self._known_past().superseding(id)
+
+    def cites(self, owner: Link, id: Link, before: int) -> bool:
+        """Tell whether a record of that log below `before` cites this one, of all that the ancestry led to."""
+        return self._known_past().cites(owner, id, before)
+
+    def _known_past(self) -> Past:
+        if self._past is None:
+            # A newest record that a source claims is judged later and may not count, so it speaks against nothing.
+            visited, support, whole = self._traversal.visited, self._support, self.log == "full"
+            led_to = (one for id, one in self._held.items() if whole or id in visited or id in support)
+            self._past = Past(led_to)
+        return self._past
 
     def tail(self, owner: Link) -> None:
         """Logs are checked by proofs; a walk holds no log's end."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tslg.protocol.kinds import CLASSES, KINDS, Kind
+from tslg.protocol.classes import CLASSES, ELSEWHERE, Leads
+from tslg.protocol.kinds import KINDS, Kind
 
 PAGE = Path(__file__).resolve().parent.parent / "spec" / "kinds.md"
 START, END = "<!-- tables -->\n", "<!-- end of tables -->\n"
@@ -15,8 +16,12 @@ START, END = "<!-- tables -->\n", "<!-- end of tables -->\n"
 
 def tables() -> str:
     """Return the tables of classes and kinds, and the fields of each kind's body, as Markdown."""
-    lines = ["", "## Classes", "", "| class | the predecessor is |", "|---|---|"]
-    lines += [f"| `{name}` | {meaning} |" for name, meaning in CLASSES.items()]
+    lines = ["", "## Classes", "", "| class | the predecessor is | in which log | of which kinds | with the field |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += [f"| `{name}` | {one.meaning} | {_leads(one.leads)} |" for name, one in CLASSES.items()]
+    lines += ["", "## Exceptions", "", "| kind | class | in which log | of which kinds | with the field |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += [f"| `{kind}` | `{name}` | {_leads(where)} |" for (kind, name), where in ELSEWHERE.items()]
     lines += ["", "## Kinds", "", "| kind | meaning | in the log of | starts it | mandatory | also allowed |"]
     lines += ["|---|---|---|---|---|---|", *map(_row, KINDS.values()), "", "## Bodies"]
     for kind in KINDS.values():
@@ -44,6 +49,11 @@ def _row(kind: Kind) -> str:
         _names(also),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _leads(where: Leads) -> str:
+    kinds = "any" if where.kinds is None else _names(where.kinds)
+    return f"{where.log or 'any'} | {kinds} | " + ("" if where.field is None else f"`{where.field}`")
 
 
 def _names(classes: frozenset[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from tslg.protocol.codec import Link
@@ -45,6 +45,12 @@ class Context(Protocol):
     def manifest(self, id: Link) -> Manifest | None:
         """Return a manifest version of this federation that is held and was itself admitted, or None."""
 
+    def superseding(self, id: Link) -> Sequence[Record]:
+        """Return the held policies that amend, and retractions that withdraw, this record."""
+
+    def cites(self, owner: Link, id: Link, before: int) -> bool:
+        """Tell whether a held record of that log, at a position below `before`, cites this record in any class."""
+
     def key(self, id: Link) -> Key | None:
         """Return the key that a held record registers, or None."""
 
@@ -59,6 +65,17 @@ Rule = Callable[[Record, bytes, Context], Refusal | None]
 
 MANIFEST_KINDS: Final = frozenset(("manifest", "manifest-amendment"))
 """Kinds that hold a manifest version."""
+
+
+SUPERSEDING_KINDS: Final = frozenset(("policy", "retraction"))
+"""Kinds whose records can end the authority of another."""
+
+
+def superseded_by(record: Record) -> Iterator[Link]:
+    """Yield the records whose authority a record ends, if it may: those that it amends as a policy, or retracts."""
+    if record.kind in SUPERSEDING_KINDS:
+        for edge in record.edges("amends", "retracts"):
+            yield edge.cid
 
 
 def refuse(code: str, record: Record, detail: str, mend: str = "") -> Refusal:

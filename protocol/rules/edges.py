@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tslg.protocol import cid
+from tslg.protocol.classes import OWN, Leads
 from tslg.protocol.errors import Refusal
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.record import Edge, Record
-from tslg.protocol.rules.context import MANIFEST_KINDS, Context, manifest_in_force, refuse
+from tslg.protocol.rules.context import Context, manifest_in_force, refuse
+
+_RESOLVED: Final = frozenset(("policy", "delegation", "consensus", "joint"))
+"""Classes that confer authority: what they lead to must be at hand at admission whatever the kind."""
 
 
 def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """Every edge leads where it says: to an earlier record of this log, or into the named other agent's log."""
-    owner, seq, find = record.agent, record.seq, context.record
+    owner, seq, find, leads = record.agent, record.seq, context.record, KINDS[record.kind].leads
     for name, edges in record.preds.items():
+        where = leads[name]
         for edge in edges:
             cited = find(edge[0])
             if cited is None:
@@ -34,8 +41,8 @@ def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
                 return refuse(
                     "TSLG-A-EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} is not of the agent it names"
                 )
-            if name != "evidence":
-                wrong = _wrong_log(name, edge) or _wrong_kind(name, edge, cited)
+            if where is not None:
+                wrong = _wrong_log(name, edge, where) or _wrong_kind(name, edge, cited, where)
                 if wrong:
                     return refuse("TSLG-A-EDGE-KIND", record, wrong)
     return None
@@ -43,7 +50,8 @@ def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
 
 def _unheld(record: Record, name: str, edge: Edge, context: Context) -> Refusal | None:
     """Judge an edge whose record is not at hand: by what the edge itself says, and whether it must be at hand."""
-    wrong = _wrong_log(name, edge)
+    where = KINDS[record.kind].leads[name]
+    wrong = None if where is None else _wrong_log(name, edge, where)
     if wrong:
         return refuse("TSLG-A-EDGE-KIND", record, wrong)
     if edge.agent is not None and edge.agent == record.agent:
@@ -55,22 +63,22 @@ def _unheld(record: Record, name: str, edge: Edge, context: Context) -> Refusal 
 
 
 def _must_resolve(record: Record, name: str) -> bool:
-    return name in KINDS[record.kind].mandatory or name in ("policy", "delegation")
+    return name in KINDS[record.kind].mandatory or name in _RESOLVED
 
 
-def _wrong_log(name: str, edge: Edge) -> str | None:
-    if name == "prior" and edge.agent is not None:
-        return "a prior state lies in the agent's own log"
-    if name == "delegation" and edge.agent is None:
+def _wrong_log(name: str, edge: Edge, where: Leads) -> str | None:
+    if where.log is None or (where.log == OWN) == (edge.agent is None):
+        return None
+    if name == "delegation":
         return "a delegation comes from another agent"
-    return None
+    return f"its {name} {cid.short(edge.cid)} lies in another log; it leads to the agent's own"
 
 
-def _wrong_kind(name: str, edge: Edge, cited: Record) -> str | None:
-    if name in ("policy", "delegation") and cited.kind != name:
+def _wrong_kind(name: str, edge: Edge, cited: Record, where: Leads) -> str | None:
+    if where.kinds is not None and cited.kind not in where.kinds:
         return f"its {name} {cid.short(edge.cid)} is a {cited.kind}"
-    if name == "amends" and cited.kind not in MANIFEST_KINDS:
-        return f"it amends a {cited.kind}"
+    if where.field is not None and where.field not in cited.body:
+        return f"its {name} {cid.short(edge.cid)} is a {cited.kind} without `{where.field}`"
     return None
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from independent_formats import Bad, Tree, consistent, read_bundle
+from independent_formats import Bad, Tree, consistent, is_record_id, read_bundle
 from independent_records import Record, read_record
 from independent_rules import check_record, check_seal
 
@@ -93,6 +93,9 @@ class Reader:
             todo += [other for other in (record.manifest, record.key, record.agent) if other is not None]
             if record.kind == "manifest-amendment":
                 todo += [cid for cid, _ in record.cited("amends")]
+            if record.kind in ("manifest", "manifest-amendment"):
+                named = record.body["envelope"].get("corrections")
+                todo += [named["policy"]] if type(named) is dict and is_record_id(named.get("policy")) else []
 
     # --- rules and seals: [VER-9], [VER-10]
 

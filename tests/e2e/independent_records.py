@@ -46,6 +46,11 @@ _ANCHORS = {
     ),
     "group_key": _or_null(_bytes),
 }
+_RULE = {  # [KND-6]
+    "acts": lambda value: _sorted_set(_name)(value) and set(value) <= {"amends", "corrects", "retracts"},
+    "kinds": _sorted_set(_name),
+    "by": lambda value: value in ("author", "anyone") or _sorted_set(is_record_id)(value),
+}
 _BLOB = {"digest": is_hash, "size": is_uint, "media_type": _name}
 TYPES = {
     "text": lambda value: type(value) is str,
@@ -69,6 +74,7 @@ TYPES = {
     "list of {agent: link, record: link, size: uint, root: bytes (32)}": (
         lambda value: type(value) is list and all(has_shape(item, _HEAD) for item in value)
     ),
+    "list of {acts, kinds, by}": lambda value: type(value) is list and all(has_shape(item, _RULE) for item in value),
     "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}": (
         lambda value: has_shape(value, _ANCHORS)
     ),
@@ -89,20 +95,37 @@ class Kind:
     mandatory: set[str]
     allowed: set[str]
     fields: dict
+    leads: dict
+
+
+def _leads(page: str) -> tuple[dict, dict]:
+    """Where edges of each class lead, (log, kinds or None, field or None), and by (kind, class) where else. [KND-1]"""
+
+    def where(log: str, kinds: str, field: str):
+        named = set(re.findall(r"`([a-z-]+)`", kinds))
+        return log.strip(), None if kinds.strip() == "any" else named, field.strip(" `") or None
+
+    classes, _, exceptions = page[page.index("## Classes") : page.index("## Kinds")].partition("## Exceptions")
+    usual = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|([^|]*)\|([^|]*)\|$", classes, re.MULTILINE)
+    other = re.findall(r"^\| `([a-z-]+)` \| `(\w+)` \|([^|]*)\|([^|]*)\|([^|]*)\|$", exceptions, re.MULTILINE)
+    return {name: where(*rest) for name, *rest in usual}, {(kind, name): where(*rest) for kind, name, *rest in other}
 
 
 def read_kinds() -> tuple[set[str], dict[str, Kind]]:
     """The classes and kinds of the tables in kinds.md, which are normative. [KND-1]"""
     page = (SPEC / "kinds.md").read_text(encoding="utf-8")
-    classes = set(re.findall(r"^\| `(\w+)` \|", page[page.index("## Classes") : page.index("## Kinds")], re.MULTILINE))
+    usual, other = _leads(page)
+    classes = set(usual)
     kinds = {}
     for row in re.findall(r"^\| (`.*) \|$", page[page.index("## Kinds") : page.index("## Bodies")], re.MULTILINE):
         name, _, logs, first, mandatory, also = (cell.strip() for cell in row.split("|"))
         needed = set(re.findall(r"`(\w+)`", mandatory))
-        kinds[name.strip("`")] = Kind(logs, first == "yes", needed, needed | set(re.findall(r"`(\w+)`", also)), {})
+        kinds[name.strip("`")] = Kind(logs, first == "yes", needed, needed | set(re.findall(r"`(\w+)`", also)), {}, {})
     for name, table in re.findall(r"^### (\S+)\n(.*?)(?=^### |\Z)", page[page.index("## Bodies") :], re.M | re.S):
         for field, type_name, need in re.findall(r"^\| `(\w+)` \| (.*) \| (\w+) \|$", table, re.MULTILINE):
             kinds[name].fields[field] = (_type(type_name), need == "required")
+    for name, kind in kinds.items():
+        kind.leads = {edge: other.get((name, edge), where) for edge, where in usual.items()}
     return classes, kinds
 
 

@@ -207,6 +207,60 @@ def reaches(policy: bytes, grant: bytes, held: dict[bytes, Record]) -> bool | No
     return None if unknown else False
 
 
+# --- corrections.md --------------------------------------------------------------------------------------------------
+
+ACTS = {"correction": "corrects", "amendment": "amends", "retraction": "retracts"}
+
+
+def may(
+    record: Record, cid: bytes, agent, held: dict[bytes, Record], manifest: Record, federation: bytes
+) -> bool | None:
+    """[COR-2], [COR-3]; None if it cannot be told from what is held."""
+    entry = manifest.body["envelope"]["corrections"]
+    if entry == {}:
+        return agent is None
+    policy, target = held.get(entry["policy"]), held.get(cid)
+    if policy is None or target is None:
+        return None
+    if policy.kind != "correction-policy" or policy.owner != federation:
+        return False
+    return any(
+        ACTS[record.kind] in rule["acts"]
+        and target.kind in rule["kinds"]
+        and (rule["by"] == "anyone" or (agent is None if rule["by"] == "author" else record.owner in rule["by"]))
+        for rule in policy.body["rules"]
+    )
+
+
+def check_in_force(record: Record, held: dict[bytes, Record], manifests: dict, federation: bytes) -> None:
+    """[COR-5] to [COR-9]"""
+    todo = [cid for name in ("policy", "delegation", "joint", "consensus") for cid, _ in record.cited(name)]
+    rests = set(todo)
+    while todo:
+        behind = held.get(todo.pop())
+        if behind is not None and behind.kind in ("policy", "delegation"):
+            fresh = {cid for name in ("policy", "delegation") for cid, _ in behind.cited(name)} - rests
+            rests |= fresh
+            todo += fresh
+    enders = [other for other in held.values() if other.kind in ("policy", "retraction")]
+    for other in enders:
+        for name, cid, agent in other.edges:
+            if cid not in rests or name not in ("amends", "retracts") or cid not in held:
+                continue
+            manifest = manifests.get(other.manifest)
+            own = other.kind == "policy" and held[cid].owner == other.owner
+            if own or (other.kind == "retraction" and manifest and may(other, cid, agent, held, manifest, federation)):
+                need(not in_past(other, record, held), "TSLG-A-SUPERSEDED")
+
+
+def in_past(other: Record, record: Record, held: dict[bytes, Record]) -> bool:
+    """[COR-7]"""
+    if other.owner == record.owner:
+        return other.seq < record.seq
+    own = [one for one in held.values() if one.owner == record.owner and one.seq <= record.seq]
+    return any(cid == other.id for one in [record, *own] for _, cid, _ in one.edges)
+
+
 # --- admission.md ----------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +283,10 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         check_edge(record, edge, held, envelope, federation)
     check_policies(record, held, manifest)
     check_delegations(record, held, federation)
+    check_in_force(record, held, manifests, federation)
+    if record.kind in ACTS:
+        fine = [may(record, cid, agent, held, manifest, federation) for cid, agent in record.cited(ACTS[record.kind])]
+        need(False not in fine, "TSLG-A-CORRECTION")
     if record.kind in ("genesis", "registration"):
         check_registration(record, envelope, federation)
     if record.kind == "verification":
@@ -239,8 +297,8 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
 def check_edge(record: Record, edge, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:
     """[ADM-11] to [ADM-14]"""
     name, cid, agent = edge
-    need(not (name == "prior" and agent is not None), "TSLG-A-EDGE-KIND")
-    need(not (name == "delegation" and agent is None), "TSLG-A-EDGE-KIND")
+    log, kinds, field = KINDS[record.kind].leads[name]
+    need(log == "any" or (log == "own") == (agent is None), "TSLG-A-EDGE-KIND")
     cited = held.get(cid)
     if cited is None:
         return
@@ -249,8 +307,8 @@ def check_edge(record: Record, edge, held: dict[bytes, Record], envelope: dict, 
         need(cited.seq < record.seq, "TSLG-A-EDGE-ORDER")
     else:
         need(cited.owner == agent != record.owner, "TSLG-A-EDGE-OWNER")
-    kinds = {"policy": ("policy",), "delegation": ("delegation",), "amends": ("manifest", "manifest-amendment")}
-    need(name not in kinds or cited.kind in kinds[name], "TSLG-A-EDGE-KIND")
+    need(kinds is None or cited.kind in kinds, "TSLG-A-EDGE-KIND")
+    need(field is None or field in cited.body, "TSLG-A-EDGE-KIND")
     if agent not in (None, federation) and envelope["cross_agent"] != "open":
         need(cited.kind in envelope["cross_agent"]["kinds"], "TSLG-A-CROSS-AGENT")
 

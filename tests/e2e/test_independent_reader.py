@@ -12,53 +12,21 @@ from pathlib import Path
 import federations
 import independent_reader
 import pytest
+from both_readers import NOW, agreed, ours, theirs
 from federations import DAY, START, Federation, Log, policy_body, rebuilt, seeded, without
 from nacl.signing import SigningKey
 
 from tslg.node.sources import BundleSource
 from tslg.node.verifying import verify
 from tslg.protocol import bundle, cid, codec, record, seal
-from tslg.protocol.errors import BundleError
 from tslg.protocol.record import Edge
 
-NOW = START + DAY
 own, foreign = Log.own, Log.foreign
 
 
 @pytest.fixture(scope="module")
 def world() -> Federation:
     return Federation()
-
-
-def ours(data: bytes, federation: bytes, depth: int | None = None, now: int = NOW) -> tuple[str, set[str]]:
-    """The verdict of tslg on a bundle of one target, and the codes of its findings."""
-    try:
-        held = bundle.read(io.BytesIO(data))
-    except BundleError as error:
-        return "invalid", {error.code}
-    report = verify(BundleSource(held), held.targets[0], federation, now_ms=now, depth=depth)
-    return report.verdict, {short(finding.code) for finding in report.findings}
-
-
-def theirs(data: bytes, federation: bytes, depth: int | None = None, now: int = NOW) -> tuple[str, set[str]]:
-    """The same, of the independent reader."""
-    document = independent_reader.read_file(data, federation, now, depth)
-    return document["verdict"], {short(code) for code in document["findings"].values()}
-
-
-def short(code: str) -> str:
-    """Bytes that are no record, and manifests that cannot be enforced: the independent reader tells less apart."""
-    if code == "TSLG-R-MANIFEST":
-        return "TSLG-A-ANCHORS"
-    return code[:6] if code[5] in "CR" and code != "TSLG-R-ID" else code
-
-
-def agreed(data: bytes, federation: bytes, **options) -> tuple[str, set[str]]:
-    """What both programs say, which is the same but for which of a damaged file's faults they come across first."""
-    answers = ours(data, federation, **options), theirs(data, federation, **options)
-    damaged = all(code.startswith("TSLG-B-") or code == "TSLG-C" for _, codes in answers for code in codes)
-    assert answers[0][0] == answers[1][0] and (damaged or answers[0][1] == answers[1][1])
-    return answers[0]
 
 
 def test_it_shares_no_code_with_tslg():

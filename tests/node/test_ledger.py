@@ -276,3 +276,27 @@ def test_admit_runs_every_rule_and_stores_nothing_that_is_refused(home, tmp_path
             other.ledger.admit(entry.data, entry.seal)
         assert caught.value.code == "TSLG-A-MANIFEST"
         assert not other.store.has(record.id)
+
+
+def test_withdrawn_authority_is_refused_before_and_after_the_transaction_that_withdraws_it(home):
+    agent = home.agent("a")
+    ledger = home.ledger
+    policy = agent.policy("short-lived")
+
+    def draft(kind, body, **preds):
+        return Draft(kind, body, {name: [Edge(one)] for name, one in preds.items()})
+
+    def use():
+        return ledger.append(agent.id, draft("action", {"name": "act"}, policy=policy.id))
+
+    withdraw = draft("retraction", {"reason": "no more"}, retracts=policy.id)
+    use()
+    with pytest.raises(ZeroDivisionError), ledger.transaction():
+        ledger.append(agent.id, withdraw)
+        with pytest.raises(Refusal, match="TSLG-A-SUPERSEDED"):
+            use()
+        raise ZeroDivisionError
+    use()
+    ledger.append(agent.id, withdraw)
+    with pytest.raises(Refusal, match="TSLG-A-SUPERSEDED"):
+        use()

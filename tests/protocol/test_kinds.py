@@ -21,6 +21,7 @@ BIG = DEFAULT.integer
 MEMBER = {"name": "a", "key": b"k", "possession": b"p"}
 ANCHORS = {"scheme": -70002, "threshold": 1, "members": [MEMBER], "group_key": None}
 ENTRY = {"agent": LINK, "record": LINK, "size": 0, "root": bytes(32)}
+RULE = {"acts": ["corrects", "retracts"], "kinds": ["state"], "by": "author"}
 BLOB = {"digest": bytes(32), "size": 0, "media_type": "text/plain"}
 
 # By the field's type in the published table: values that are accepted, and values that are not.
@@ -60,6 +61,22 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
     "list of {agent: link, record: link, size: uint, root: bytes (32)}": (
         [[], [ENTRY, ENTRY]],
         [ENTRY, [ENTRY | {"root": b""}], [ENTRY | {"size": -1}], [ENTRY | {"agent": None}], [ENTRY | {"x": 1}], [{}]],
+    ),
+    "list of {acts, kinds, by}": (
+        [[], [RULE], [RULE, RULE | {"by": "anyone"}], [RULE | {"by": [LINK]}], [RULE | {"kinds": []}]],
+        [
+            {},
+            None,
+            [None],
+            [RULE | {"acts": ["retracts", "corrects"]}],
+            [RULE | {"acts": ["counters"]}],
+            [RULE | {"kinds": "state"}],
+            [RULE | {"by": "nobody"}],
+            [RULE | {"by": [HIGHER, LOWER]}],
+            [RULE | {"by": None}],
+            [RULE | {"x": 1}],
+            [{}],
+        ],
     ),
     "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}": (
         [ANCHORS, ANCHORS | {"group_key": b"g"}],
@@ -104,7 +121,7 @@ BODIES_OF = {
     "summary": {"first": 1, "last": 9, "root": bytes(32)},
     "equivocation": {"agent": LINK, "seq": 3},
     "peer-set": {"name": "partners", "members": [LINK]},
-    "correction-policy": {"name": "corrections", "rules": {}},
+    "correction-policy": {"name": "corrections", "rules": [RULE]},
     "gc-policy": {"name": "a year", "horizon_ms": 31_536_000_000, "kinds": ["state"]},
     "inference": STEP | {"output": bytes(32)},
     "rejection": STEP | {"stage": "policy", "reason": "too wide"},

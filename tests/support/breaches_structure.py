@@ -162,12 +162,12 @@ def a_later_record_of_its_own_log(w):
     return w.sealed(author, "state", None, {"prior": [w.seen], "evidence": [later]})
 
 
-@breaks(rule_edges, "EDGE-KIND", "prior state lies in the agent's own log")
+@breaks(rule_edges, "EDGE-KIND", "leads to the agent's own")
 def on_a_state_of_another_agent(w):
     return w.sealed(w.b, "state", None, {"prior": [w.seen]})
 
 
-@breaks(rule_edges, "EDGE-KIND", "prior state lies in the agent's own log")
+@breaks(rule_edges, "EDGE-KIND", "leads to the agent's own")
 def on_a_state_of_another_agent_that_nobody_has(w):
     own = w.add(w.b, "policy")
     return w.sealed(w.b, "action", None, {"prior": [Edge(NOWHERE, w.a.owner)], "policy": [own]})
@@ -189,7 +189,7 @@ def under_a_delegation_that_is_none(w):
     return w.sealed(w.b, "state", None, {"prior": [w.b.last], "delegation": [w.policy]})
 
 
-@breaks(rule_edges, "EDGE-KIND", "amends a policy", alone=False)
+@breaks(rule_edges, "EDGE-KIND", "is a policy", alone=False)
 def an_amendment_of_a_policy(w):
     rule = w.add(w.anchors, "policy")
     record = w.make(w.anchors, "manifest-amendment", w.amended_body(), {"amends": [rule]})

@@ -26,6 +26,7 @@ from tslg.protocol.keys import Key, key_of
 from tslg.protocol.log import Tree
 from tslg.protocol.logproof import Needs
 from tslg.protocol.manifest import Manifest
+from tslg.protocol.past import Past
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.record import Edge, Head, Record
 from tslg.protocol.report import Report
@@ -121,6 +122,7 @@ class World:
         self.complete = True
         self.time = NOW
         self.held: dict[Link, Record] = {}
+        self._past = (0, Past([]))
         self.seals: dict[Link, bytes] = {}
         self.anchors = Author(self.federation, {}, None, [])
         self.authors: dict[Link, Author] = {self.federation: self.anchors}
@@ -143,6 +145,17 @@ class World:
     def key(self, id: Link) -> Key | None:
         held = self.held.get(id)
         return None if held is None else key_of(held)
+
+    def superseding(self, id: Link) -> Sequence[Record]:
+        return self._known_past().superseding(id)
+
+    def cites(self, owner: Link, id: Link, before: int) -> bool:
+        return self._known_past().cites(owner, id, before)
+
+    def _known_past(self) -> Past:
+        if self._past[0] != len(self.held):
+            self._past = len(self.held), Past(self.held.values())
+        return self._past[1]
 
     def tail(self, owner: Link) -> Tail | None:
         author = self.authors.get(owner)

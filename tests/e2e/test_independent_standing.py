@@ -1,0 +1,105 @@
+"""What stands and what is in force, judged alike by tslg and by the reader that was written from the specification."""
+
+from __future__ import annotations
+
+import pytest
+from both_readers import agreed, everything
+from breach import Scene
+from breaches_standing import WHY, governed
+from world import NOW
+
+
+def said(w: Scene, target) -> tuple[str, set[str]]:
+    return agreed(everything(w, target), w.federation, now=NOW + 1_000_000)
+
+
+def retracted(w: Scene, target):
+    return w.slip(w.a, "retraction", {"reason": "no more"}, {"retracts": [target]})
+
+
+def amended_and_used(w: Scene):
+    new = w.slip(w.a, "policy", {"capabilities": ["read"]}, {"prior": [w.a.last], "amends": [w.policy]})
+    return w.slip(w.a, "action", None, {"policy": [w.policy], "evidence": [new]})
+
+
+def retracted_and_used(w: Scene):
+    return w.slip(w.a, "action", None, {"policy": [w.policy], "evidence": [retracted(w, w.policy)]})
+
+
+def seen_and_used(w: Scene):
+    seen = w.slip(w.b, "observation", None, {"prior": [w.b.last], "evidence": [retracted(w, w.policy)]})
+    preds = {"policy": [w.policy], "delegation": [w.granted], "evidence": [seen]}
+    return w.slip(w.b, "action", None, preds)
+
+
+def narrowed_and_used(w: Scene):
+    own = w.derived()
+    return w.slip(
+        w.b, "action", None, {"policy": [own], "delegation": [w.granted], "counters": [retracted(w, w.policy)]}
+    )
+
+
+def corrected_by_another(w: Scene):
+    return w.slip(w.b, "correction", WHY, {"corrects": [w.seen]})
+
+
+def not_by_the_policy(w: Scene):
+    governed(w, ("retracts", "observation", "anyone"))
+    return w.slip(w.a, "correction", WHY, {"corrects": [w.seen]})
+
+
+def an_empty_absence(w: Scene):
+    return w.slip(w.a, "state", None, {"prior": [w.a.last], "absence": [w.seen]})
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (amended_and_used, "SUPERSEDED"),
+        (retracted_and_used, "SUPERSEDED"),
+        (seen_and_used, "SUPERSEDED"),
+        (narrowed_and_used, "SUPERSEDED"),
+        (corrected_by_another, "CORRECTION"),
+        (not_by_the_policy, "CORRECTION"),
+        (an_empty_absence, "EDGE-KIND"),
+    ],
+)
+def test_both_find_what_does_not_stand(make, code):
+    w = Scene()
+    assert said(w, make(w)) == ("invalid", {f"TSLG-A-{code}"})
+
+
+def allowed_by_the_policy(w: Scene):
+    governed(w, ("corrects retracts", "decision observation", [w.b.owner]))
+    return w.add(w.b, "correction", WHY, {"corrects": [w.seen]})
+
+
+def beside_what_a_bundle_has(w: Scene):
+    """The ancestry does not lead to the retraction, so nobody who walks it can know."""
+    retracted(w, w.policy)
+    return w.add(w.b, "action", None, {"policy": [w.policy], "delegation": [w.granted]})
+
+
+def before_it(w: Scene):
+    done = w.add(w.a, "action", None, {"policy": [w.policy]})
+    return w.add(w.a, "observation", None, {"prior": [w.a.last], "evidence": [done, retracted(w, w.policy)]})
+
+
+def a_retraction_taken_back(w: Scene):
+    gone = w.add(w.a, "retraction", {"reason": "wrong"}, {"retracts": [w.seen]})
+    return w.add(w.a, "retraction", {"reason": "right after all"}, {"retracts": [gone]})
+
+
+@pytest.mark.parametrize("make", [allowed_by_the_policy, beside_what_a_bundle_has, before_it, a_retraction_taken_back])
+def test_both_let_stand_what_stands(make):
+    w = Scene()
+    assert said(w, make(w)) == ("valid", set())
+
+
+def test_a_retraction_by_somebody_who_may_not_ends_nothing():
+    w = Scene()
+    forged = w.slip(w.b, "retraction", {"reason": "mine now"}, {"retracts": [w.policy]})
+    used = w.slip(w.a, "action", None, {"policy": [w.policy], "evidence": [forged]})
+    report = w.verify(used)
+    assert [finding.record for finding in report.findings] == [forged.id]
+    assert said(w, used) == ("invalid", {"TSLG-A-CORRECTION"})
