@@ -38,9 +38,7 @@ def test_a_newest_record_that_nobody_sealed_speaks_against_nothing(w):
     for target, head in ((used, forged), (own, fake)):
         supply = w.supply()
         supply.handed[head.id] = (head.data, w.seals[last.id])
-        supply.newest = lambda agent, head=head: (  # type: ignore[method-assign]
-            None if agent != head.owner else _claimed(head, supply)
-        )
+        supply.newest = lambda agent, head=head, supply=supply: None if agent != head.owner else _claimed(head, supply)
         assert w.verify(target, supply).findings == ()
 
 
