@@ -209,7 +209,8 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
 
 def test_what_tests_import_is_declared():
     tests = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "tests").rglob("*.py")]
-    declared = distributions(PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"])
+    extras = PROJECT["project"]["optional-dependencies"]
+    declared = distributions(PROJECT["project"]["dependencies"] + [one for extra in extras.values() for one in extra])
     assert imported_distributions([*tests, *TREES.values()]) - declared == set()
 
 

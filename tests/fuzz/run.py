@@ -1,4 +1,4 @@
-"""Fuzz every parser with coverage to guide it: `python tests/fuzz/run.py --minutes 10` (needs `pip install atheris`).
+"""Fuzz every parser with coverage to guide it: `python tests/fuzz/run.py --minutes 10` (needs the extra `fuzz`).
 
 Each target runs in a process of its own for its share of the time, with limits on memory and on the time of one input.
 A crash, a hang or memory beyond the limit ends with the input that caused it in the folder of finds, and exit code 1.

@@ -1,4 +1,4 @@
-"""Mutation testing of protocol/ and manifests/: `python tests/mutation/run.py` (needs `pip install cosmic-ray`).
+"""Mutation testing of protocol/ and manifests/: `python tests/mutation/run.py` (needs the extra `mutation`).
 
 Each mutant is one small change of one file: another comparison, a negated condition, another number, a loop that does
 not run. It is killed if a test fails (or hangs). Every mutant that could be made is counted; which run is drawn by
