@@ -67,6 +67,20 @@ class Limits:
     """Signature lines of one note: as many witnesses as a quorum may be taken from."""
     checkpoint_extensions: int = 16
     """Extension lines of one checkpoint: nobody is to use them, and few logs do."""
+    witness_request_bytes: int = 192 * 1024
+    """One request to a witness: a checkpoint, and a proof of 63 hashes in base64."""
+    witness_reply_bytes: int = 64 * 1024
+    """One answer of a witness: a few signature lines."""
+    witness_connections: int = 256
+    """Open connections of one witness; further ones are closed."""
+    witness_connections_per_address: int = 32
+    """… and from one address, so that nobody takes them all alone."""
+    witness_request_ms: int = 10_000
+    """From the first byte of a request to a witness until its answer is taken, however busy the connection is."""
+    witness_idle_ms: int = 60_000
+    """How long a witness keeps a connection on which nothing is asked."""
+    witness_logs: int = 100_000
+    """Logs that an open witness learns by itself, at about 500 bytes each."""
     log_proof_bytes: int = 256 * 1024
     """One proof file: a checkpoint, 64 hashes, and a genesis in base64."""
     manifest_text: int = 64 * 1024

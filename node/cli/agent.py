@@ -115,6 +115,7 @@ def list_(data: Path | None, as_json: bool) -> None:
 @json_option
 def show(name: str, data: Path | None, as_json: bool) -> None:
     """Show an agent whose key is here."""
+    from tslg.protocol.checkpoint import log_key, origin_of
     from tslg.protocol.cid import to_text
 
     with read_home(data) as home:
@@ -128,6 +129,7 @@ def show(name: str, data: Path | None, as_json: bool) -> None:
             "public_key": key.genesis.body["key"].hex(),
             "head": None if state is None else {"record": to_text(state.last), "root": state.peaks.root().hex()},
             "policy": None if policy is None else to_text(policy),
+            "log_key": log_key(origin_of(key.genesis.id), key.genesis.body["key"]).text,
             "data": str(home.path),
         }
     lines = [f"{item:<10}  {_shown(value)}" for item, value in about.items()]

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "delegate": Lazy("tslg.node.cli.delegate:delegate", "Hand a task to an agent of another node."),
     "checkpoint": Lazy("tslg.node.cli.checkpoint:checkpoint", "Sign the state of a log, for others to keep."),
     "prove": Lazy("tslg.node.cli.proving:prove", "Prove that a record lies in its log."),
+    "witness": Lazy("tslg.node.cli.witness:witness", "Cosign the logs of others, and use witnesses."),
     "import": Lazy("tslg.node.cli.importing:import_", "Read lineage from a file."),
     "export": Lazy("tslg.node.cli.bundles:export", "Write lineage to a file."),
     "fsck": Lazy("tslg.node.cli.maintenance:fsck", "Check a data directory."),
