@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tslg.protocol import codec
+from tslg.protocol import cid, codec
 from tslg.protocol.errors import CodecError, ManifestError
 from tslg.protocol.limits import DEFAULT
 
@@ -172,6 +172,17 @@ def is_text(value: Any) -> bool:
 def is_count(value: Any) -> bool:
     """Tell whether a value is an integer from 0."""
     return type(value) is int and value >= 0
+
+
+def to_plain(value: Any) -> Any:
+    """Return a decoded value with bytes as hex and links as text; the codec has limited its depth."""
+    if isinstance(value, codec.Link):
+        return cid.to_text(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def slug(name: str) -> str:

@@ -10,21 +10,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tslg.manifests.files import decode_message, encode_message
+from tslg.manifests.files import decode_message, encode_message, to_plain
 from tslg.protocol import admission, cid, record, signatures
+from tslg.protocol.chains import named_records
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, ManifestError, RecordError
 from tslg.protocol.keys import Key
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Anchors, Manifest
 from tslg.protocol.record import Record
-from tslg.protocol.rules.context import Tail
+from tslg.protocol.rules.context import MANIFEST_KINDS, Tail
 from tslg.protocol.seal import to_be_signed
 
-ANCHOR_KINDS: Final = ("genesis", "manifest", "manifest-amendment", "policy")
+ANCHOR_KINDS: Final = (
+    "correction-policy",
+    "gc-policy",
+    "genesis",
+    "manifest",
+    "manifest-amendment",
+    "peer-set",
+    "policy",
+)
 """The kinds of records that anchors may sign."""
 
 _REQUEST: Final = "tslg signing request"
+_MOST_SUPPORT: Final = 8
+"""Records that come with a request: at most one manifest version and what an envelope can name, with room to grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +52,13 @@ class Request:
 
     Attributes:
         record: what is to be signed.
-        manifests: the records of the manifest versions in whose name it is signed, but for the record itself.
+        support: the records of the manifest versions in whose name it is signed, but for the record itself, and of
+            the records that its own envelope names.
         agent_signature: the agent's own signature of its genesis, None for a federation's record.
     """
 
     record: Record
-    manifests: tuple[Record, ...]
+    support: tuple[Record, ...]
     agent_signature: bytes | None
 
     @property
@@ -76,6 +88,8 @@ class Request:
             "version": item.body.get("version"),
             "manifest": cid.to_text(named),
             "time": item.time,
+            "expires": item.body.get("expires"),
+            "says": _said(item),
             "anchors": [
                 {
                     "manifest": cid.to_text(seat.kid),
@@ -87,9 +101,18 @@ class Request:
         }
 
 
+def _said(item: Record) -> dict[str, Any]:
+    """Return what a federation's record says, for whoever signs it; of a manifest, its envelope."""
+    if item.kind == "genesis":
+        return {}
+    said = item.body["envelope"] if item.kind in MANIFEST_KINDS else item.body
+    plain: dict[str, Any] = to_plain(said)
+    return plain
+
+
 def propose(
     item: Record,
-    manifests: Sequence[Record] = (),
+    support: Sequence[Record] = (),
     agent_signature: bytes | None = None,
     *,
     now_ms: int | None = None,
@@ -98,7 +121,8 @@ def propose(
 
     Args:
         item: what is to be signed.
-        manifests: the records of the manifest versions in whose name it is signed, but for `item` itself.
+        support: the records of the manifest versions in whose name it is signed, but for `item` itself, and of the
+            records that its own envelope names (`versions.support` finds them).
         agent_signature: the agent's own signature of its genesis.
         now_ms: the time here, to refuse a record from the future; None where there is no clock to trust.
 
@@ -106,7 +130,7 @@ def propose(
         ManifestError: `TSLG-M-REQUEST`: not something that anchors sign, or the manifest in force is not given.
         Refusal: an admission rule that the record breaks.
     """
-    request = Request(item, tuple(manifests), agent_signature)
+    request = Request(item, tuple(support), agent_signature)
     _check(request, now_ms)
     return request
 
@@ -118,7 +142,7 @@ def encode_request(request: Request) -> bytes:
         {
             "id": request.record.id,
             "record": request.record.data,
-            "manifests": [[item.id, item.data] for item in request.manifests],
+            "support": [[item.id, item.data] for item in request.support],
             "agent": request.agent_signature,
         },
     )
@@ -133,23 +157,23 @@ def decode_request(data: bytes, name: str = "request", *, now_ms: int | None = N
     checks = {
         "id": lambda value: type(value) is Link,
         "record": lambda value: type(value) is bytes,
-        "manifests": _is_pairs,
+        "support": _is_pairs,
         "agent": lambda value: value is None or (type(value) is bytes and len(value) <= DEFAULT.seal_bytes),
     }
     fields = decode_message(data, _REQUEST, checks, name)
     try:
         item = record.parse_as(fields["id"], fields["record"])
-        manifests = [record.parse_as(id, content) for id, content in fields["manifests"]]
+        support = [record.parse_as(id, content) for id, content in fields["support"]]
     except (CodecError, RecordError) as error:
         mend = "ask the proposer for that file again"
         raise ManifestError(f"{name} holds no record: {error.detail}", code="TSLG-M-REQUEST", mend=mend) from error
-    return propose(item, manifests, fields["agent"], now_ms=now_ms)
+    return propose(item, support, fields["agent"], now_ms=now_ms)
 
 
 def _is_pairs(value: Any) -> bool:
     return (
         type(value) is list
-        and len(value) <= 2
+        and len(value) <= _MOST_SUPPORT
         and all(
             type(pair) is list and len(pair) == 2 and type(pair[0]) is Link and type(pair[1]) is bytes for pair in value
         )
@@ -164,6 +188,10 @@ def _check(request: Request, now_ms: int | None) -> None:
     context = Context(request, now_ms)
     if context.manifest(item.manifest if item.manifest is not None else item.id) is None:
         raise _no_request("the manifest that it is made under is not with it", "propose it with that manifest", item)
+    for entry, kind, id in named_records(item.body["envelope"]) if item.kind in MANIFEST_KINDS else ():
+        if item.kind != "manifest" and context.record(id) is None:
+            detail = f"the {kind} that its `{entry}` names is not with it"
+            raise _no_request(detail, "propose it with that record", item)
     if item.kind == "policy" and item.owner != context.federation:
         raise _no_request("anchors sign a federation's policies, not an agent's", "the agent signs it itself", item)
     for rule in admission.STRUCTURE_RULES:
@@ -187,25 +215,26 @@ def _no_request(detail: str, mend: str, item: Record) -> ManifestError:
 
 
 def _manifests(request: Request) -> dict[Link, Manifest]:
-    own = (request.record,) if request.record.kind in ("manifest", "manifest-amendment") else ()
-    return {item.id: Manifest.from_record(item) for item in (*request.manifests, *own)}
+    held = (*request.support, request.record)
+    return {item.id: Manifest.from_record(item) for item in held if item.kind in MANIFEST_KINDS}
 
 
 class Context:
-    """What admission's rules may know of a request: the manifests in it, and no log."""
+    """What admission's rules may know of a request: the records that support it, and no log."""
 
     complete = False
 
     def __init__(self, request: Request, now_ms: int | None = None) -> None:
         self._manifests = _manifests(request)
+        self._records = {item.id: item for item in request.support}
         item = request.record
         in_force = self._manifests.get(item.manifest if item.manifest is not None else item.id)
         self.federation = in_force.federation if in_force is not None else item.owner
         self.now_ms = now_ms if now_ms is not None else item.time
 
     def record(self, id: Link) -> Record | None:
-        """Return None: edges are judged at admission, where the log is."""
-        return None
+        """Return a record that the request brings; edges to others are judged at admission, where the log is."""
+        return self._records.get(id)
 
     def manifest(self, id: Link) -> Manifest | None:
         """Return a manifest version that the request brings."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from tslg.manifests.request import Context, Request
 from tslg.manifests.signing import Sealed, decode_sealed
 from tslg.protocol import admission, log, record
+from tslg.protocol.chains import named_records
 from tslg.protocol.errors import ManifestError, RecordError
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Edge, Head, Record
+from tslg.protocol.rules.context import MANIFEST_KINDS, refuse
 
-_MANIFEST_KINDS = ("manifest", "manifest-amendment")
 _RULES = admission.STRUCTURE_RULES + admission.SEAL_RULES
 
 
@@ -50,7 +51,6 @@ def amendment(history: Sequence[Record], body: Mapping[str, Any], *, time_ms: in
         ManifestError: `TSLG-M-VERSION` if it is not the next version, `TSLG-M-TIME`, or as `root_manifest`.
     """
     previous = in_force(history)
-    last = history[-1]
     if body["version"] != previous.version + 1:
         raise ManifestError(
             f"version {body['version']} after version {previous.version}",
@@ -58,32 +58,82 @@ def amendment(history: Sequence[Record], body: Mapping[str, Any], *, time_ms: in
             mend=f"make it version {previous.version + 1}",
             record=previous.id,
         )
+    edges = {"amends": [Edge(previous.id)]}
+    return _enforceable(_next(history, previous, "manifest-amendment", body, edges, time_ms))
+
+
+FEDERATION_KINDS: Final = ("correction-policy", "gc-policy", "peer-set", "policy")
+"""Kinds of a federation's own records beside its manifest versions."""
+
+
+def federation_record(history: Sequence[Record], kind: str, body: Mapping[str, Any], *, time_ms: int) -> Record:
+    """Make a record of the federation's own, behind the last record of its log.
+
+    It supersedes the newest record of its kind and name, if there is one: it has an `amends` edge to it.
+
+    Args:
+        history: the federation's whole log so far, root manifest first, as `read_history` returns it.
+        kind: one of `FEDERATION_KINDS`.
+        body: what it says; see docs/spec/kinds.md.
+        time_ms: not before the last record's time.
+
+    Raises:
+        ManifestError: `TSLG-M-KIND`, `TSLG-M-TIME`. RecordError: the fields make no such record.
+    """
+    if kind not in FEDERATION_KINDS:
+        raise ManifestError(
+            f"a federation records no {kind} of its own",
+            code="TSLG-M-KIND",
+            mend=f"it records {', '.join(FEDERATION_KINDS)}, and amends its manifest",
+        )
+    manifest = in_force(history)
+    alike = [item.id for item in history if item.kind == kind and item.body["name"] == body.get("name")]
+    preds = {"prior": [Edge(manifest.id)]}
+    if alike:
+        preds["amends"] = [Edge(alike[-1])]
+    return _next(history, manifest, kind, body, preds, time_ms)
+
+
+def support(history: Sequence[Record], item: Record) -> list[Record]:
+    """Return what anchors need of the federation's log to judge and sign `item`, its next record."""
+    named = {named.id for named in named_records(item.body.get("envelope", {}))}
+    return [held for held in history if held.id == item.manifest or held.id in named]
+
+
+def _next(
+    history: Sequence[Record],
+    manifest: Manifest,
+    kind: str,
+    body: Mapping[str, Any],
+    preds: Mapping[str, Sequence[Edge]],
+    time_ms: int,
+) -> Record:
+    last = history[-1]
     if time_ms < last.time:
         raise ManifestError(
             f"its time {time_ms} is before the log's last record at {last.time}",
             code="TSLG-M-TIME",
             mend="set this machine's clock right",
         )
-    made = record.build(
-        kind="manifest-amendment",
+    return record.build(
+        kind=kind,
         agent=history[0].id,
         seq=len(history),
         prev=last.id,
         time=time_ms,
-        manifest=previous.id,
+        manifest=manifest.id,
         key=None,
         log=Head(len(history), log.root([item.id for item in history])),
-        preds={"amends": [Edge(previous.id)]},
+        preds=preds,
         body=body,
-        hash_name=previous.envelope.hash,
+        hash_name=manifest.envelope.hash,
     )
-    return _enforceable(made)
 
 
 def in_force(history: Sequence[Record]) -> Manifest:
     """Return the newest manifest version of a federation's log. Raises ManifestError if there is none."""
     for item in reversed(history):
-        if item.kind in _MANIFEST_KINDS:
+        if item.kind in MANIFEST_KINDS:
             return Manifest.from_record(item)
     raise ManifestError("a federation's log begins with its root manifest", code="TSLG-M-HISTORY")
 
@@ -113,8 +163,11 @@ def read_history(files: Sequence[tuple[str, bytes]]) -> list[Sealed]:
                 mend="give all its records in order, root manifest first",
                 record=read.id,
             )
-        manifests = tuple(item for item in records if item.kind in _MANIFEST_KINDS)
-        refusal = admission.judge(read, seal, Context(Request(read, manifests, None)), _RULES)
+        context = Context(Request(read, tuple(records), None))
+        refusal = admission.judge(read, seal, context, _RULES)
+        absent = [named for named in named_records(read.body.get("envelope", {})) if context.record(named.id) is None]
+        for named in absent:
+            refusal = refuse("TSLG-A-ENVELOPE", read, f"the {named.kind} that it names is no earlier record of the log")
         if refusal is not None:
             raise ManifestError(
                 f"{name}: {refusal.detail}", code="TSLG-M-HISTORY", mend="fetch that record again", record=read.id

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tslg.node import kept_proofs
 from tslg.node.ledger import Ledger
 from tslg.node.store.interface import Store
 from tslg.node.verifying import Walked
+from tslg.protocol.errors import Refusal
+from tslg.protocol.opening import Opened
 from tslg.protocol.report import INVALID, VALID
 
 
@@ -24,13 +28,32 @@ def keep(ledger: Ledger, walked: Walked, *, source: str, now_ms: int) -> int:
     report, walker = walked
     if report.verdict != VALID:
         return 0
-    new = ledger.adopt(walker.opened())
+    new = follow_federation(ledger, walker.opened()) + ledger.adopt(walker.opened())
     _, inclusion, consistency = walker.proofs()
     kept_proofs.add(ledger.store, {record.id: record.owner for record in walker.held()}, inclusion, consistency)
     if source != "nobody":
         remember_heads(ledger.store, walked, source=source, now_ms=now_ms)
     ledger.store.set_verified(report.target, report.edges if report.frontier else None)
     return new
+
+
+def follow_federation(ledger: Ledger, verified: Iterable[Opened]) -> int:
+    """Append the federation's records that continue what is held of its log, each through admission.
+
+    A manifest version among them is in force here from then on. Returns how many were appended.
+    """
+    mine = (one for one in verified if one.record.owner == ledger.federation)
+    count = 0
+    for one in sorted(mine, key=lambda one: one.record.seq):
+        state = ledger.store.log_state(ledger.federation)
+        if state is not None and one.record.seq == state.size and one.record.prev == state.last:
+            try:
+                ledger.admit(one.record.data, one.seal, one.attachment)
+            except Refusal:
+                # It cites what is not held here: it is kept as records of other logs are, and the log ends before it.
+                break
+            count += 1
+    return count
 
 
 def remember_heads(store: Store, walked: Walked, *, source: str, now_ms: int) -> None:

@@ -18,6 +18,7 @@ from tslg.node.net.errors import ProtocolViolation
 from tslg.node.net.seam import Network, peer_id_of
 from tslg.node.pool import Pool
 from tslg.node.sealing import Checks
+from tslg.node.sources import StoreSource
 from tslg.node.store.interface import Store
 from tslg.node.verifying import Outside, Tick, Walked, heads_for, quiet_collector
 from tslg.protocol.codec import Link
@@ -42,7 +43,7 @@ from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
 from tslg.protocol.record import Record
 from tslg.protocol.report import Report
-from tslg.protocol.walker import Walker
+from tslg.protocol.walker import OutsideHead, Walker
 
 WORKERS: Final = 2
 """Threads that verify signatures in the end; while records arrive it is one less, beside the one that opens them."""
@@ -303,6 +304,7 @@ class _Session:
         walker.expect(heads_for(walker, self._outside))
         if walker.log == "none":
             return
+        self._supply_federation_head()
         for agent in walker.met():
             if agent == walker.federation:
                 continue
@@ -318,6 +320,19 @@ class _Session:
             await self._fetch_log(agent, size)
         for agent, needs in walker.wants_proofs().items():
             await self._fetch_proofs(agent, needs)
+
+    def _supply_federation_head(self) -> None:
+        """Learn the newest manifest version from peers, and hold what they claim against what is held here."""
+        walker, federation = self._walker, self._walker.federation
+        own = None if self._store is None else StoreSource(self._store).newest(federation)
+        if own is not None and own.claim.size > 1:
+            walker.expect([OutsideHead(federation, own.claim.size, own.claim.root, "log", 0)])
+        claim = self._pool.claims.get(federation)
+        if claim is not None and claim.record in self._pool.opened:
+            walker.supply_head(claim, self._pool.opened[claim.record], "peer")
+        elif own is not None:
+            (opened,) = self._pool.take([own.pair])
+            walker.supply_head(own.claim, opened, "log")
 
     def _homes_of(self, agent: Link) -> list[str]:
         return [p for p in dict.fromkeys([*self._homes.get(agent, ()), *self._peers]) if p not in self._dead]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -70,7 +70,6 @@ class Home:
         self._random_bytes = random_bytes
         self._agents: dict[str, BlockingAgent] = {}
         manifest = self._newest_manifest()
-        self.manifest = manifest
         self.ledger = Ledger(store, federation, manifest.id, manifest.envelope.hash, clock)
 
     @classmethod
@@ -230,6 +229,32 @@ class Home:
     def writable(self) -> bool:
         """Whether this process may write the directory."""
         return self._lock is not None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest version in force: the newest that is held."""
+        manifest = self.ledger.context.manifest(self.ledger.manifest)
+        assert manifest is not None
+        return manifest
+
+    def follow_federation(self, records: Iterable[Sealed]) -> list[Record]:
+        """Append records of the federation's log, in order, each through admission; return those that were new.
+
+        A manifest version among them is in force here from then on.
+
+        Raises:
+            Refusal: an admission rule refuses one of them; those before it stay.
+        """
+        fresh = []
+        for record, seal in records:
+            if record.owner != self.federation:
+                raise UsageError("that is no record of this node's federation", record=record.id)
+            state = self.store.log_state(self.federation)
+            before = 0 if state is None else state.size
+            self.ledger.admit(record.data, seal)
+            if record.seq >= before:
+                fresh.append(record)
+        return fresh
 
     @property
     def manifest_record(self) -> Record:

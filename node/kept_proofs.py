@@ -28,7 +28,7 @@ def add(
     inclusion: Iterable[InclusionProof],
     consistency: Iterable[ConsistencyProof],
 ) -> None:
-    """Keep the proofs of a walk, of logs that are not held whole.
+    """Keep the proofs of a walk that reach beyond what is held of each log from its start.
 
     Args:
         store: where they are kept.
@@ -37,18 +37,23 @@ def add(
     """
     fresh: dict[Link, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
     for proof in inclusion:
-        fresh.setdefault(owners[proof.record], ([], []))[0].append(proof.to_map())
+        if proof.size > _held(store, owners[proof.record]):
+            fresh.setdefault(owners[proof.record], ([], []))[0].append(proof.to_map())
     for link in consistency:
-        fresh.setdefault(link.agent, ([], []))[1].append(link.to_map())
+        if link.size > _held(store, link.agent):
+            fresh.setdefault(link.agent, ([], []))[1].append(link.to_map())
     for agent, added in fresh.items():
-        if store.log_state(agent) is not None:
-            continue
         value = _stored(store, agent)
         merged = {
             "inclusion": _merge(value["inclusion"], added[0]),
             "consistency": _merge(value["consistency"], added[1]),
         }
         store.set_meta(_key(agent), codec.encode(merged))
+
+
+def _held(store: Store, agent: Link) -> int:
+    state = store.log_state(agent)
+    return 0 if state is None else state.size
 
 
 def _merge(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from tslg.protocol.admission import RuleBook
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
 from tslg.protocol.log import Peaks
+from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Edge, Head, Record
 from tslg.protocol.rules.context import Tail
@@ -168,11 +169,12 @@ class Ledger:
             Refusal: an admission rule refuses it. RecordError, CodecError: it is no record. StoreError: not stored.
             AttachmentError: what is attached does not belong to it.
         """
-        record = records.parse(data, self._hash)
+        record = self._read(data)
         if attachment is not None:
             record = attachments.check(record, attachment)
         with self.transaction():
-            if self.store.has(record.id):
+            state = self.store.log_state(record.owner)
+            if self.store.has(record.id) and (state is None or record.seq < state.size):
                 return record
             tail = self.context.tail(record.owner)
             if record.seq == 0:
@@ -183,9 +185,25 @@ class Ledger:
             peaks = state.peaks.copy() if state is not None and tail is not None else Peaks()
             peaks.append(record.id)
             grown = LogState(record.owner, record.seq + 1, record.id, record.time, peaks)
-            self.store.append([(record, seal)], [grown], {} if attachment is None else {record.id: attachment})
+            fresh = [] if self.store.has(record.id) else [(record, seal)]
+            self.store.append(fresh, [grown], {} if attachment is None else {record.id: attachment})
             self._follow(grown)
+            self._take_manifest(record)
         return record
+
+    def _read(self, data: bytes) -> Record:
+        """Read a record under the hash of the manifest version that it names, as far as that is known."""
+        record = records.parse(data, self._hash)
+        manifest = None if record.manifest is None else self.context.manifest(record.manifest)
+        if manifest is None or manifest.envelope.hash == self._hash:
+            return record
+        return records.parse(data, manifest.envelope.hash)
+
+    def _take_manifest(self, record: Record) -> None:
+        """Make what follows under the newest manifest version of the federation."""
+        if record.kind == "manifest-amendment":
+            self.manifest = record.id
+            self._hash = Manifest.from_record(record).envelope.hash
 
     def adopt(self, verified: Iterable[Opened]) -> int:
         """Store records of other agents' logs that a walk verified; return how many were new.

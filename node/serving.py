@@ -138,7 +138,10 @@ class _WalkAnswer:
                 break
             level = self._traversal.expand(self._steps)
         newest = self._newest()
-        yield from self._send([(one.claim.record, one.pair) for one in newest.values()])
+        for one in newest.values():
+            self._records[one.claim.record] = records.parse_as(one.claim.record, one.pair[0])
+        chain = self._chain_of([self._records[one.claim.record] for one in newest.values()])
+        yield from self._send([*chain, *((one.claim.record, one.pair) for one in newest.values())])
         yield from map(records_chunk, self._split())
         yield self._end(newest)
 
@@ -203,16 +206,16 @@ class _WalkAnswer:
         return () if record is None else steps_of(record, self._asked.classes)
 
     def _newest(self) -> dict[Link, NewestRecord]:
-        """Return the newest record of every log that was met and is held whole."""
-        met = {self._records[id].owner for id in self._traversal.visited if id in self._records}
+        """Return the newest record of every log that was met and is held whole, the federation's included."""
+        records = self._records
+        met = {records[id].owner for id in self._traversal.visited if id in records}
+        met |= {id for id in self._chains if id in records and records[id].kind == "manifest"}
         found = {agent: self._source.newest(agent) for agent in sorted(met)}
         return {agent: newest for agent, newest in found.items() if newest is not None}
 
     def _end(self, newest: Mapping[Link, NewestRecord]) -> bytes:
         """Prove the order of just those records that the asker will hold of each log."""
         by_agent: dict[Link, list[Record]] = {}
-        for one in newest.values():
-            self._records[one.claim.record] = records.parse_as(one.claim.record, one.pair[0])
         for id in (*self._traversal.visited, *self._chains, *(one.claim.record for one in newest.values())):
             record = self._records.get(id)
             if record is not None:

@@ -95,21 +95,21 @@ class StoreSource:
         return NewestRecord(HeadClaim(agent, state.last, state.size, state.peaks.root()), entry)
 
     def proofs(self, agent: Link, needs: Needs) -> tuple[list[InclusionProof], list[ConsistencyProof]]:
-        """Make proofs for a log that is held whole; of another log, hand over what was kept of earlier walks."""
+        """Make proofs as far as a log is held from its start, beside what was kept of earlier walks."""
+        inclusion, consistency = kept_proofs.read(self._store, agent)
         tree = self._tree(agent)
         if tree is None:
-            return kept_proofs.read(self._store, agent)
+            return inclusion, consistency
         size = tree.size
-        inclusion = []
         for id, entry in self._store.get_many(needs.inclusion).items():
             seq = records.parse_as(id, entry.data).seq
             if seq < size:
                 inclusion.append(InclusionProof(id, seq + 1, tuple(tree.inclusion_proof(seq, seq + 1))))
-        consistency = [
+        consistency.extend(
             ConsistencyProof(agent, old, new, tuple(tree.consistency_proof(old, new)))
             for old, new in needs.consistency
             if 0 < old < new <= size
-        ]
+        )
         return inclusion, consistency
 
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:

@@ -138,7 +138,7 @@ def resume(source: Source, report: Report, depth: int | None, *, now_ms: int, wo
 
 def complete_logs(walker: Walker, source: Source, opener: Opener) -> None:
     """Give the walker what a source at hand knows of the logs it met."""
-    for agent in walker.met():
+    for agent in dict.fromkeys([*walker.met(), walker.federation]):
         newest = source.newest(agent)
         if newest is not None:
             for opened in opener.open([(newest.claim.record, newest.pair)]):

@@ -28,6 +28,7 @@ from tslg.protocol.rules.authority import (
 from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_target
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, Rule, manifest_in_force
 from tslg.protocol.rules.edges import rule_cross_agent, rule_edges
+from tslg.protocol.rules.federation import rule_envelope, rule_expiry
 from tslg.protocol.rules.log import rule_log, rule_rollback
 from tslg.protocol.rules.seals import rule_key, rule_seal
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
@@ -47,6 +48,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_hash,
     rule_fan_in,
     rule_clock,
+    rule_expiry,
     rule_edges,
     rule_cross_agent,
     rule_scope,
@@ -61,6 +63,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_registration,
     rule_target,
     rule_anchors,
+    rule_envelope,
     rule_key,
 )
 """Rules of one record and its predecessors, in the order in which they run."""
@@ -105,8 +108,14 @@ def _closed(record: Record, context: Context) -> bool:
     return manifest is not None and manifest.envelope.cross_agent is not None
 
 
+def _may_expire(record: Record, context: Context) -> bool:
+    manifest = manifest_in_force(record, context)
+    return record.kind in MANIFEST_KINDS or (manifest is not None and manifest.expires is not None)
+
+
 _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_fan_in: _narrow_fan_in,
+    rule_expiry: _may_expire,
     rule_edges: lambda record, context: bool(record.preds),
     rule_cross_agent: _closed,
     rule_scope: lambda record, context: (
@@ -123,6 +132,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_registration: _kinds("genesis", "registration"),
     rule_target: _kinds("verification"),
     rule_anchors: _kinds(*MANIFEST_KINDS),
+    rule_envelope: _kinds(*MANIFEST_KINDS),
 }
 """Which shapes a rule can refuse at all; it admits every record of any other shape."""
 

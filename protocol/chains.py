@@ -1,17 +1,33 @@
-"""What a record rests on beside its edges: the records without which nobody can judge it."""
+"""What a record rests on beside its edges: the records without which nobody can judge it.
+
+Shared by whoever verifies a walk, whoever serves one, and whoever signs. Normative text: docs/spec/verification.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from tslg.protocol.cid import is_record_id
 from tslg.protocol.codec import Link
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import MANIFEST_KINDS
 
-_NAMED = (("corrections", "policy"),)
-"""Entries of an envelope that name a record of the federation's log, and the key under which they do."""
+
+class Named(NamedTuple):
+    """A record that an entry of an envelope names: the entry, the kind that the record must have, and its id."""
+
+    entry: str
+    kind: str
+    id: Link
+
+
+_NAMING: Final = (
+    ("corrections", "policy", "correction-policy"),
+    ("cross_agent", "peers", "peer-set"),
+    ("gc", "policy", "gc-policy"),
+)
+"""Entries of an envelope that name a record of the federation's log, the key under which they do, and its kind."""
 
 
 def rests_on(record: Record) -> Iterator[Link]:
@@ -22,13 +38,16 @@ def rests_on(record: Record) -> Iterator[Link]:
     if record.kind in MANIFEST_KINDS:
         for edge in record.edges("amends"):
             yield edge.cid
-        yield from _named(record.body["envelope"])
+        for named in named_records(record.body["envelope"]):
+            yield named.id
 
 
-def _named(envelope: dict[str, Any]) -> Iterator[Link]:
-    """Yield the records that an envelope names; it is not judged yet, so it may hold anything."""
-    for entry, key in _NAMED:
+def named_records(envelope: Mapping[str, Any]) -> list[Named]:
+    """Return the records that an envelope names; it is not judged yet, so it may hold anything."""
+    found = []
+    for entry, key, kind in _NAMING:
         value = envelope.get(entry)
-        named = value.get(key) if isinstance(value, dict) else None
-        if isinstance(named, Link) and is_record_id(named):
-            yield named
+        id = value.get(key) if isinstance(value, dict) else None
+        if isinstance(id, Link) and is_record_id(id):
+            found.append(Named(entry, kind, id))
+    return found

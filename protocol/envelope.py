@@ -7,7 +7,7 @@ because it could not enforce it. Normative text: docs/spec/manifest.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
@@ -19,8 +19,7 @@ RESERVED: Final = ("access", "anchoring", "recording", "redaction", "retention",
 """Envelope entries whose rules this version does not enforce yet; a manifest that sets one is refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class CrossAgent:
+class CrossAgent(NamedTuple):
     """X_admit: which kinds of other agents' records may be cited, and whose (a peer set record, None for anybody's)."""
 
     kinds: frozenset[str]

@@ -122,7 +122,7 @@ class Gathering:
         support = (manifest, registered, agent)
         if support not in self._supports or kind in MANIFEST_KINDS:
             self._supports.add(support)
-            self._want_support(record)
+            self._want_support(record, optional=id in self._optional)
 
     def _hold(self, opened: Opened) -> None:
         id = opened.record.id
@@ -146,10 +146,16 @@ class Gathering:
         if id not in self._held:
             self._findings[id] = (error.code, error.detail)
 
-    def _want_support(self, record: Record) -> None:
-        """Ask for the manifest and key chains, which are always verified and never counted."""
+    def _want_support(self, record: Record, *, optional: bool = False) -> None:
+        """Ask for the manifest and key chains, which are always verified and never counted.
+
+        Those of a head that nobody needs are `optional`: without them, the head is forgotten, and nothing else.
+        """
+        before = set(self._pending) if optional else self._pending
         for id in rests_on(record):
             self._want_in_chain(id)
+        if optional:
+            self._optional |= self._pending - before
 
     def _want_in_chain(self, id: Link) -> None:
         if id in self._support:
@@ -188,9 +194,10 @@ class Gathering:
             return
         if record.id not in self._held:
             self._hold(opened)
-            before = set(self._pending)
-            self._want_support(record)
-            self._optional |= self._pending - before
+            if record.owner == self.federation and record.kind in MANIFEST_KINDS:
+                self._support[record.id] = None
+                self._optional.add(record.id)
+            self._want_support(record, optional=True)
         self._ends[claim.agent] = (record.id, source)
 
     @property
@@ -219,7 +226,12 @@ class Gathering:
         """Return, by agent, up to which position its whole log is needed (`log="full"` alone)."""
         if self.log != "full":
             return {}
-        return {agent: max(record.seq for record in records) + 1 for agent, records in self._by_agent().items()}
+        visited = {self._held[id].owner for id in self._traversal.visited if id in self._held}
+        return {
+            agent: max(record.seq for record in records) + 1
+            for agent, records in self._by_agent().items()
+            if agent in visited
+        }
 
     def expect(self, outside: Iterable[OutsideHead]) -> None:
         """Take heads that the reader knows from elsewhere, so that the log proofs asked for lead from them too."""
@@ -227,6 +239,7 @@ class Gathering:
             known = self._outside.setdefault(head.agent, [])
             if head not in known:
                 known.append(head)
+                self._groups = None
 
     def supply_log(self, opened: Opened) -> None:
         """Take one record of a visited agent's log that the ancestry itself did not need."""
@@ -283,11 +296,16 @@ class Gathering:
             self._consistency.setdefault(link.agent, {}).setdefault((link.old_size, link.size), link.proof)
 
     def _by_agent(self) -> dict[Link, list[Record]]:
-        """Group what the walk holds by log, leaving out logs of which only the chain was needed."""
+        """Group what the walk holds by log, leaving out agents' logs of which only the chain was needed.
+
+        The federation's log is there as soon as more of it than the root manifest is held, or known from elsewhere.
+        """
         if self._groups is not None:
             return self._groups
         held, visited = self._held, self._traversal.visited
         owners = {held[id].owner for id in visited if id in held}
+        if self.federation in held and (self.federation in self._outside or self._federation_grew()):
+            owners.add(self.federation)
         places: dict[Link, dict[int, Record]] = {owner: {} for owner in sorted(owners)}
         for record in chain(held.values(), self._witnesses.values()):
             place = places.get(record.owner)
@@ -298,6 +316,14 @@ class Gathering:
                     place[record.seq] = record
         self._groups = {owner: list(place.values()) for owner, place in places.items()}
         return self._groups
+
+    def _federation_grew(self) -> bool:
+        """Whether more of the federation's log is held than its root manifest."""
+        root, held = self.federation, self._held
+        end = self._ends.get(root)
+        return (end is not None and end[0] != root) or any(
+            id != root and id in held and held[id].owner == root for id in self._support
+        )
 
     def _without_witnesses(self, records: Sequence[Record]) -> Sequence[Record]:
         return [record for record in records if record.id in self._held] if self._witnesses else records

@@ -90,6 +90,7 @@ _MANIFEST_BODY: Final[Mapping[str, Field]] = {
     "version": UINT,
     "anchors": ANCHORS,
     "envelope": MAP,
+    "expires": optional(UINT),
 }
 
 _STEP: Final[Mapping[str, Field]] = {

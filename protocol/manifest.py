@@ -50,7 +50,10 @@ class Anchors:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One manifest version: `id` is its record's id, `federation` the root manifest's id."""
+    """One manifest version: `id` is its record's id, `federation` the root manifest's id.
+
+    `expires` is the last ms at which records may be made under it, None for no end.
+    """
 
     id: Link
     federation: Link
@@ -59,6 +62,7 @@ class Manifest:
     version: int
     anchors: Anchors
     envelope: Envelope
+    expires: int | None = None
 
     @classmethod
     def from_record(cls, record: Record) -> Manifest:
@@ -79,7 +83,8 @@ class Manifest:
             raise RecordError(f"manifest: {error}", code="TSLG-R-MANIFEST", record=record.id) from error
         amended = record.preds.get("amends", ())
         previous = amended[0].cid if amended else None
-        return cls(record.id, record.owner, previous, body["name"], body["version"], anchors, envelope)
+        expires = body.get("expires")
+        return cls(record.id, record.owner, previous, body["name"], body["version"], anchors, envelope, expires)
 
     def proofs_hold(self) -> bool:
         """Tell whether every anchor holds the key it names and, with a threshold, the shares make the group key."""

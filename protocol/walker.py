@@ -21,6 +21,7 @@ from typing import Final
 
 from tslg.protocol import cid, freshness, logproof, signatures
 from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
+from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, Refusal
 from tslg.protocol.freshness import OutsideHead as OutsideHead
@@ -32,6 +33,7 @@ from tslg.protocol.opening import Opened
 from tslg.protocol.past import Past
 from tslg.protocol.record import Record
 from tslg.protocol.report import AgentSummary, Finding, Freshness, FrontierEntry, Report, Undetermined
+from tslg.protocol.rules.context import MANIFEST_KINDS
 from tslg.protocol.rules.log import rolled_back
 
 SIGNATURE_MODES: Final = ("all", "heads")
@@ -136,10 +138,10 @@ class Walker(Gathering):
 
         Returns those that break a rule, cannot be had, or rest on one that does: nothing else can rest on them.
         """
-        broken: set[Link | None] = {id for id in self._support if id in self._findings or id in self._unavailable}
+        broken: set[Link | None] = {id for id in self._support if id in self._findings or id not in self._held}
         support = [self._held[id] for id in self._support if id in self._held]
         for record in sorted(support, key=lambda r: (r.owner != self.federation, r.seq, r.id)):
-            if record.owner == self.federation and broken.isdisjoint((record.manifest, record.agent)):
+            if record.owner == self.federation and _rests_well(record, broken):
                 self._judge_manifest(record)
             else:
                 self._judge_all([record.id], broken)
@@ -152,16 +154,26 @@ class Walker(Gathering):
     def _forget_heads_that_do_not_count(self, broken: Set[Link | None]) -> None:
         """Forget newest records that do not hold, or whose key is not at hand: the ancestry does not rest on them."""
         for agent, (id, _) in list(self._ends.items()):
-            if id in self._traversal.visited or id in self._support:
+            if id in self._traversal.visited or (id in self._support and id not in self._optional):
                 continue
-            self._judge_all([id], broken)
+            if id not in self._support:
+                self._judge_all([id], broken)
             holds = id not in self._findings and id not in self._unjudged
             if holds and judge(self._held[id], self._seals[id], self, SEAL_RULES) is None:
                 self._sealed[id] = True
                 continue
-            self._findings.pop(id, None)
-            self._unjudged.discard(id)
-            del self._ends[agent], self._held[id], self._seals[id], self._sealed[id]
+            self._forget(id)
+            del self._ends[agent]
+        # What only a forgotten head rests on says nothing about the ancestry either.
+        for id in [id for id in self._optional if id in self._findings or id in self._unjudged]:
+            if id not in self._traversal.visited:
+                self._forget(id)
+
+    def _forget(self, id: Link) -> None:
+        self._findings.pop(id, None)
+        self._unjudged.discard(id)
+        if self._held.pop(id, None) is not None:
+            del self._seals[id], self._sealed[id]
             self._attachments.pop(id, None)
             self._groups = None
 
@@ -189,7 +201,7 @@ class Walker(Gathering):
             record = held[id]
             if id in findings:
                 continue
-            if broken and not broken.isdisjoint((record.manifest, record.key, record.agent)):
+            if broken and not _rests_well(record, broken):
                 self._unjudged.add(id)
                 continue
             refusal = self._book.refusal(record, seals[id])
@@ -408,3 +420,10 @@ class Walker(Gathering):
             for agent, record in sorted(entries.items())
             if record.log is not None
         )
+
+
+def _rests_well(record: Record, broken: Set[Link | None]) -> bool:
+    """Whether nothing that a record's chain consists of is among the broken."""
+    if not broken.isdisjoint((record.manifest, record.key, record.agent)):
+        return False
+    return record.kind not in MANIFEST_KINDS or broken.isdisjoint(rests_on(record))

@@ -32,6 +32,7 @@ PURE = {
         "hashlib",
         "hmac",
         "io",
+        "bisect",
         "itertools",
     ),
     *("math", "operator", "re", "struct", "types", "typing"),

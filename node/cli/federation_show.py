@@ -77,7 +77,7 @@ def _rows(prefix: str, value: Any) -> list[tuple[str, str]]:
 
 
 def _describe(file: Path) -> dict[str, Any]:
-    from tslg.manifests.files import read_bytes
+    from tslg.manifests.files import read_bytes, to_plain
     from tslg.protocol import codec
     from tslg.protocol.errors import CodecError, ManifestError
 
@@ -98,7 +98,7 @@ def _describe(file: Path) -> dict[str, Any]:
 
         return {"file": "request", **decode_request(content, str(file)).summary()}
     if kind in ("tslg anchors", "tslg partial signature"):
-        return {"file": kind.removeprefix("tslg "), **_plain({k: v for k, v in value.items() if k != "type"})}
+        return {"file": kind.removeprefix("tslg "), **to_plain({k: v for k, v in value.items() if k != "type"})}
     raise ManifestError(f"{file} is no file that can be shown", code="TSLG-M-FILE", mend="check which file it is")
 
 
@@ -177,17 +177,3 @@ def _describe_manifest(manifest: Manifest, body: Mapping[str, Any]) -> dict[str,
         },
         "envelope": body["envelope"],
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return a decoded value with bytes as hex and links as text; the codec has limited its depth."""
-    from tslg.protocol.cid import to_text
-    from tslg.protocol.codec import Link
-
-    if isinstance(value, Link):
-        return to_text(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -66,7 +66,6 @@ Rule = Callable[[Record, bytes, Context], Refusal | None]
 MANIFEST_KINDS: Final = frozenset(("manifest", "manifest-amendment"))
 """Kinds that hold a manifest version."""
 
-
 SUPERSEDING_KINDS: Final = frozenset(("policy", "retraction"))
 """Kinds whose records can end the authority of another."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 from tslg.protocol import cid
 from tslg.protocol.classes import OWN, Leads
+from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.record import Edge, Record
@@ -87,7 +89,7 @@ def rule_cross_agent(record: Record, seal: bytes, context: Context) -> Refusal |
     manifest = manifest_in_force(record, context)
     if manifest is None or manifest.envelope.cross_agent is None:
         return None
-    kinds = manifest.envelope.cross_agent.kinds
+    kinds, peers = manifest.envelope.cross_agent
     for edge in record.edges():
         if edge.agent is None or edge.agent == context.federation:
             continue
@@ -95,4 +97,17 @@ def rule_cross_agent(record: Record, seal: bytes, context: Context) -> Refusal |
         if cited is not None and cited.kind not in kinds:
             detail = f"it cites another agent's {cited.kind}; X_admit allows {sorted(kinds)}"
             return refuse("TSLG-A-CROSS-AGENT", record, detail)
+        if peers is not None and not _is_peer(edge.agent, peers, context):
+            detail = f"it cites a record of {cid.short(edge.agent)}, which is not in the peer set {cid.short(peers)}"
+            return refuse("TSLG-A-CROSS-AGENT", record, detail, "have the anchors take that agent into the peer set")
     return None
+
+
+def _is_peer(agent: Link, peers: Link, context: Context) -> bool:
+    """Whether an agent is in the peer set. A walk that lacks the set judges nothing that rests on its manifest."""
+    held = context.record(peers)
+    if held is None:
+        return not context.complete
+    members: list[Link] = held.body["members"]
+    at = bisect_left(members, agent)
+    return at < len(members) and members[at] == agent
