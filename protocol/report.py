@@ -64,9 +64,18 @@ class AgentSummary(NamedTuple):
     records: int
 
 
+class NewestManifest(NamedTuple):
+    """The newest manifest version that a reader knows: its record, its number, and when it expires (ms), if ever."""
+
+    record: Link
+    version: int
+    expires: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a walk found. `depth` is D, None for unbounded; `log` says how order was checked (visited, full, none).
+    `manifest` is the newest version known, None if not even the root manifest could be had.
 
     `records` holds the verified records by id, so that `resume` can go deeper without repeating work.
     """
@@ -85,6 +94,7 @@ class Report:
     records: Mapping[Link, Record] = field(repr=False)
     seconds: float = 0.0
     round_trips: int | None = None
+    manifest: NewestManifest | None = None
 
     @property
     def verdict(self) -> str:
@@ -146,7 +156,12 @@ class Report:
                 {"agent": text(item.agent), "size": item.size, "from": item.source, "age_ms": item.age_ms}
                 for item in self.freshness
             ],
+            "manifest": None if self.manifest is None else _manifest(self.manifest),
         }
+
+
+def _manifest(newest: NewestManifest) -> dict[str, Any]:
+    return {"record": cid.to_text(newest.record), "version": newest.version, "expires": newest.expires}
 
 
 def _agent(agent: AgentSummary) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
 from tslg.protocol.past import Past
 from tslg.protocol.record import Record
-from tslg.protocol.report import AgentSummary, Finding, Freshness, FrontierEntry, Report, Undetermined
+from tslg.protocol.report import AgentSummary, Finding, Freshness, FrontierEntry, NewestManifest, Report, Undetermined
 from tslg.protocol.rules.context import MANIFEST_KINDS
 from tslg.protocol.rules.log import rolled_back
 
@@ -131,7 +131,21 @@ class Walker(Gathering):
         self._check_forks()
         unproved = self._unproved(checks) + self._gaps()
         fresh, tails = self._freshness(checks)
-        return self._report(unproved + tails, fresh)
+        return self._report(unproved + tails + self._expired(), fresh)
+
+    def _newest_manifest(self) -> NewestManifest | None:
+        """Return the newest version that holds, by its number and then its id."""
+        known = [manifest for manifest in self._manifests.values() if manifest is not None]
+        newest = max(known, key=lambda manifest: (manifest.version, manifest.id), default=None)
+        return None if newest is None else NewestManifest(newest.id, newest.version, newest.expires)
+
+    def _expired(self) -> list[Undetermined]:
+        """Say so if even the newest manifest version known has expired: a newer one may be withheld."""
+        newest = self._newest_manifest()
+        if newest is None or newest.expires is None or self.now_ms <= newest.expires:
+            return []
+        reason = f"expired: manifest version {newest.version} expired at {newest.expires}, and no newer one is known"
+        return [Undetermined(newest.record, reason)]
 
     def _judge_chains(self) -> set[Link | None]:
         """Judge manifests oldest version first, then the geneses and registrations, which rest on them.
@@ -334,6 +348,8 @@ class Walker(Gathering):
                 doubt = None if check is None and head.size <= log.size else freshness.hold_against(head, log)
                 if doubt is not None and (doubt.certain or source == "log"):
                     self._findings.setdefault(log.newest.id, (doubt.code, doubt.detail))
+                elif doubt is not None and agent == self.federation and doubt.reason == "tail":
+                    tails.append(Undetermined(agent, f"frozen: {doubt.detail}"))
                 elif doubt is not None:
                     tails.append(Undetermined(log.newest.id, f"{doubt.reason}: {doubt.detail}"))
                 if head.size >= entry.size:
@@ -371,6 +387,7 @@ class Walker(Gathering):
             frontier=self._frontier(verified),
             freshness=tuple(freshness),
             records=verified,
+            manifest=self._newest_manifest(),
         )
 
     def _nearest_findings(self) -> tuple[tuple[Finding, ...], int]:

@@ -7,10 +7,10 @@ from typing import Final, TypeVar
 
 import click
 
-from tslg.node.cli.describing import plain, who
+from tslg.node.cli.describing import plain, when, who
 from tslg.node.cli.tree import tree_lines
 from tslg.protocol.cid import to_text
-from tslg.protocol.report import INVALID, UNDETERMINED, VALID, Finding, Freshness, Report
+from tslg.protocol.report import INVALID, UNDETERMINED, VALID, Finding, Freshness, NewestManifest, Report
 
 T = TypeVar("T")
 
@@ -60,7 +60,15 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         )
     for item in _cut(report.freshness):
         yield "freshness", f"{who(item.agent, names)}: {freshness_text(item)}"
+    if report.manifest is not None and (report.manifest.version > 1 or report.manifest.expires is not None):
+        yield "manifest", manifest_text(report.manifest)
     yield "digest", report.digest.hex()
+
+
+def manifest_text(newest: NewestManifest) -> str:
+    """Return which manifest version is the newest known, and how long it is good for."""
+    until = "never expires" if newest.expires is None else f"expires {when(newest.expires)}"
+    return f"version {newest.version} is the newest known, {until}  {to_text(newest.record)}"
 
 
 def freshness_text(item: Freshness) -> str:

@@ -230,6 +230,7 @@ def _broken(error: BundleError, options: Mapping[str, Any], path: Path) -> dict[
         "undetermined": [],
         "frontier": [],
         "freshness": [],
+        "manifest": None,
         "report_digest": None,
         "seconds": 0.0,
         "bundle": str(path),

@@ -15,9 +15,9 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from independent_formats import Bad, Tree, consistent, is_record_id, read_bundle
+from independent_formats import Bad, Tree, consistent, read_bundle
 from independent_records import Record, read_record
-from independent_rules import check_record, check_seal
+from independent_rules import VERSIONS, check_record, check_seal, named
 
 
 def text(link: bytes) -> str:
@@ -50,6 +50,7 @@ class Reader:
         visited = self.walk(target, depth)
         self.judge_all()
         self.check_logs(visited)
+        self.check_newest()
         if self.findings:
             return "invalid"
         return "undetermined" if self.undetermined else "valid"
@@ -91,11 +92,8 @@ class Reader:
                 self.findings[link] = bad.code
                 continue
             todo += [other for other in (record.manifest, record.key, record.agent) if other is not None]
-            if record.kind == "manifest-amendment":
-                todo += [cid for cid, _ in record.cited("amends")]
-            if record.kind in ("manifest", "manifest-amendment"):
-                named = record.body["envelope"].get("corrections")
-                todo += [named["policy"]] if type(named) is dict and is_record_id(named.get("policy")) else []
+            if record.kind in VERSIONS:
+                todo += [cid for cid, _ in record.cited("amends")] + [cid for _, cid in named(record)]
 
     # --- rules and seals: [VER-9], [VER-10]
 
@@ -110,6 +108,8 @@ class Reader:
 
     def judge(self, record: Record) -> None:
         rests_on = {record.manifest, record.key, record.agent} - {None}
+        if record.kind in VERSIONS:  # [FED-5]
+            rests_on |= {cid for cid, _ in record.cited("amends")} | {cid for _, cid in named(record)}
         if rests_on & (self.findings.keys() | self.undetermined.keys() | self.unjudged):  # [VER-10]
             self.unjudged.add(record.id)
             return
@@ -121,13 +121,16 @@ class Reader:
             self.findings[record.id] = bad.code
             return
         self.sealed.add(record.id)
-        if record.kind in ("manifest", "manifest-amendment"):
+        if record.kind in VERSIONS:
             self.manifests[record.id] = record
 
     # --- logs: [VER-11], [VER-12], log.md
 
     def check_logs(self, visited: list[bytes]) -> None:
         owners = {self.held[link].owner for link in visited if link in self.held}
+        self.add_head(self.federation)
+        if any(record.owner == self.federation != record.id for record in self.held.values()):
+            owners.add(self.federation)
         for owner in sorted(owners):
             self.add_head(owner)
             records = sorted((r for r in self.held.values() if r.owner == owner), key=lambda r: (r.seq, r.id))
@@ -143,6 +146,12 @@ class Reader:
                 newest = max(record.seq for record in records)
                 others = [r for r in self.unvisited() if r.owner == owner and r.seq < newest]
                 self.check_order(owner, sorted([*records, *others], key=lambda r: (r.seq, r.id not in self.held, r.id)))
+
+    def check_newest(self) -> None:
+        """[FED-9], [FED-10]; a file says nothing of heads known from elsewhere."""
+        newest = max(self.manifests.values(), key=lambda record: record.body["version"], default=None)
+        if newest is not None and newest.body.get("expires", self.now) < self.now:
+            self.undetermined.setdefault(newest.id, "expired")
 
     def check_advance(self, before: Record, record: Record) -> None:
         """[LOG-12]: neither time nor the manifest version goes back."""

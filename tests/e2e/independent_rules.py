@@ -15,6 +15,12 @@ from py_ecc.optimized_bls12_381 import Z1, add, curve_order, eq, multiply
 
 THRESHOLD, MULTISIG, ED25519 = -70001, -70002, -19
 NONE_YET = ("access", "anchoring", "recording", "redaction", "retention", "rotation")
+VERSIONS = ("manifest", "manifest-amendment")
+NAMES = {
+    "corrections": ("policy", "correction-policy"),
+    "cross_agent": ("peers", "peer-set"),
+    "gc": ("policy", "gc-policy"),
+}
 UNDER_POLICY = ("state", "action", "decision", "observation", "verification")
 
 bls_verify = cache(bls.Verify)
@@ -30,6 +36,34 @@ def bls_same_message(keys: tuple[bytes, ...], message: bytes, signature: bytes) 
 def need(condition, code: str, detail: str = "") -> None:
     if not condition:
         raise Bad(code, detail)
+
+
+# --- federation.md ---------------------------------------------------------------------------------------------------
+
+
+def named(record: Record) -> list[tuple[str, bytes]]:
+    """[FED-3]: the entries of an envelope that name a record, and which."""
+    found = []
+    for entry, (field, _) in NAMES.items():
+        value = record.body["envelope"].get(entry)
+        if type(value) is dict and is_record_id(value.get(field)):
+            found.append((entry, value[field]))
+    return found
+
+
+def check_named(record: Record, held: dict[bytes, Record]) -> None:
+    """[FED-3], [FED-4]"""
+    for entry, cid in named(record):
+        need(record.kind != "manifest", "TSLG-A-ENVELOPE", entry)
+        other = held[cid]
+        right = other.kind == NAMES[entry][1] and other.owner == record.owner and other.seq < record.seq
+        need(right, "TSLG-A-ENVELOPE", entry)
+
+
+def check_expiry(record: Record, manifest: Record) -> None:
+    """[FED-8]"""
+    governing = record if record.kind == "manifest-amendment" else manifest
+    need(record.time <= governing.body.get("expires", record.time), "TSLG-A-MANIFEST-EXPIRED")
 
 
 # --- manifest.md -----------------------------------------------------------------------------------------------------
@@ -279,8 +313,10 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
     need(hash_of(record.id) == envelope["hash"], "TSLG-A-HASH")
     need(kind.first or envelope["fan_in"]["min"] <= len(record.edges) <= envelope["fan_in"]["max"], "TSLG-A-FAN-IN")
     need(record.time <= now + envelope["clock_skew_ms"], "TSLG-A-CLOCK")
+    check_expiry(record, manifest)
     for edge in record.edges:
         check_edge(record, edge, held, envelope, federation)
+    check_peers(record, held, envelope, federation)
     check_policies(record, held, manifest)
     check_delegations(record, held, federation)
     check_in_force(record, held, manifests, federation)
@@ -291,6 +327,8 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         check_registration(record, envelope, federation)
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
+    if record.kind in VERSIONS:
+        check_named(record, held)
     check_key(record, held, federation)
 
 
@@ -311,6 +349,15 @@ def check_edge(record: Record, edge, held: dict[bytes, Record], envelope: dict, 
     need(field is None or field in cited.body, "TSLG-A-EDGE-KIND")
     if agent not in (None, federation) and envelope["cross_agent"] != "open":
         need(cited.kind in envelope["cross_agent"]["kinds"], "TSLG-A-CROSS-AGENT")
+
+
+def check_peers(record: Record, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:
+    """[FED-6]"""
+    if envelope["cross_agent"] == "open" or envelope["cross_agent"]["peers"] is None:
+        return
+    members = held[envelope["cross_agent"]["peers"]].body["members"]
+    for _, _, agent in record.edges:
+        need(agent in (None, federation) or agent in members, "TSLG-A-CROSS-AGENT")
 
 
 def check_registration(record: Record, envelope: dict, federation: bytes) -> None:

@@ -211,7 +211,9 @@ def manifest_with(**changes):
     ("entry", "value", "said"),
     [
         ("access", {"x": 1}, "`access` is not enforced"),
-        ("gc", None, "`gc` is not enforced"),
+        ("access", None, "`access` is not enforced"),
+        ("gc", None, "`gc` is {} or {policy}"),
+        ("gc", {"policy": b"x"}, "the id of a record"),
         ("hash", "md5", "whitelist"),
         ("hash", ["sha2-256"], "whitelist"),
         ("address", "merkle", "`address`"),

@@ -59,6 +59,7 @@ def test_the_document_is_json_with_the_names_that_others_rely_on(report):
         "undetermined",
         "frontier",
         "freshness",
+        "manifest",
         "report_digest",
         "seconds",
         "round_trips",
@@ -66,6 +67,7 @@ def test_the_document_is_json_with_the_names_that_others_rely_on(report):
     assert document["findings"][0]["path"] == [{"class": "prior", "cid": to_text(HERE)}]
     assert document["frontier"][0].keys() == {"agent", "record", "size", "root"}
     assert document["freshness"][0].keys() == {"agent", "size", "from", "age_ms"}
+    assert document["manifest"] == {"record": to_text(report.federation), "version": 1, "expires": None}
     assert document["seconds"] == 0.25 and document["round_trips"] == 3
     assert "round_trips" not in report.to_json() and bytes.fromhex(document["report_digest"])
 

@@ -12,6 +12,7 @@ from nacl.signing import SigningKey
 
 from tslg.manifests import bls
 from tslg.protocol import bundle, logproof, seal
+from tslg.protocol.chains import rests_on
 from tslg.protocol.cid import Link
 from tslg.protocol.log import Tree
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
@@ -182,6 +183,18 @@ class Federation:
         self._begin(self.b)
         self._act()
 
+    def amend(self, entries: Mapping = {}, **fields) -> Record:
+        """Put the next version into force, with other entries of the envelope and other fields of the body."""
+        before = self.log.manifest
+        body = {**before.body, "version": before.body["version"] + 1, **fields}
+        body["envelope"] = {**body["envelope"], **entries}
+        record = self.log.make("manifest-amendment", {"amends": [Log.own(before)]}, body)
+        kids = (before.id, record.id)
+        self.log.keep(record, seal.encode([anchors_sign(record.data, MULTISIG, kid, many=True) for kid in kids]))
+        for log in self.logs():
+            log.manifest = record
+        return record
+
     def clone(self) -> Federation:
         """A copy whose logs can be continued without touching this one."""
         other = copy.copy(self)
@@ -331,8 +344,7 @@ class Federation:
 
 def chain(record: Record) -> list[Link]:
     """The records that vouch for a record: its log's first, its manifest, its key, and the version it amends."""
-    links = [link for link in (record.agent, record.manifest, record.key) if link is not None]
-    return links + [edge.cid for edge in record.edges("amends")]
+    return [link for link in (record.agent, record.manifest, record.key, *rests_on(record)) if link is not None]
 
 
 def rebuilt(data: bytes, **changes) -> bytes:

@@ -244,9 +244,9 @@ def test_more_evidence_than_one_record_holds_is_gathered(home):
     assert verify_targets(home, [target])[0].verdict == "valid"
 
 
-def test_a_manifest_that_leaves_no_room_for_evidence_is_said(home):
+def test_a_manifest_that_leaves_no_room_for_evidence_is_said(home, monkeypatch):
     envelope = replace(home.manifest.envelope, fan_in_max=3)
-    home.manifest = replace(home.manifest, envelope=envelope)
+    monkeypatch.setattr(type(home), "manifest", replace(home.manifest, envelope=envelope))
     users = [{"role": "user", "content": str(n)} for n in range(5)]
     with pytest.raises(UsageError, match="fan-in of 3"):
         import_transcript(home, transcript([*users, {"role": "assistant"}]))
