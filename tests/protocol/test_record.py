@@ -236,7 +236,7 @@ def manifest_with(**changes):
         ("cross_agent", "closed", "`cross_agent`"),
         ("cross_agent", {"kinds": ["state", "action"], "peers": None}, "sorted set"),
         ("cross_agent", {"kinds": ["thought"], "peers": None}, "unknown kind"),
-        ("cross_agent", {"kinds": [], "peers": ROOT.id}, "`cross_agent.peers`"),
+        ("cross_agent", {"kinds": [], "peers": bytes(ROOT.id)}, "`cross_agent.peers`"),
         ("classes", ["b", "a"], "sorted set"),
         ("classes", ["a", "a"], "repeats"),
         ("classes", [""], "classes"),

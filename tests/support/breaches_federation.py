@@ -73,7 +73,7 @@ def a_root_manifest_that_names_a_record(w):
     return made, seal
 
 
-@breaks(rule_edges, "EDGE-KIND", "it amends a gc-policy")
+@breaks(rule_edges, "EDGE-KIND", "is a gc-policy")
 def a_peer_set_that_supersedes_another_kind(w):
     other = w.add(w.anchors, "gc-policy")
     return w.sealed(w.anchors, "peer-set", {}, {"prior": [w.founded.manifest_record], "amends": [other]})

@@ -99,15 +99,21 @@ def an_author_that_the_correction_policy_does_not_name(w):
     return w.sealed(w.b, "correction", WHY, {"corrects": [w.seen]})
 
 
+def slip_in(w, policy):
+    """Hold a manifest version that names a correction policy which it must not, whatever its own rules say."""
+    body = w.amended_body(corrections={"policy": policy})
+    w.slip(w.anchors, "manifest-amendment", body, {"amends": [w.held[w.newest_manifest]]})
+
+
 @breaks(rule_correction, "CORRECTION", "may not make a correction")
 def under_a_correction_policy_that_is_none(w):
-    w.amend(corrections={"policy": w.policy.id})
+    slip_in(w, w.policy.id)
     return w.sealed(w.a, "correction", WHY, {"corrects": [w.seen]})
 
 
 @breaks(rule_correction, "RESOLVE", "the correction policy of its manifest")
 def under_a_correction_policy_that_nobody_has(w):
-    w.amend(corrections={"policy": NOWHERE})
+    slip_in(w, NOWHERE)
     return w.sealed(w.a, "correction", WHY, {"corrects": [w.seen]})
 
 

@@ -398,7 +398,7 @@ def sign(record: Record, seed: bytes, kid: Link, many: bool = False, alg: int = 
 
 BODIES: Mapping[str, Mapping[str, Any]] = {
     "peer-set": {"name": "peers", "members": []},
-    "correction-policy": {"name": "corrections", "rules": {}},
+    "correction-policy": {"name": "corrections", "rules": []},
     "gc-policy": {"name": "gc", "horizon_ms": 0, "kinds": []},
     "policy": {
         "name": "policy",
