@@ -7,28 +7,27 @@ return once the record is durable. What is cited is a `Record`, an id, or an id'
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import sniffio
 
-from tslg.node.ledger import Draft, Ledger
+from tslg.node.agreeing import Agreeing
+from tslg.node.authoring import Reference, References, body_of, cited_in, id_or_none, listed, reference_id
+from tslg.node.correcting import Correcting
+from tslg.node.ledger import Ledger
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
-from tslg.protocol.record import Edge, Record
+from tslg.protocol.record import Record
 from tslg.protocol.report import Report
-
-Reference = Record | Link | str
-References = Reference | Iterable[Reference] | None
-_ONE: Final = (Record, Link, str)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class BlockingAgent:
+class BlockingAgent(Correcting, Agreeing):
     """One agent of this node. Safe to use from several threads.
 
     Attributes:
@@ -56,7 +55,7 @@ class BlockingAgent:
         policy: References = None,
         evidence: References = None,
         delegation: References = None,
-        **scope: Any,
+        **more: Any,
     ) -> Record:
         """Record what the agent is in from here on; later records derive from it.
 
@@ -64,13 +63,16 @@ class BlockingAgent:
             data: the state itself, or digests of it.
             name: a name for it.
             policy, evidence, delegation: records to cite.
-            **scope: `uses`, `spends`, `class_`, `tier`: what it claims of its policies.
+            **more: what it claims of its policies, `uses`, `spends`, `class_`, `tier`; and records to cite as
+                `absence`, `consensus`, `counterfactual`, `counters`, `joint`, `observes` or `part`.
 
         Raises:
             Refusal: an admission rule refuses it.
         """
-        body = _body(scope, data=dict(data), name=name)
-        return self._append("state", body, policy=policy, evidence=evidence, delegation=delegation)
+        body = body_of(more, data=dict(data), name=name)
+        return self._append(
+            "state", body, policy=policy, evidence=evidence, delegation=delegation, cited=cited_in(more)
+        )
 
     def act(
         self,
@@ -83,11 +85,19 @@ class BlockingAgent:
         delegation: References = None,
         principal: Reference | None = None,
         blob: Mapping[str, Any] | None = None,
-        **scope: Any,
+        **more: Any,
     ) -> Record:
         """Record something done. Without `policy` it is done under the agent's adopted policy, or the grant."""
-        body = _body(scope, name=name, input=input, output=output, principal=_id_or_none(principal), blob=blob)
-        return self._append("action", body, policy=policy, evidence=evidence, delegation=delegation, authorised=True)
+        body = body_of(more, name=name, input=input, output=output, principal=id_or_none(principal), blob=blob)
+        return self._append(
+            "action",
+            body,
+            policy=policy,
+            evidence=evidence,
+            delegation=delegation,
+            authorised=True,
+            cited=cited_in(more),
+        )
 
     def decide(
         self,
@@ -101,19 +111,27 @@ class BlockingAgent:
         data: Mapping[str, Any] | None = None,
         principal: Reference | None = None,
         blob: Mapping[str, Any] | None = None,
-        **scope: Any,
+        **more: Any,
     ) -> Record:
         """Record a decision on evidence. Without `policy` it is taken under the adopted policy, or the grant."""
-        body = _body(
-            scope,
+        body = body_of(
+            more,
             name=name,
             outcome=outcome,
             reason=reason,
             data=data,
-            principal=_id_or_none(principal),
+            principal=id_or_none(principal),
             blob=blob,
         )
-        return self._append("decision", body, policy=policy, evidence=evidence, delegation=delegation, authorised=True)
+        return self._append(
+            "decision",
+            body,
+            policy=policy,
+            evidence=evidence,
+            delegation=delegation,
+            authorised=True,
+            cited=cited_in(more),
+        )
 
     def observe(
         self,
@@ -123,17 +141,20 @@ class BlockingAgent:
         content: bytes | None = None,
         media_type: str = "application/octet-stream",
         blob: Mapping[str, Any] | None = None,
+        sought: str | None = None,
         evidence: References = None,
         delegation: References = None,
+        observes: References = None,
     ) -> Record:
         """Record something perceived. `content` of any size goes into the blob store, its digest into the record.
 
-        `blob` names content that the caller puts into the blob store itself (`BlockingAgent.blob`).
+        `blob` names content that the caller puts into the blob store itself (`BlockingAgent.blob`). `sought` says what
+        was looked for and not found there; later records can cite that as `absence`.
         """
         if content is not None:
             blob = self.blob(content, media_type)
-        body = _body({}, source=source, data=data, blob=blob)
-        return self._append("observation", body, evidence=evidence, delegation=delegation)
+        body = body_of({}, source=source, data=data, blob=blob, sought=sought)
+        return self._append("observation", body, evidence=evidence, delegation=delegation, cited={"observes": observes})
 
     def policy(
         self,
@@ -146,8 +167,11 @@ class BlockingAgent:
         not_before: int | None = None,
         not_after: int | None = None,
         under: References = None,
+        amends: References = None,
         delegation: References = None,
         document: Mapping[str, Any] | None = None,
+        consensus: References = None,
+        joint: References = None,
     ) -> Record:
         """Record a policy, to be cited, granted to others, or adopted as the agent's own (`adopt`).
 
@@ -158,10 +182,12 @@ class BlockingAgent:
             classes, tiers: governance classes and tiers that may be claimed, from the manifest's.
             not_before, not_after: ms since 1970 UTC, None for open.
             under: policies that it narrows.
+            amends: a policy of the agent's own whose next version it is: from here on, that one authorises nothing.
             delegation: the delegation by which a narrowed policy of another agent is held.
             document: a blob with the text that it stands for.
+            consensus, joint: what put it in place.
         """
-        body = _body(
+        body = body_of(
             {},
             name=name,
             capabilities=sorted(set(capabilities)),
@@ -171,7 +197,8 @@ class BlockingAgent:
             document=document,
         )
         body |= {"not_before": not_before, "not_after": not_after}
-        return self._append("policy", body, policy=under, delegation=delegation)
+        cites = {"amends": amends, "consensus": consensus, "joint": joint}
+        return self._append("policy", body, policy=under, delegation=delegation, cited=cites)
 
     def adopt(self, policy: Reference) -> None:
         """Act under this policy of its own from here on, also after a restart, where no other is named.
@@ -219,8 +246,11 @@ class BlockingAgent:
         }
         return self._append("delegation", body, policy=grant, evidence=evidence, delegation=delegation)
 
-    def verification(self, report: Report, *, evidence: References = None) -> Record:
-        """Publish the report of an audit as a record of one's own, for others to rely on, deepen or refute."""
+    def verification(self, report: Report, *, evidence: References = None, counters: References = None) -> Record:
+        """Publish the report of an audit as a record of one's own, for others to rely on, deepen or refute.
+
+        `counters` cites what speaks against the finding and was weighed.
+        """
         body = {
             "target": report.target,
             "verdict": report.verdict,
@@ -231,7 +261,9 @@ class BlockingAgent:
             "report": report.digest,
             "frontier": [entry._asdict() for entry in report.frontier],
         }
-        return self._append("verification", body, evidence=[report.target, *_listed(evidence)])
+        return self._append(
+            "verification", body, evidence=[report.target, *listed(evidence)], cited={"counters": counters}
+        )
 
     def blob(self, content: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
         """Put content into the node's blob store; return what a record says of it."""
@@ -241,57 +273,6 @@ class BlockingAgent:
     def batch(self) -> AbstractContextManager[None]:
         """Make what this thread records in the block durable together, and nothing of it if the block raises."""
         return self._ledger.transaction()
-
-    # --- how -------------------------------------------------------------------------------------------------------
-
-    def _append(
-        self,
-        kind: str,
-        body: Mapping[str, Any],
-        *,
-        policy: References = None,
-        evidence: References = None,
-        delegation: References = None,
-        authorised: bool = False,
-    ) -> Record:
-        delegations = self._edges(delegation)
-        policies = self._edges(policy)
-        if authorised and not policies:
-            policies = self._edges(self._own_authority(delegations))
-        preds: dict[str, Sequence[Edge]] = {"prior": [Edge(self._ledger.prior(self.id))]}
-        for name, edges in (("policy", policies), ("evidence", self._edges(evidence)), ("delegation", delegations)):
-            if edges:
-                preds[name] = edges
-        return self._ledger.append(self.id, Draft(kind, body, preds))
-
-    def _own_authority(self, delegations: Sequence[Edge]) -> References:
-        """Name the policy to act under where none is: the grants of the delegations cited, else the agent's own."""
-        if delegations:
-            cited = [self._ledger.context.record(edge.cid) for edge in delegations]
-            return [record.body["grant"] for record in cited if record is not None and record.kind == "delegation"]
-        return self._policy
-
-    def _edges(self, references: References) -> list[Edge]:
-        if references is None:
-            return []
-        return [self._edge(id) for id in dict.fromkeys(map(reference_id, _listed(references)))]
-
-    def _edge(self, id: Link) -> Edge:
-        record = self._ledger.context.record(id)
-        if record is None:
-            raise UsageError(
-                f"record {cid.to_text(id)} is not held by this node", mend="fetch and verify it first", record=id
-            )
-        if record.owner == self.id:
-            return Edge(id)
-        if record.owner == self._ledger.federation or self._ledger.writes(record.owner):
-            return Edge(id, record.owner, None)
-        verified = self._ledger.store.verified(id)
-        return Edge(id, record.owner, 0 if verified is None else verified.edges)
-
-    def _newest(self, kind: str) -> Link | None:
-        found = self._ledger.store.by_kind(kind, self.id, limit=1)
-        return found[0] if found else None
 
 
 def _awaited(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -318,6 +299,12 @@ class Agent:
         self.verification = _awaited(blocking.verification)
         self.blob = _awaited(blocking.blob)
         self.adopt = _awaited(blocking.adopt)
+        self.correct = _awaited(blocking.correct)
+        self.amend = _awaited(blocking.amend)
+        self.retract = _awaited(blocking.retract)
+        self.propose = _awaited(blocking.propose)
+        self.vote = _awaited(blocking.vote)
+        self.conclude = _awaited(blocking.conclude)
 
     def __repr__(self) -> str:
         return f"<Agent {self.name!r} {cid.short(self.id)}>"
@@ -332,43 +319,3 @@ async def in_thread(work: Callable[[], R]) -> R:
     import asyncio
 
     return await asyncio.to_thread(work)
-
-
-def _body(scope: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    body = {name: _plain(value) for name, value in fields.items() if value is not None}
-    for name, value in scope.items():
-        if name == "uses":
-            body[name] = sorted(set(value))
-        elif name == "spends":
-            body[name] = dict(value)
-        elif name in ("class_", "tier"):
-            body[name.rstrip("_")] = value
-        else:
-            raise UsageError(f"unknown argument {name!r}", mend="a scope is uses, spends, class_ and tier")
-    return body
-
-
-def _plain(value: Any) -> Any:
-    kind = type(value)
-    if kind is str:
-        return value
-    return dict(value) if kind is dict or isinstance(value, Mapping) else value
-
-
-def _listed(references: References) -> list[Reference]:
-    if references is None:
-        return []
-    if isinstance(references, _ONE):
-        return [references]
-    return list(references)
-
-
-def reference_id(reference: Reference) -> Link:
-    """Return the id that a record, an id or an id's text stands for. Raises CidError."""
-    if isinstance(reference, Record):
-        return reference.id
-    return cid.from_text(reference) if isinstance(reference, str) else reference
-
-
-def _id_or_none(reference: Reference | None) -> Link | None:
-    return None if reference is None else reference_id(reference)

@@ -14,7 +14,8 @@ from typing import Any, Self, TypeVar
 
 import trio
 
-from tslg.node.agent import BlockingAgent, Reference
+from tslg.node.agent import BlockingAgent
+from tslg.node.authoring import Reference
 from tslg.node.delegating import Work
 from tslg.node.node import Node
 from tslg.protocol.codec import Link

@@ -18,8 +18,9 @@ import trio
 
 from tslg.node.addresses import AddressBook
 from tslg.node.adopting import keep
-from tslg.node.agent import Agent, BlockingAgent, Reference, reference_id
+from tslg.node.agent import Agent, BlockingAgent
 from tslg.node.auditor import Auditor
+from tslg.node.authoring import Reference, reference_id
 from tslg.node.delegating import Delegations, Work, ask_delegate
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.seam import Network, peer_id_of, running

@@ -40,6 +40,7 @@ from tslg.protocol.rules.structure import (
     rule_issuer,
     rule_manifest,
 )
+from tslg.protocol.rules.together import rule_consensus
 
 STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_issuer,
@@ -62,6 +63,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_correction,
     rule_registration,
     rule_target,
+    rule_consensus,
     rule_anchors,
     rule_envelope,
     rule_key,
@@ -131,6 +133,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_correction: _kinds(*ACTS),
     rule_registration: _kinds("genesis", "registration"),
     rule_target: _kinds("verification"),
+    rule_consensus: _kinds("consensus"),
     rule_anchors: _kinds(*MANIFEST_KINDS),
     rule_envelope: _kinds(*MANIFEST_KINDS),
 }

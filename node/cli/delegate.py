@@ -47,7 +47,7 @@ def delegate(to: str, pairs: tuple[str, ...], task_json: str | None, **options: 
 
 
 async def _delegate(path: Path, to: str, task: dict[str, Any], expires: int, options: dict[str, Any]) -> int:
-    from tslg.node.cli.record import agent_id, chosen_agent
+    from tslg.node.cli.recording import agent_id, chosen_agent
     from tslg.node.node import Node
     from tslg.protocol.cid import to_text
 

@@ -45,7 +45,8 @@ def what(record: Record, names: Names) -> str:
     elif kind == "delegation":
         said = f"to {who(body['delegate'], names)}: {_compact(body['task'])}"
     elif kind == "observation":
-        said = f"{body['source']} {_compact(body.get('data', {}))}"
+        sought = f" without {body['sought']}" if "sought" in body else ""
+        said = f"{body['source']}{sought} {_compact(body.get('data', {}))}"
     elif kind == "state":
         said = f"{body.get('name', '')} {_compact(body['data'])}"
     elif kind == "policy":
@@ -53,6 +54,10 @@ def what(record: Record, names: Names) -> str:
         said = f"{body['name']} [{allows}]" if allows else body["name"]
     elif kind == "verification":
         said = f"{body['verdict']} {to_text(body['target'])[:16]}"
+    elif kind in ("correction", "amendment"):
+        said = _compact(body["data"])
+    elif kind == "consensus":
+        said = f"of {body['threshold']} among {len(body['electorate'])}"
     elif kind == "registration":
         said = str(body["purpose"])
     else:

@@ -11,6 +11,7 @@ import click
 from tslg.node.cli.access import HeldNames, data_option, find_record, read_home
 from tslg.node.cli.describing import what, who
 from tslg.node.cli.output import emit, json_option
+from tslg.node.cli.standing import considered, operative, policy_at
 
 if TYPE_CHECKING:
     from tslg.node.store.interface import Store
@@ -24,7 +25,12 @@ LIMIT: Final = 1_000
 
 @click.group()
 def query() -> None:
-    """Ask what a record rests on, and what rests on it."""
+    """Ask what a record rests on, what rests on it, and what holds now."""
+
+
+query.add_command(operative)
+query.add_command(considered)
+query.add_command(policy_at)
 
 
 def _question(command: C) -> C:

@@ -20,6 +20,16 @@ LABELS: Final = {
     "delegation": "by authority of",
     "evidence": "on",
     "amends": "amends",
+    "corrects": "corrects",
+    "retracts": "retracts",
+    "consensus": "agreed on by",
+    "joint": "authorised by",
+    "counterfactual": "instead of",
+    "counters": "in spite of",
+    "absence": "in the absence of",
+    "observes": "having seen",
+    "part": "from",
+    "parent": "derived from",
     "prior": "after",
 }
 """How an edge of a class is introduced, in the order in which a record's edges are drawn."""

@@ -295,6 +295,31 @@ def in_past(other: Record, record: Record, held: dict[bytes, Record]) -> bool:
     return any(cid == other.id for one in [record, *own] for _, cid, _ in one.edges)
 
 
+# --- together.md -----------------------------------------------------------------------------------------------------
+
+
+def check_consensus(record: Record, held: dict[bytes, Record]) -> None:
+    """[TOG-1] to [TOG-5]"""
+    bad, body = "TSLG-A-CONSENSUS", record.body
+    proposal, electorate, threshold = body["proposal"], body["electorate"], body["threshold"]
+    evidence = dict(record.cited("evidence"))
+    need(1 <= threshold <= len(electorate) and proposal in evidence, bad)
+    if proposal in held and held[proposal].kind == "action":
+        terms = held[proposal].body.get("input", {})
+        need(terms.get("electorate", electorate) == electorate, bad)
+        need(terms.get("threshold", threshold) == threshold, bad)
+    del evidence[proposal]
+    voters = [agent or record.owner for agent in evidence.values()]
+    need(set(voters) <= set(electorate) and len(set(voters)) == len(voters), bad)
+    votes = [held[cid] for cid in evidence if cid in held]
+    for vote in votes:
+        need(vote.kind == "decision" and vote.body["outcome"] in ("for", "against", "abstain"), bad)
+        need(vote.body.get("data", {}).get("proposal") == proposal, bad)
+        need(proposal in {cid for cid, _ in vote.cited("evidence")}, bad)
+    against = [vote for vote in votes if vote.body["outcome"] != "for"]
+    need(len(voters) - len(against) >= threshold, bad)
+
+
 # --- admission.md ----------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +350,8 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         need(False not in fine, "TSLG-A-CORRECTION")
     if record.kind in ("genesis", "registration"):
         check_registration(record, envelope, federation)
+    if record.kind == "consensus":
+        check_consensus(record, held)
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
     if record.kind in VERSIONS:

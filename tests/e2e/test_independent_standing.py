@@ -6,7 +6,10 @@ import pytest
 from both_readers import agreed, everything
 from breach import Scene
 from breaches_standing import WHY, governed
+from breaches_together import concluded, held_vote
 from world import NOW
+
+pytestmark = pytest.mark.spec("COR-1", "COR-2", "COR-3", "COR-5", "COR-6", "COR-7", "COR-8", "COR-9")
 
 
 def said(w: Scene, target) -> tuple[str, set[str]]:
@@ -103,3 +106,21 @@ def test_a_retraction_by_somebody_who_may_not_ends_nothing():
     report = w.verify(used)
     assert [finding.record for finding in report.findings] == [forged.id]
     assert said(w, used) == ("invalid", {"TSLG-A-CORRECTION"})
+
+
+@pytest.mark.spec("TOG-1", "TOG-2", "TOG-3", "TOG-4")
+@pytest.mark.parametrize(
+    ("outcomes", "how", "codes"),
+    [
+        (("for", "for"), {}, set()),
+        (("for", "against", "for"), {}, set()),
+        (("for", "against", "abstain"), {}, {"TSLG-A-CONSENSUS"}),
+        (("for", "maybe", "for"), {}, {"TSLG-A-CONSENSUS"}),
+        (("for", "for"), {"threshold": 0}, {"TSLG-A-CONSENSUS"}),
+        (("for", "for"), {"threshold": 4}, {"TSLG-A-CONSENSUS"}),
+    ],
+)
+def test_both_count_votes_alike(outcomes, how, codes):
+    w = Scene()
+    made = concluded(w, *held_vote(w, *outcomes), make=w.slip, **how)
+    assert said(w, made) == ("invalid" if codes else "valid", codes)

@@ -157,7 +157,7 @@ def test_the_examples_are_records(kind):
     assert parse(made.data) == made
 
 
-@pytest.mark.spec("KND-2", "KND-3", "KND-4", "KND-5")
+@pytest.mark.spec("KND-2", "KND-3", "KND-4", "KND-5", "KND-6")
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
 def test_a_field_accepts_its_type_and_refuses_every_other(kind, field):
     accepted, refused = VALUES[KINDS[kind].fields[field].type]

@@ -10,6 +10,8 @@ from tslg.protocol.past import Past
 from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.rules.standing import may
 
+pytestmark = pytest.mark.spec("COR-4", "COR-7", "COR-9")
+
 
 @pytest.fixture
 def w() -> Scene:
