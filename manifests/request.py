@@ -236,6 +236,10 @@ class Context:
         """Return a record that the request brings; edges to others are judged at admission, where the log is."""
         return self._records.get(id)
 
+    def seal_of(self, id: Link) -> bytes | None:
+        """Return None: no other record comes with a request."""
+        return None
+
     def manifest(self, id: Link) -> Manifest | None:
         """Return a manifest version that the request brings."""
         return self._manifests.get(id)

@@ -18,7 +18,7 @@ def keep(ledger: Ledger, walked: Walked, *, source: str, now_ms: int) -> int:
 
     Args:
         ledger: the node's ledger; records that claim to be of its own logs are left out.
-        walked: the finished walk. Of one that is not valid, nothing is kept.
+        walked: the finished walk. Of one that is not valid, nothing is kept but proof that logs are forked.
         source: who vouches for the newest records: `peer`, or `nobody` for a file.
         now_ms: the node's clock.
 
@@ -26,6 +26,7 @@ def keep(ledger: Ledger, walked: Walked, *, source: str, now_ms: int) -> int:
         How many records were new.
     """
     report, walker = walked
+    keep_forks(ledger, walked)
     if report.verdict != VALID:
         return 0
     new = follow_federation(ledger, walker.opened()) + ledger.adopt(walker.opened())
@@ -54,6 +55,20 @@ def follow_federation(ledger: Ledger, verified: Iterable[Opened]) -> int:
                 break
             count += 1
     return count
+
+
+def keep_forks(ledger: Ledger, walked: Walked) -> None:
+    """Keep what convicts the authors of forked logs that a walk met, with the chains on which those seals rest."""
+    convicted = {id for note in walked.report.forks for id in note.records}
+    if not convicted:
+        return
+    walker = walked.walker
+    held = [*walker.opened(), *walker.beside()]
+    proof = {one.record.id: one for one in held if one.record.id in convicted}
+    chains = {one.record.agent for one in proof.values()} | {one.record.key for one in proof.values()}
+    chains |= {one.record.manifest for one in proof.values()}
+    ledger.adopt([one for one in held if one.record.id in chains])
+    ledger.keep_proof(proof.values())
 
 
 def remember_heads(store: Store, walked: Walked, *, source: str, now_ms: int) -> None:

@@ -265,6 +265,29 @@ class BlockingAgent(Correcting, Agreeing):
             "verification", body, evidence=[report.target, *listed(evidence)], cited={"counters": counters}
         )
 
+    def equivocation(self, agent: Reference, seq: int | None = None, *, reason: str | None = None) -> Record:
+        """Publish the proof kept here that an agent sealed two records for one position; of oneself, as a confession.
+
+        Args:
+            agent: whose log is forked.
+            seq: at which position, the first that is known by default.
+            reason: how it came to it, as far as that is known.
+
+        Raises:
+            UsageError: `TSLG-U-UNKNOWN`: no such proof is kept here.
+        """
+        owner = reference_id(agent)
+        for fork in self._ledger.store.forks(owner):
+            if seq is None or fork.seq == seq:
+                body = {"agent": owner, "seq": fork.seq} | ({} if reason is None else {"reason": reason})
+                return self._append("equivocation", body, evidence=fork.records[:2])
+        raise UsageError(
+            f"nothing kept here shows that log {cid.to_text(owner)} is forked" + ("" if seq is None else f" at {seq}"),
+            code="TSLG-U-UNKNOWN",
+            mend="`tslg query forks` lists what does",
+            record=owner,
+        )
+
     def blob(self, content: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
         """Put content into the node's blob store; return what a record says of it."""
         digest = self._ledger.store.put_blob(content)
@@ -297,6 +320,7 @@ class Agent:
         self.policy = _awaited(blocking.policy)
         self.delegate = _awaited(blocking.delegate)
         self.verification = _awaited(blocking.verification)
+        self.equivocation = _awaited(blocking.equivocation)
         self.blob = _awaited(blocking.blob)
         self.adopt = _awaited(blocking.adopt)
         self.correct = _awaited(blocking.correct)

@@ -41,6 +41,7 @@ from tslg.protocol.exchange import (
 from tslg.protocol.keys import Key
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
+from tslg.protocol.opening import Opened
 from tslg.protocol.record import Record
 from tslg.protocol.report import Report
 from tslg.protocol.walker import OutsideHead, Walker
@@ -166,6 +167,7 @@ class _Session:
         self._asked: set[tuple[str, Link]] = set()
         self._tick = tick
         self._pool = pool
+        self._beside: list[Opened] = []
         self.round_trips = 0
 
     async def run(self) -> None:
@@ -263,6 +265,7 @@ class _Session:
         for claim in end.heads:
             self._homes.setdefault(claim.agent, []).append(peer)
         self._pool.note_end(end)
+        self._beside.extend(self._pool.take(end.beside))
         self._walker.supply_proofs(end.inclusion, end.consistency)
 
     async def _give_up(self, peer: str, error: Exception) -> None:
@@ -315,6 +318,12 @@ class _Session:
             claim = self._pool.claims.get(agent)
             if claim is not None and claim.record in self._pool.opened:
                 walker.supply_head(claim, self._pool.opened[claim.record], "peer")
+        if self._store is not None:
+            source = StoreSource(self._store)
+            for agent in walker.met():
+                self._beside.extend(self._pool.take(pair for _, pair in source.beside(agent)))
+        for opened in self._beside:
+            walker.supply_beside(opened)
         await self._fetch_all()
         for agent, size in walker.wants_logs().items():
             await self._fetch_log(agent, size)

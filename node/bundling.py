@@ -22,6 +22,7 @@ def write_walked(stream: BinaryIO, walked: Walked) -> Link:
     target = held.get(walker.target)
     if target is None:
         raise UsageError("there is nothing to bundle: the record itself was not found", record=walker.target)
+    beside = [one for one in walker.beside() if one.record.id not in held]
     heads, inclusion, consistency = walker.proofs()
     return bundle.write(
         stream,
@@ -31,6 +32,7 @@ def write_walked(stream: BinaryIO, walked: Walked) -> Link:
         heads=heads,
         inclusion=inclusion,
         consistency=consistency,
-        records=[(one.record.id, one.record.data, one.seal) for one in opened],
+        records=[(one.record.id, one.record.data, one.seal) for one in [*opened, *beside]],
         attachments={one.record.id: one.attachment for one in opened if one.attachment is not None},
+        beside=[one.record.id for one in walker.beside()],
     )

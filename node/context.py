@@ -94,6 +94,11 @@ class StoreContext:
         staged = (one for one in self.staged.values() if any(edge.cid == id for edge in one.edges()))
         return any(one is not None and one.owner == owner and one.seq < before for one in (*held, *staged))
 
+    def seal_of(self, id: Link) -> bytes | None:
+        """Return the seal of a record that is held."""
+        entry = self._store.get(id)
+        return None if entry is None else entry.seal
+
     def remember(self, stored: Mapping[Link, Record]) -> None:
         """Keep stored records at hand."""
         kept = self._records

@@ -13,20 +13,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tslg.node import own_log
 from tslg.node.context import StoreContext
-from tslg.node.store.interface import LogState, Store
+from tslg.node.own_log import Blocked
+from tslg.node.store.interface import ForkError, LogState, Store
 from tslg.protocol import attachments
 from tslg.protocol import record as records
-from tslg.protocol.admission import RuleBook
+from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import UsageError
+from tslg.protocol.errors import Refusal, UsageError
 from tslg.protocol.log import Peaks
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Edge, Head, Record
 from tslg.protocol.rules.context import Tail
+from tslg.protocol.rules.seals import rule_key
 from tslg.protocol.seal import sign1_start, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_sign
+
+_Items = list[tuple[Record, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class OwnLog:
     peaks: Peaks
     prior: Link
     """The newest `state`, or the genesis: what later records derive from."""
+    blocked: Blocked | None = None
+    """Why nothing may be appended, if so."""
 
     def state(self) -> LogState:
         """Return the end of the log as the store keeps it."""
@@ -106,8 +113,9 @@ class Ledger:
             if state is None:
                 raise UsageError("that agent's log is not held here", record=owner)
             prior = self._newest_state(owner)
+            blocked = own_log.blocked(self.store, state)
             self._logs[owner] = OwnLog(
-                owner, key, public, secret, state.size, state.last, state.last_time, state.peaks.copy(), prior
+                owner, key, public, secret, state.size, state.last, state.last_time, state.peaks.copy(), prior, blocked
             )
 
     def writes(self, owner: Link) -> bool:
@@ -174,12 +182,18 @@ class Ledger:
             record = attachments.check(record, attachment)
         with self.transaction():
             state = self.store.log_state(record.owner)
-            if self.store.has(record.id) and (state is None or record.seq < state.size):
+            held = self.store.has(record.id) and self.store.at(record.owner, record.seq) == record.id
+            if held and (state is None or record.seq < state.size):
                 return record
             tail = self.context.tail(record.owner)
             if record.seq == 0:
                 self.context.staged[record.id] = record
-            self._book.admit(record, seal)
+            try:
+                self._book.admit(record, seal)
+            except Refusal as refusal:
+                if refusal.code == "TSLG-A-FORK":
+                    self._keep_rival(record, seal)
+                raise
             self.context.stage(record)
             state = self.store.log_state(record.owner)
             peaks = state.peaks.copy() if state is not None and tail is not None else Peaks()
@@ -208,17 +222,90 @@ class Ledger:
     def adopt(self, verified: Iterable[Opened]) -> int:
         """Store records of other agents' logs that a walk verified; return how many were new.
 
-        What claims to be of a log that is written here is left out: that log has its own end.
+        What is of a log that is written here is left out, since that log has its own end; it is held against that log,
+        though. What stands at a place that another record has is kept beside it, as proof of equivocation.
         """
-        items = [one for one in verified if not self.writes(one.record.owner)]
-        missing = set(self.store.missing([one.record.id for one in items]))
-        attached = {one.record.id: one.attachment for one in items if one.attachment is not None}
-        self.store.append([(one.record, one.seal) for one in items if one.record.id in missing], (), attached)
+        came = list(verified)
+        items = [(one.record, one.seal) for one in came]
+        missing = set(self.store.missing([record.id for record, _ in items]))
+        attached = {one.record.id: one.attachment for one in came if one.attachment is not None}
+        fresh = [item for item in items if item[0].id in missing and not self.writes(item[0].owner)]
+        try:
+            self.store.append(fresh, (), attached)
+        except ForkError:
+            fresh, rivals = self._without_rivals(fresh)
+            self.store.append(fresh, (), attached)
+            for record, seal in rivals:
+                self._keep_rival(record, seal)
+        for record, seal in items:
+            if record.id in missing and self.writes(record.owner):
+                self.note_own(record, seal)
         for id, entry in self.store.get_many(attached.keys() - missing).items():
-            if entry.attachment is None:
+            record = records.parse_as(id, entry.data)
+            in_its_log = self.store.at(record.owner, record.seq) == id
+            if entry.attachment is None and in_its_log and not self.writes(record.owner):
                 self.store.set_attachment(id, attached[id])
-        self.context.adopted(one.record for one in items)
-        return len(missing)
+        self.context.adopted(record for record, _ in fresh)
+        return len(fresh)
+
+    def note_own(self, record: Record, seal: bytes) -> None:
+        """Hold a record of an own log that came from elsewhere against that log.
+
+        One that stands at a taken place is kept as proof of equivocation, one behind the log's end as proof that this
+        directory is behind; either way nothing more is appended until that is settled. One that the agent's key did
+        not seal says nothing.
+        """
+        with self._lock:
+            if self._unsealed(record, seal):
+                return
+            if record.seq < self._logs[record.owner].size:
+                self._keep_rival(record, seal)
+            else:
+                own_log.remember_ahead(self.store, record, seal)
+                self.examine(record.owner)
+
+    def examine(self, owner: Link) -> None:
+        """Find out anew whether anything may be appended to an own log."""
+        with self._lock:
+            state = self.store.log_state(owner)
+            if owner in self._logs and state is not None:
+                self._logs[owner].blocked = own_log.blocked(self.store, state)
+
+    def blocked(self, owner: Link) -> UsageError | None:
+        """Return why nothing may be appended to an own log, None if it may."""
+        blocked = self._logs[owner].blocked
+        return None if blocked is None else blocked.error(owner)
+
+    def keep_proof(self, proof: Iterable[Opened]) -> None:
+        """Keep records that convict their authors of equivocation, whose seals a walk found to hold."""
+        items = [(one.record, one.seal) for one in proof]
+        self.store.keep_rivals(items)
+        for owner in {record.owner for record, _ in items}:
+            self.examine(owner)
+
+    def _without_rivals(self, items: Sequence[tuple[Record, bytes]]) -> tuple[_Items, _Items]:
+        """Split off the records whose place another record has, in the store or earlier among these."""
+        places: dict[tuple[Link, int], Link] = {}
+        fresh: _Items = []
+        rivals: _Items = []
+        for item in items:
+            record = item[0]
+            held = self.store.at(record.owner, record.seq) or places.setdefault((record.owner, record.seq), record.id)
+            (fresh if held == record.id else rivals).append(item)
+        return fresh, rivals
+
+    def _keep_rival(self, record: Record, seal: bytes) -> None:
+        """Keep a record at a taken place, and the one that has it, if the seal holds: only then it says anything."""
+        other = self.store.at(record.owner, record.seq)
+        if other is None or other == record.id or self._unsealed(record, seal):
+            return
+        entry = self.store.get(other)
+        held = [] if entry is None else [(records.parse_as(other, entry.data), entry.seal)]
+        self.store.keep_rivals([*held, (record, seal)])
+        self.examine(record.owner)
+
+    def _unsealed(self, record: Record, seal: bytes) -> bool:
+        return judge(record, seal, self.context, (rule_key, *SEAL_RULES)) is not None
 
     def _undo(self) -> None:
         """Take the logs back to where they were, or to where the store is, should it have committed all the same."""
@@ -234,6 +321,7 @@ class Ledger:
         if log is not None and state.size > log.size:
             log.size, log.last, log.last_time, log.peaks = state.size, state.last, state.last_time, state.peaks.copy()
             log.prior = self._newest_state(state.owner)
+            log.blocked = own_log.blocked(self.store, state)
 
     def _newest_state(self, owner: Link) -> Link:
         states = self.store.by_kind("state", owner, limit=1)
@@ -263,6 +351,8 @@ class Ledger:
         log = self._logs.get(owner)
         if log is None:
             raise UsageError("this node does not write that agent's log", record=owner)
+        if log.blocked is not None and not log.blocked.allows(owner, draft.kind, draft.body):
+            raise log.blocked.error(owner)
         head = Head(log.size, log.peaks.root())
         record = records.build(
             kind=draft.kind,
@@ -290,6 +380,8 @@ class Ledger:
         log.size, log.last, log.last_time = record.seq + 1, record.id, record.time
         if record.kind == "state":
             log.prior = record.id
+        if log.blocked is not None:
+            log.blocked = log.blocked.after(record.body["seq"])
         context.stage(record)
         self._staged.append((record, seal))
         return record
@@ -303,5 +395,14 @@ class Ledger:
 
 def _copy(log: OwnLog) -> OwnLog:
     return OwnLog(
-        log.owner, log.key, log.public, log.secret, log.size, log.last, log.last_time, log.peaks.copy(), log.prior
+        log.owner,
+        log.key,
+        log.public,
+        log.secret,
+        log.size,
+        log.last,
+        log.last_time,
+        log.peaks.copy(),
+        log.prior,
+        log.blocked,
     )

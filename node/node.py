@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -21,17 +21,21 @@ from tslg.node.adopting import keep
 from tslg.node.agent import Agent, BlockingAgent
 from tslg.node.auditor import Auditor
 from tslg.node.authoring import Reference, reference_id
+from tslg.node.catching_up import CaughtUp, catch_up
 from tslg.node.delegating import Delegations, Work, ask_delegate
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.seam import Network, peer_id_of, running
 from tslg.node.serving import Server
 from tslg.node.verifying import Tick
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import UsageError
+from tslg.protocol.errors import NetworkError, UsageError
 from tslg.protocol.exchange import DELEGATE, LOG, WALK
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.record import Record
 from tslg.protocol.report import VALID, Report
+
+LOOK_BACK_SECONDS: Final = 2.0
+"""How long a node that starts waits for others to say what they hold of its own logs."""
 
 
 class Node:
@@ -82,6 +86,7 @@ class Node:
             else:
                 node._serve(network)
                 async with running(network):
+                    await node._look_back()
                     yield node
         finally:
             with trio.CancelScope(shield=True):
@@ -129,6 +134,25 @@ class Node:
                 if served and not self.home.ledger.writes(agent.id):
                     await self.knows(agent.id, served)
         return walked.report
+
+    async def catch_up(self, agent: Agent | BlockingAgent, peers: Sequence[str]) -> CaughtUp:
+        """Fetch back what peers hold of the log of an agent of this node, as after a restart from an old copy.
+
+        Raises:
+            NetworkError: nobody answered.
+        """
+        return await catch_up(self._network(), self.home.ledger, agent.id, peers, self._limits)
+
+    async def _look_back(self) -> None:
+        """Ask the nodes that this one knows what they hold of its own logs, before anything is appended to them."""
+        logs = await trio.to_thread.run_sync(self.home.store.logs)
+        peers = {address for log in logs for address in self._addresses.find(log.owner)} - set(self.addresses)
+        if not peers:
+            return
+        with trio.move_on_after(LOOK_BACK_SECONDS):
+            for agent in self.home.agents:
+                with suppress(NetworkError):
+                    await self.catch_up(agent, sorted(peers))
 
     async def delegate(
         self,

@@ -85,13 +85,14 @@ class Server:
         elif isinstance(asked, ProofsRequest):
             yield await trio.to_thread.run_sync(self._proofs, asked)
         else:
-            for start in range(asked.start, asked.stop, CHUNK_RECORDS):
-                stop = min(asked.stop, start + CHUNK_RECORDS)
+            newest = await trio.to_thread.run_sync(self._store.newest_seq, asked.agent)
+            end = min(asked.stop, -1 if newest is None else newest + 1)
+            # Over gaps too: of a foreign log only what was once verified is held, of a pruned one what is left.
+            for start in range(asked.start, end, CHUNK_RECORDS):
+                stop = min(end, start + CHUNK_RECORDS)
                 rows = await trio.to_thread.run_sync(self._store.log_range, asked.agent, start, stop)
                 for part in chunked([entry for _, entry in rows], CHUNK_RECORDS, self._limits.chunk_bytes // 2):
                     yield records_chunk(part)
-                if len(rows) < stop - start:
-                    return
 
     def _head(self, agent: Link) -> bytes:
         newest = self._source.newest(agent)
@@ -216,9 +217,11 @@ class _WalkAnswer:
     def _end(self, newest: Mapping[Link, NewestRecord]) -> bytes:
         """Prove the order of just those records that the asker will hold of each log."""
         by_agent: dict[Link, list[Record]] = {}
+        met = {self._records[id].owner for id in self._traversal.visited if id in self._records}
+        beside = {id: pair for agent in sorted(met) for id, pair in self._source.beside(agent)}
         for id in (*self._traversal.visited, *self._chains, *(one.claim.record for one in newest.values())):
             record = self._records.get(id)
-            if record is not None:
+            if record is not None and (id not in beside or self._store.at(record.owner, record.seq) == id):
                 by_agent.setdefault(record.owner, []).append(record)
         inclusion: list[InclusionProof] = []
         consistency: list[ConsistencyProof] = []
@@ -228,4 +231,5 @@ class _WalkAnswer:
             consistency.extend(made[1])
         missing = tuple((id, "absent") for id in sorted(self._missing))
         heads = tuple(one.claim for one in newest.values())
-        return WalkEnd(missing, heads, tuple(inclusion), tuple(consistency)).to_bytes()
+        told = tuple(beside.values())[: self._limits.walk_roots]
+        return WalkEnd(missing, heads, tuple(inclusion), tuple(consistency), told).to_bytes()

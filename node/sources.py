@@ -20,6 +20,8 @@ CHAIN_RECORDS: Final = 4_096
 """First records and registrations read ahead; a walk that needs others asks for them."""
 READ_AHEAD: Final = 1_000
 """Records read from a store at a time."""
+RIVALS: Final = 16
+"""Records shown as proof that one log is forked: two convict, and the rest convict again."""
 
 
 class NewestRecord(NamedTuple):
@@ -56,6 +58,9 @@ class Source(Protocol):
 
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
         """Return the records of a log below `size` that can be had."""
+
+    def beside(self, agent: Link) -> Iterable[tuple[Link, Pair]]:
+        """Return records that say something of an agent's log without being needed: proof of forks, confessions."""
 
 
 class StoreSource:
@@ -117,6 +122,15 @@ class StoreSource:
         for start in range(0, size, 1_000):
             yield from self._store.log_range(agent, start, min(start + 1_000, size))
 
+    def beside(self, agent: Link) -> Iterable[tuple[Link, Pair]]:
+        """Return the records kept as proof that a log is forked, and its author's own words on that."""
+        forks = self._store.forks(agent)
+        if not forks:
+            return []
+        said = self._store.by_kind("equivocation", agent, limit=RIVALS)
+        ids = [id for fork in forks for id in fork.records][:RIVALS]
+        return self._store.get_many([*ids, *said]).items()
+
     def _tree(self, agent: Link) -> Tree | None:
         state = self._store.log_state(agent)
         if state is None:
@@ -170,6 +184,11 @@ class BundleSource:
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
         """Return every record of the bundle; those of other logs are told apart by whoever asked."""
         return self._pairs.items()
+
+    def beside(self, agent: Link) -> Iterable[tuple[Link, Pair]]:
+        """Return what the bundle lists beside the ancestry, of whatever log."""
+        held = self._bundle.records
+        return [(id, held[id]) for id in self._bundle.beside if id in held]
 
 
 def heads_seen(store: Store, agents: Iterable[Link], now_ms: int) -> list[OutsideHead]:

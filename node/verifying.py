@@ -143,6 +143,9 @@ def complete_logs(walker: Walker, source: Source, opener: Opener) -> None:
         if newest is not None:
             for opened in opener.open([(newest.claim.record, newest.pair)]):
                 walker.supply_head(newest.claim, opened, source.serves_logs)
+    for agent in walker.met():
+        for opened in opener.open(source.beside(agent)):
+            walker.supply_beside(opened)
     opener.run(source)
     for agent, size in walker.wants_logs().items():
         for opened in opener.open(source.whole_log(agent, size)):

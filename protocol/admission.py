@@ -29,6 +29,7 @@ from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_tar
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, Rule, manifest_in_force
 from tslg.protocol.rules.edges import rule_cross_agent, rule_edges
 from tslg.protocol.rules.federation import rule_envelope, rule_expiry
+from tslg.protocol.rules.forks import rule_equivocation
 from tslg.protocol.rules.log import rule_log, rule_rollback
 from tslg.protocol.rules.seals import rule_key, rule_seal
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
@@ -66,6 +67,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_consensus,
     rule_anchors,
     rule_envelope,
+    rule_equivocation,
     rule_key,
 )
 """Rules of one record and its predecessors, in the order in which they run."""
@@ -136,6 +138,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_consensus: _kinds("consensus"),
     rule_anchors: _kinds(*MANIFEST_KINDS),
     rule_envelope: _kinds(*MANIFEST_KINDS),
+    rule_equivocation: _kinds("equivocation"),
 }
 """Which shapes a rule can refuse at all; it admits every record of any other shape."""
 

@@ -21,6 +21,8 @@ CAR_VERSION: Final = 1
 _ROOT_KEYS: Final = frozenset(
     ("tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records")
 )
+_OPTIONAL_KEYS: Final = frozenset(("beside",))
+"""Keys of the root block that are left out where their list is empty."""
 _VARINT_BYTES: Final = 9
 _DIGEST_BYTES: Final = 64
 """Longest digest of the whitelist (sha2-512)."""
@@ -44,6 +46,7 @@ class Bundle:
         attachments: by record id, what is attached to those of them whose attachment's block is there.
         absent: records that are listed, but one of whose two blocks is left out.
         broken: records one of whose blocks is not what its id says, with one line that says which.
+        beside: listed records that no target needs, but that say something of a log: proof of forks, confessions.
     """
 
     root: Link
@@ -57,6 +60,7 @@ class Bundle:
     attachments: Mapping[Link, bytes]
     absent: list[Link]
     broken: list[tuple[Link, str]]
+    beside: tuple[Link, ...] = ()
 
 
 def write(
@@ -70,6 +74,7 @@ def write(
     consistency: Iterable[ConsistencyProof],
     records: Iterable[tuple[Link, bytes, bytes]],
     attachments: Mapping[Link, bytes] | None = None,
+    beside: Iterable[Link] = (),
 ) -> Link:
     """Write a bundle and return the id of its root block. The same input always makes the same bytes.
 
@@ -83,13 +88,14 @@ def write(
         consistency: proofs between runs and up to the heads.
         records: (id, record bytes, seal bytes), each id once; key and manifest chains first by custom.
         attachments: by id, what is attached to some of the records.
+        beside: those of the records that no target needs.
 
     Raises:
         BundleError: the input does not make a bundle that `read` would accept.
     """
-    beside = attachments if attachments is not None else {}
-    blocks = [(link, data, [seal, beside[link]] if link in beside else [seal]) for link, data, seal in records]
-    value = {
+    attached = attachments if attachments is not None else {}
+    blocks = [(link, data, [seal, attached[link]] if link in attached else [seal]) for link, data, seal in records]
+    value: dict[str, Any] = {
         "tslg": VERSION,
         "federation": federation,
         "manifest": manifest,
@@ -99,6 +105,9 @@ def write(
         "consistency": [proof.to_map() for proof in consistency],
         "records": [[link, *map(cid.compute_raw, others)] for link, _, others in blocks],
     }
+    listed = list(beside)
+    if listed:
+        value["beside"] = listed
     data = codec.encode(value)
     root = cid.compute(data)
     if len(data) > DEFAULT.bundle_root_bytes:
@@ -153,7 +162,7 @@ class _Root:
 
     def __init__(self, link: Link, value: Any, offset: int, limits: Limits) -> None:
         """Check every field of the decoded block `value` at `offset`; BundleError if one is not as it must be."""
-        if type(value) is not dict or value.keys() != _ROOT_KEYS:
+        if type(value) is not dict or value.keys() - _OPTIONAL_KEYS != _ROOT_KEYS:
             raise _damage("ROOT", offset, f"the root block is a map of exactly {', '.join(sorted(_ROOT_KEYS))}")
         if type(value["tslg"]) is not int or value["tslg"] != VERSION:
             raise _damage("VERSION", offset, f"`tslg` of the root block is not {VERSION}")
@@ -177,6 +186,7 @@ class _Root:
         self.attached = {entry[0]: entry[2] for entry in value["records"] if len(entry) == 3}
         self._attachments = frozenset(self.attached.values())
         self.listed = {link for pair in self.pairs.items() for link in pair} | self._attachments
+        self.beside = _read_beside(value.get("beside"), self.pairs, offset)
 
     def most_bytes(self, link: Link, limits: Limits) -> int:
         """Return how large a listed block may be."""
@@ -218,6 +228,7 @@ class _Root:
             attachments,
             absent,
             broken,
+            self.beside,
         )
 
 
@@ -345,6 +356,16 @@ def _read_pairs(value: Any, offset: int, limits: Limits) -> dict[Link, Link]:
             raise _damage("ROOT", offset, f"`records` lists {cid.to_text(pair[0])} twice")
         pairs[pair[0]] = pair[1]
     return pairs
+
+
+def _read_beside(value: Any, listed: Mapping[Link, Link], offset: int) -> tuple[Link, ...]:
+    """Read `beside` of a root block: some of the listed records, none twice; left out rather than empty."""
+    if value is None:
+        return ()
+    sound = type(value) is list and all(type(id) is Link and id in listed for id in value)
+    if not sound or not value or len(set(value)) < len(value):
+        raise _damage("ROOT", offset, "`beside` is a list of different records that `records` lists")
+    return tuple(value)
 
 
 def _is_record_link(value: Any) -> bool:

@@ -78,15 +78,18 @@ class WalkEnd(NamedTuple):
     heads: tuple[HeadClaim, ...] = ()
     inclusion: tuple[InclusionProof, ...] = ()
     consistency: tuple[ConsistencyProof, ...] = ()
+    beside: tuple[Pair, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """Return the chunk."""
-        end = {
+        """Return the chunk. What is seldom there has no key if it is not."""
+        end: dict[str, Any] = {
             "missing": [{"record": id, "reason": reason} for id, reason in self.missing],
             "heads": [head.to_map() for head in self.heads],
             "inclusion": [proof.to_map() for proof in self.inclusion],
             "consistency": [proof.to_map() for proof in self.consistency],
         }
+        if self.beside:
+            end["beside"] = list(map(list, self.beside))
         return codec.encode({"end": end})
 
 
@@ -102,7 +105,11 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
         return _pairs(value["records"], limits)
     _need(value.keys() == {"end"}, "a walk's chunk is `records` or `end`")
     # The end is small and holds integers, so it is read with the full check.
-    missing, heads, inclusion, consistency = _fields(_map(data)["end"], "missing", "heads", "inclusion", "consistency")
+    end = _map(data)["end"]
+    _need(type(end) is dict, "end")
+    beside = _pairs(end.pop("beside", []), limits)
+    _need(len(beside) <= limits.walk_roots, "beside")
+    missing, heads, inclusion, consistency = _fields(end, "missing", "heads", "inclusion", "consistency")
     _need(_is_list(missing, limits.walk_edges), "missing")
     try:
         return WalkEnd(
@@ -110,6 +117,7 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
             read_list(HeadClaim.from_map, heads, limits.walk_edges, limits),
             read_list(InclusionProof.from_map, inclusion, limits.walk_edges, limits),
             read_list(ConsistencyProof.from_map, consistency, limits.walk_edges, limits),
+            tuple(beside),
         )
     except ValueError as error:
         raise MessageError(f"a walk's end: {error}") from error

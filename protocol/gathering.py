@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
 from operator import attrgetter
 from typing import Final
@@ -11,6 +11,7 @@ from tslg.protocol import freshness, logproof
 from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError, UsageError
+from tslg.protocol.forks import only_shown
 from tslg.protocol.freshness import OutsideHead as OutsideHead
 from tslg.protocol.keys import KEY_KINDS, Key, key_of
 from tslg.protocol.limits import DEFAULT, Limits
@@ -86,6 +87,9 @@ class Gathering:
         self._witnesses: dict[Link, Record] = {}
         self._optional: set[Link] = set()
         self._outside: dict[Link, list[OutsideHead]] = {}
+        self._accusations: list[Record] = []
+        self._beside: dict[Link, Opened] = {}
+        self._in_log: set[Link] = set()
         self._prepare()
 
     def _prepare(self) -> None:
@@ -119,6 +123,8 @@ class Gathering:
             key = key_of(record)
             if key is not None:
                 self.keys[id] = key
+        elif kind == "equivocation":
+            self._accusations.append(record)
         support = (manifest, registered, agent)
         if support not in self._supports or kind in MANIFEST_KINDS:
             self._supports.add(support)
@@ -244,6 +250,9 @@ class Gathering:
     def supply_log(self, opened: Opened) -> None:
         """Take one record of a visited agent's log that the ancestry itself did not need."""
         record = opened.record
+        if self._accusations and record.id in self._held:
+            self._in_log.add(record.id)
+            self._groups = None
         if record.id not in self._held and self.log == "full":
             self._hold(opened)
             key = key_of(record)
@@ -259,6 +268,27 @@ class Gathering:
         if record.id not in self._held and record.id not in self._findings:
             self._witnesses[record.id] = record
             self._groups = None
+
+    def supply_beside(self, opened: Opened) -> None:
+        """Take a record that the ancestry does not need, but that says something of a log that was met.
+
+        It may be one of two for one position, or its author's confession of that. It is judged on its own, and counts
+        only if its seal holds.
+        """
+        record = opened.record
+        room = self.limits.rivals_per_log * (1 + len(self._by_agent()))
+        if record.id in self._beside or len(self._beside) >= room:
+            return
+        self._beside[record.id] = opened
+        before = set(self._pending)
+        self._want_support(record)
+        self._optional |= self._pending - before
+
+    def only_shown(self) -> Set[Link]:
+        """Return the visited records that are only shown as proof of equivocation: nothing rests on them."""
+        if not self._accusations:
+            return frozenset()
+        return only_shown(self.target, self._accusations, self._held.get, self._traversal.visited)
 
     def wants_proofs(self) -> dict[Link, Needs]:
         """Return, by agent, the log proofs that are needed and not given yet."""
@@ -307,14 +337,15 @@ class Gathering:
         if self.federation in held and (self.federation in self._outside or self._federation_grew()):
             owners.add(self.federation)
         places: dict[Link, dict[int, Record]] = {owner: {} for owner in sorted(owners)}
+        shown = self.only_shown() - self._in_log
         for record in chain(held.values(), self._witnesses.values()):
             place = places.get(record.owner)
-            if place is not None:
+            if place is not None and (not shown or record.id not in shown):
                 # Of two records at one position one is followed, the same whichever came first; the fork is a finding.
                 other = place.setdefault(record.seq, record)
                 if record.id < other.id and record.id in held:
                     place[record.seq] = record
-        self._groups = {owner: list(place.values()) for owner, place in places.items()}
+        self._groups = {owner: list(place.values()) for owner, place in places.items() if place}
         return self._groups
 
     def _federation_grew(self) -> bool:
@@ -335,6 +366,10 @@ class Gathering:
             for id, record in self._held.items()
             if id not in self._findings
         ]
+
+    def beside(self) -> list[Opened]:
+        """Return the records that stand beside the ancestry (`supply_beside`)."""
+        return list(self._beside.values())
 
     def held(self) -> list[Record]:
         """Return every record that the walk holds, whatever became of it."""

@@ -314,7 +314,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         _kind(
             "equivocation",
             "shows two records that one author sealed for one position",
-            {"agent": LINK, "seq": UINT},
+            {"agent": LINK, "seq": UINT, "reason": optional(TEXT)},
             mandatory="evidence",
             also=_BASE,
         ),

@@ -91,6 +91,8 @@ class Limits:
     """Members of a manifest's anchor set: each costs a pairing to check."""
     heads_per_log: int = 64
     """Sources whose heads of one log are remembered: more witnesses and peers than any quorum asks for."""
+    rivals_per_log: int = 64
+    """Records kept of one log as proof of equivocation: two convict, the rest is an attack on the disk."""
     ceremony_bytes: int = 16 * 1024
     """One message of a key ceremony: the shares for 64 members take 4 KiB, and a complaint quotes them."""
     proof_hashes: int = 64

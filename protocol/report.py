@@ -72,6 +72,18 @@ class NewestManifest(NamedTuple):
     expires: int | None
 
 
+class ForkNote(NamedTuple):
+    """A position for which one author sealed several records: it is convicted, whatever else is true.
+
+    `confessed` tells whether the author itself published an equivocation record of it.
+    """
+
+    agent: Link
+    seq: int
+    records: tuple[Link, ...]
+    confessed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a walk found. `depth` is D, None for unbounded; `log` says how order was checked (visited, full, none).
@@ -95,6 +107,7 @@ class Report:
     seconds: float = 0.0
     round_trips: int | None = None
     manifest: NewestManifest | None = None
+    forks: tuple[ForkNote, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -157,6 +170,15 @@ class Report:
                 for item in self.freshness
             ],
             "manifest": None if self.manifest is None else _manifest(self.manifest),
+            "forks": [
+                {
+                    "agent": text(note.agent),
+                    "seq": note.seq,
+                    "records": list(map(text, note.records)),
+                    "confessed": note.confessed,
+                }
+                for note in self.forks
+            ],
         }
 
 

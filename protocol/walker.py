@@ -19,7 +19,7 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Final
 
-from tslg.protocol import cid, freshness, logproof, signatures
+from tslg.protocol import cid, forks, freshness, logproof, signatures
 from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
 from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
@@ -32,9 +32,19 @@ from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
 from tslg.protocol.past import Past
 from tslg.protocol.record import Record
-from tslg.protocol.report import AgentSummary, Finding, Freshness, FrontierEntry, NewestManifest, Report, Undetermined
+from tslg.protocol.report import (
+    AgentSummary,
+    Finding,
+    ForkNote,
+    Freshness,
+    FrontierEntry,
+    NewestManifest,
+    Report,
+    Undetermined,
+)
 from tslg.protocol.rules.context import MANIFEST_KINDS
 from tslg.protocol.rules.log import rolled_back
+from tslg.protocol.rules.seals import rule_key
 
 SIGNATURE_MODES: Final = ("all", "heads")
 LOG_MODES: Final = ("visited", "full", "none")
@@ -56,6 +66,7 @@ class Walker(Gathering):
         self.manifest: Callable[[Link], Manifest | None] = self._manifests.get
         self.key: Callable[[Link], Key | None] = self.keys.get
         self._past: Past | None = None
+        self.seal_of: Callable[[Link], bytes | None] = self._seals.get
         self._book = RuleBook(self)
 
     # --- the context of the admission rules --------------------------------------------------------------------------
@@ -129,9 +140,11 @@ class Walker(Gathering):
         checks = self.judge()
         self._check_seals(checks)
         self._check_forks()
+        forks, doubts = self._forks()
         unproved = self._unproved(checks) + self._gaps()
         fresh, tails = self._freshness(checks)
-        return self._report(unproved + tails + self._expired(), fresh)
+        self._forget_what_is_only_shown()
+        return self._report(unproved + tails + doubts + self._expired(), fresh, forks)
 
     def _newest_manifest(self) -> NewestManifest | None:
         """Return the newest version that holds, by its number and then its id."""
@@ -263,19 +276,51 @@ class Walker(Gathering):
         """Two records that one author sealed for one position convict it; neither is the right one."""
         if len(set(map(_PLACE, self._held.values()))) == len(self._held):
             return
-        first: dict[tuple[Link, int], Link] = {}
-        forked: dict[tuple[Link, int], set[Link]] = {}
-        for record in self._held.values():
-            at = (record.owner, record.seq)
-            other = first.setdefault(at, record.id)
-            if other != record.id:
-                forked.setdefault(at, {other}).add(record.id)
-        for (_, seq), ids in forked.items():
-            sealed = sorted(id for id in ids if self._holds(id))
+        shown = self.only_shown()
+        relied_on = [record for record in self._held.values() if record.id not in shown]
+        for (_, seq), ids in forks.shared_places(relied_on).items():
+            sealed = [id for id in ids if self._stands(self._held[id])]
             for id in sealed if len(sealed) > 1 else ():
                 other = next(one for one in sealed if one != id)
                 detail = f"position {seq} of its log also holds {cid.to_text(other)}"
                 self._findings.setdefault(id, ("TSLG-V-FORK", detail))
+
+    def _forks(self) -> tuple[tuple[ForkNote, ...], list[Undetermined]]:
+        """Say which logs that were met are forked, by what is held and what was handed over beside it."""
+        if not self._beside and len(set(map(_PLACE, self._held.values()))) == len(self._held):
+            return (), []
+        beside = {id: one.record for id, one in self._beside.items()}
+        shared = forks.shared_places([*self._held.values(), *beside.values()])
+        confessed = forks.confessions([record for record in {**beside, **self._held}.values() if self._stands(record)])
+        notes = []
+        for (agent, seq), ids in shared.items():
+            sealed = tuple(id for id in ids if self._stands(self._held.get(id) or beside[id]))
+            if len(sealed) > 1:
+                notes.append(ForkNote(agent, seq, sealed, forks.covered((agent, seq), confessed)))
+        ids = [*self._traversal.visited, *self._support]
+        found = forks.outcome(notes, list(forks.relied_on(self._held, ids, self.only_shown())))
+        for id, finding in found.findings.items():
+            self._findings.setdefault(id, finding)
+        return tuple(notes), list(found.undetermined)
+
+    def _stands(self, record: Record) -> bool:
+        """Whether a record was sealed by its log's owner, under a key of its own, as far as chains are at hand."""
+        known = record.manifest in self._manifests and (record.key is None or record.key in self.keys)
+        if not known or rule_key(record, b"", self) is not None:
+            return False
+        if record.id in self._held:
+            return self._holds(record.id)
+        return judge(record, self._beside[record.id].seal, self, SEAL_RULES) is None
+
+    def _forget_what_is_only_shown(self) -> None:
+        """Nothing rests on what is only shown as proof of equivocation, so that nothing wrong with it counts."""
+        cited = {edge.cid for record in self._accusations for edge in record.preds.get("evidence", ())}
+        for id in self.only_shown():
+            # What is not what its id says was altered on its way here, and the proof itself must be had.
+            if id in self._held:
+                self._findings.pop(id, None)
+            elif id not in cited:
+                self._unavailable.pop(id, None)
 
     def _holds(self, id: Link) -> bool:
         """Whether a record's seal holds, which is found out if nobody did yet."""
@@ -357,7 +402,9 @@ class Walker(Gathering):
             fresh.append(entry)
         return fresh, tails
 
-    def _report(self, undetermined: list[Undetermined], freshness: list[Freshness]) -> Report:
+    def _report(
+        self, undetermined: list[Undetermined], freshness: list[Freshness], forks: tuple[ForkNote, ...]
+    ) -> Report:
         traversal = self._traversal
         missing = [Undetermined(id, reason) for id, reason in sorted(self._unavailable.items())]
         if self.depth is None and (traversal.rest or self._stopped()):
@@ -368,9 +415,10 @@ class Walker(Gathering):
         for id in self._unjudged & verified.keys():
             del verified[id]
         reason = "unproved: nothing that could be had vouches for its seal"
-        unsealed = (
-            [Undetermined(id, reason) for id in whole if id not in verified] if len(verified) < len(whole) else []
-        )
+        unsealed = []
+        if len(verified) < len(whole):
+            shown = self.only_shown()
+            unsealed = [Undetermined(id, reason) for id in whole if id not in verified and id not in shown]
         findings, left_out = self._nearest_findings()
         if left_out:
             missing.append(Undetermined(self.target, f"limit: {left_out} more findings"))
@@ -386,6 +434,7 @@ class Walker(Gathering):
             undetermined=tuple(sorted(set(missing + unsealed + undetermined))),
             frontier=self._frontier(verified),
             freshness=tuple(freshness),
+            forks=forks,
             records=verified,
             manifest=self._newest_manifest(),
         )

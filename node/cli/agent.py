@@ -136,6 +136,44 @@ def show(name: str, data: Path | None, as_json: bool) -> None:
     emit(about, as_json, "\n".join(lines))
 
 
+@agent.command(name="catch-up")
+@click.argument("name", metavar="NAME|ID")
+@click.option("--peer", "peers", multiple=True, required=True, help="An address that ends in /p2p/<id>; repeat.")
+@data_option
+@json_option
+def catch_up(name: str, peers: tuple[str, ...], data: Path | None, as_json: bool) -> int:
+    """Fetch back what others hold of an agent's log, as after a restart from an old copy.
+
+    Exit code: 0 if the agent can record again, 2 if something is still missing or its log turned out to be forked.
+    """
+    import trio
+
+    from tslg.node.catching_up import CaughtUp
+    from tslg.node.catching_up import catch_up as fetch
+    from tslg.node.cli.audit import throwaway_network
+    from tslg.protocol.cid import to_text
+
+    with write_home(data) as home:
+        owner = find_log(home.store, name)
+        home.agent_key(owner)
+
+        async def work() -> CaughtUp:
+            async with throwaway_network() as network:
+                return await fetch(network, home.ledger, owner, peers)
+
+        done = trio.run(work)
+        left = home.ledger.blocked(owner)
+    told = {
+        "agent": to_text(owner),
+        "seen": done.seen,
+        "added": done.added,
+        "blocked": None if left is None else {"code": left.code, "detail": left.detail, "mend": left.mend},
+    }
+    text = f"{done.added} records fetched back of {done.seen} seen elsewhere"
+    emit(told, as_json, text if left is None else f"{text}\n{left}")
+    return 0 if left is None else 2
+
+
 def _about(home: Home, key: AgentKey) -> dict[str, Any]:
     from tslg.protocol.cid import to_text
 

@@ -157,11 +157,12 @@ async def throwaway_network() -> AsyncIterator[Network]:
 
 
 def _remember(home: Home, walked: Walked) -> None:
-    """Remember the verified heads of this walk, so that a log cut off behind them is found out later."""
-    from tslg.node.adopting import remember_heads
+    """Remember this walk's verified heads, so that a log cut off behind them is found out, and proof of forks."""
+    from tslg.node.adopting import keep_forks, remember_heads
     from tslg.node.home import wall_clock
 
     if home.writable:
+        keep_forks(home.ledger, walked)
         remember_heads(home.store, walked, source="peer", now_ms=wall_clock())
 
 

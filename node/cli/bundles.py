@@ -17,6 +17,7 @@ from tslg.node.cli.verify import read_bundle, walk_depth
 if TYPE_CHECKING:
     from tslg.manifests.signing import Sealed
     from tslg.node.sources import Source
+    from tslg.node.store.interface import Fork
     from tslg.node.verifying import Walked
     from tslg.protocol.bundle import Bundle
     from tslg.protocol.codec import Link
@@ -98,17 +99,20 @@ def import_car(file: Path, federation: str | None, depth: int | None, data: Path
     source = BundleSource(bundle)
     walks = [_walk(source, target, pinned, depth) for target in bundle.targets]
     worst = max(walks, key=lambda walked: (0, 2, 1)[walked.report.exit_code]).report
-    kept = _keep(path, bundle, walks) if worst.verdict == VALID else 0
+    kept, forks = _keep(path, bundle, walks) if worst.verdict == VALID else (0, [])
     told: Mapping[str, Any] = {
         "verdict": worst.verdict,
         "targets": [to_text(target) for target in bundle.targets],
         "federation": to_text(pinned),
         "kept": kept,
+        "forks": [{"agent": to_text(fork.owner), "seq": fork.seq} for fork in forks],
         "data": str(path),
     }
     for walked in walks:
         for line in reasons(walked.report):
             note(line.strip())
+    for fork in told["forks"]:
+        note(f"note: log {fork['agent']} is forked at position {fork['seq']}: see `tslg query forks`")
     emit(told, as_json, f"{worst.verdict}  {kept} new records kept in {path}")
     return worst.exit_code
 
@@ -167,13 +171,15 @@ def _check_federation(bundle: Bundle, pinned: Link) -> None:
         raise BundleError(f"{detail}: {to_text(id)}", code="TSLG-B-BLOCK", mend="have it exported anew", record=id)
 
 
-def _keep(path: Path, bundle: Bundle, walks: list[Walked]) -> int:
-    """Store what the walks verified, and how far each target was; return how many records were new."""
+def _keep(path: Path, bundle: Bundle, walks: list[Walked]) -> tuple[int, list[Fork]]:
+    """Store what the walks verified; return how many records were new, and which of the logs are forked."""
     from tslg.node.adopting import keep
     from tslg.node.home import Home
 
     with Home.open(path, federation=_root_manifest(bundle)) as home:
-        return sum(keep(home.ledger, walked, source="nobody", now_ms=home.clock()) for walked in walks)
+        kept = sum(keep(home.ledger, walked, source="nobody", now_ms=home.clock()) for walked in walks)
+        met = {agent.id for walked in walks for agent in walked.report.agents}
+        return kept, [fork for fork in home.store.forks() if fork.owner in met]
 
 
 def _root_manifest(bundle: Bundle) -> Sealed:

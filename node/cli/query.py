@@ -85,6 +85,35 @@ def policy(id: str, **options: Any) -> None:
     _answer(id, lambda store, root, limit: store.ancestors(root, ("policy", "delegation"), limit), options)
 
 
+@query.command()
+@click.argument("agent", metavar="[NAME|ID]", required=False)
+@data_option
+@json_option
+def forks(agent: str | None, data: Path | None, as_json: bool) -> None:
+    """List the positions of logs for which two records were sealed, both of which are kept here as proof."""
+    from tslg.node.cli.access import find_log
+    from tslg.node.cli.terminal import print_table
+    from tslg.protocol.cid import to_text
+
+    with read_home(data) as home:
+        found = home.store.forks(None if agent is None else find_log(home.store, agent))
+        names = HeldNames(home.store)
+        told = [
+            {
+                "agent": to_text(f.owner),
+                "name": who(f.owner, names),
+                "seq": f.seq,
+                "record": to_text(id),
+            }
+            for f in found
+            for id in f.records
+        ]
+    if as_json:
+        emit({"forks": told}, True, "")
+        return
+    print_table(("agent", "seq", "record"), [[one["name"] or "?", one["seq"], one["record"]] for one in told])
+
+
 def _checked(classes: Sequence[str]) -> Sequence[str] | None:
     from tslg.protocol.errors import UsageError
     from tslg.protocol.kinds import CLASSES

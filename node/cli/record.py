@@ -180,3 +180,18 @@ def delegate(to: str, pairs: tuple[str, ...], task_json: str | None, **options: 
             delegation=author.ids(options["delegation"]),
         )
         done(made, options)
+
+
+@record.command()
+@click.argument("accused", metavar="AGENT")
+@click.option("--seq", type=click.IntRange(0), help="The position.  [the first that is known]")
+@click.option("--reason", help="How it came to it, as far as you know.")
+@common
+def equivocation(accused: str, seq: int | None, reason: str | None, **options: Any) -> None:
+    """Publish the proof, kept here, that AGENT sealed two records for one position of its log.
+
+    Of the recording agent itself it is a confession, after which it can record again.
+    """
+    with author_of(options) as author:
+        made = author.agent.equivocation(agent_id(author.home, accused), seq, reason=reason)
+        done(made, options)

@@ -62,6 +62,9 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "freshness", f"{who(item.agent, names)}: {freshness_text(item)}"
     if report.manifest is not None and (report.manifest.version > 1 or report.manifest.expires is not None):
         yield "manifest", manifest_text(report.manifest)
+    for note in _cut(report.forks):
+        said = "which its author confessed" if note.confessed else "which convicts its author"
+        yield "forked", f"{who(note.agent, names)} sealed {len(note.records)} records for position {note.seq}, {said}"
     yield "digest", report.digest.hex()
 
 

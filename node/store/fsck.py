@@ -9,7 +9,9 @@ from tslg.node.store import queries
 from tslg.node.store.check import Columns, check_entry, check_log
 from tslg.node.store.interface import Entry, LogState, Problem
 from tslg.protocol.cid import Link
+from tslg.protocol.errors import TslgError
 from tslg.protocol.log import Peaks
+from tslg.protocol.record import parse_as
 
 _FINDINGS: Final = 100
 """How many of the engine's own findings are taken over: a damaged file can have one for every page."""
@@ -23,6 +25,7 @@ def check_tables(db: sqlite3.Connection) -> list[Problem]:
         _check_engine(db, problems)
         _check_records(db, problems)
         _check_logs(db, problems)
+        _check_rivals(db, problems)
     except sqlite3.DatabaseError as error:
         problems.append(Problem("TSLG-D-CORRUPT", f"the file cannot be read on from here: {error}"))
     finally:
@@ -46,6 +49,17 @@ def _check_records(db: sqlite3.Connection, problems: list[Problem]) -> None:
         problems.extend(check_entry(Link(cid), Entry(data, seal, attachment), columns, edges))
     for (cid,) in db.execute(queries.STRAY_EDGES):
         problems.append(Problem("TSLG-D-EDGES", "edges of a record that is not held", Link(cid)))
+
+
+def _check_rivals(db: sqlite3.Connection, problems: list[Problem]) -> None:
+    for cid, owner, seq, data, _ in db.execute(queries.ALL_RIVALS):
+        try:
+            record = parse_as(Link(cid), data)
+        except TslgError as error:
+            problems.append(Problem(error.code, f"the bytes are not the record: {error.detail}", Link(cid)))
+            continue
+        if (record.owner, record.seq) != (owner, seq):
+            problems.append(Problem("TSLG-D-COLUMNS", "log or seq differ from the record's bytes", Link(cid)))
 
 
 def _check_logs(db: sqlite3.Connection, problems: list[Problem]) -> None:

@@ -87,6 +87,20 @@ class SeenHead(NamedTuple):
     seen_ms: int
 
 
+class Fork(NamedTuple):
+    """One place of a log for which its author sealed several records, all of them kept.
+
+    Attributes:
+        owner: whose log.
+        seq: the place.
+        records: the records, at least two, by id.
+    """
+
+    owner: Link
+    seq: int
+    records: tuple[Link, ...]
+
+
 class Verified(NamedTuple):
     """What this node verified behind a record itself: how many edges; None for all of them."""
 
@@ -145,7 +159,7 @@ class Store(Protocol):
         ...
 
     def get(self, cid: Link) -> Entry | None:
-        """Return a record's entry, None if it is not held."""
+        """Return a record's entry, that of a rival kept as proof included; None if it is not held."""
         ...
 
     def get_many(self, cids: Iterable[Link]) -> dict[Link, Entry]:
@@ -173,7 +187,11 @@ class Store(Protocol):
         ...
 
     def at(self, owner: Link, seq: int) -> Link | None:
-        """Return the id of the record at one place in a log, None if it is not held."""
+        """Return the id of the record at one place in a log, also if its bytes were pruned; None if there is none."""
+        ...
+
+    def newest_seq(self, owner: Link) -> int | None:
+        """Return the highest position in a log at which a record is held, None if none is."""
         ...
 
     def leaves(self, owner: Link, size: int) -> list[bytes]:
@@ -232,6 +250,19 @@ class Store(Protocol):
         """Return the heads remembered for a log: largest first, then newest, then by source."""
         ...
 
+    def keep_rivals(self, items: Sequence[tuple[Record, bytes]]) -> None:
+        """Keep records that share a place of a log with others, as proof, durably and beside the log.
+
+        They can be read by id like any other record, but are part of no log, index or query. The caller has verified
+        their seals, and hands over the record that the log holds too, whose bytes may one day be pruned. Of one log
+        at most `Limits.rivals_per_log` are kept, the first.
+        """
+        ...
+
+    def forks(self, owner: Link | None = None) -> list[Fork]:
+        """Return the places (of one log) for which several records are kept, by owner and place."""
+        ...
+
     def set_verified(self, cid: Link, edges: int | None) -> None:
         """Note how many edges behind a foreign record this node verified itself (None: all)."""
         ...
@@ -285,6 +316,14 @@ def not_held(cid: Link) -> StoreError:
     return StoreError(
         f"{to_text(cid)} is not held", code="TSLG-D-NOT-HELD", mend="store the record itself first", record=cid
     )
+
+
+def group_forks(rows: Iterable[tuple[Link, int, Link]]) -> list[Fork]:
+    """Group (owner, seq, id), sorted, into forks; a place with one record is none."""
+    places: dict[tuple[Link, int], list[Link]] = {}
+    for owner, seq, cid in rows:
+        places.setdefault((owner, seq), []).append(cid)
+    return [Fork(owner, seq, tuple(ids)) for (owner, seq), ids in places.items() if len(ids) > 1]
 
 
 def incomplete(owner: Link, size: int) -> StoreError:

@@ -13,6 +13,7 @@ from tslg.node.store.interface import (
     NOTHING_ATTACHED,
     EdgeRow,
     Entry,
+    Fork,
     ForkError,
     LogState,
     LogSummary,
@@ -21,6 +22,7 @@ from tslg.node.store.interface import (
     Store,
     Verified,
     check_state,
+    group_forks,
     incomplete,
     not_held,
     prefix_range,
@@ -44,6 +46,7 @@ class MemoryStore(Store):
         self._heads: dict[Link, list[SeenHead]] = {}
         self._verified: dict[Link, Verified] = {}
         self._blobs: dict[bytes, bytes] = {}
+        self._rivals: dict[Link, tuple[Record, Entry]] = {}
 
     def append(
         self,
@@ -96,22 +99,23 @@ class MemoryStore(Store):
 
     def get(self, cid: Link) -> Entry | None:
         """See `Store.get`."""
-        found = self._records.get(cid)
+        found = self._records.get(cid) or self._rivals.get(cid)
         return None if found is None else found[1]
 
     def get_many(self, cids: Iterable[Link]) -> dict[Link, Entry]:
         """See `Store.get_many`."""
         with self._lock:
-            return {cid: self._records[cid][1] for cid in cids if cid in self._records}
+            found = {cid: self.get(cid) for cid in cids}
+        return {cid: entry for cid, entry in found.items() if entry is not None}
 
     def has(self, cid: Link) -> bool:
         """See `Store.has`."""
-        return cid in self._records
+        return cid in self._records or cid in self._rivals
 
     def missing(self, cids: Iterable[Link]) -> list[Link]:
         """See `Store.missing`."""
         with self._lock:
-            return [cid for cid in dict.fromkeys(cids) if cid not in self._records]
+            return [cid for cid in dict.fromkeys(cids) if not self.has(cid)]
 
     def log_state(self, owner: Link) -> LogState | None:
         """See `Store.log_state`."""
@@ -137,6 +141,11 @@ class MemoryStore(Store):
     def at(self, owner: Link, seq: int) -> Link | None:
         """See `Store.at`."""
         return self._places.get(owner, {}).get(seq)
+
+    def newest_seq(self, owner: Link) -> int | None:
+        """See `Store.newest_seq`."""
+        with self._lock:
+            return max(self._places.get(owner, ()), default=None)
 
     def leaves(self, owner: Link, size: int) -> list[bytes]:
         """See `Store.leaves`."""
@@ -179,7 +188,7 @@ class MemoryStore(Store):
         """See `Store.by_prefix`."""
         low, high = prefix_range(prefix)
         with self._lock:
-            within = sorted(cid for cid in self._records if low <= cid < high)
+            within = sorted(cid for cid in {**self._records, **self._rivals} if low <= cid < high)
         return [cid for cid in within if to_text(cid).startswith(prefix)][:limit]
 
     def by_kind(self, kind: str, owner: Link | None = None, limit: int = 1000) -> list[Link]:
@@ -208,6 +217,21 @@ class MemoryStore(Store):
     def heads(self, owner: Link) -> list[SeenHead]:
         """See `Store.heads`."""
         return list(self._heads.get(owner, ()))
+
+    def keep_rivals(self, items: Sequence[tuple[Record, bytes]]) -> None:
+        """See `Store.keep_rivals`."""
+        with self._lock:
+            for record, seal in items:
+                kept = sum(held.owner == record.owner for held, _ in self._rivals.values())
+                if kept < DEFAULT.rivals_per_log:
+                    self._rivals.setdefault(record.id, (record, Entry(record.data, seal)))
+
+    def forks(self, owner: Link | None = None) -> list[Fork]:
+        """See `Store.forks`."""
+        with self._lock:
+            records = [record for record, _ in self._rivals.values()]
+        rows = sorted((r.owner, r.seq, r.id) for r in records if owner is None or r.owner == owner)
+        return group_forks(rows)
 
     def set_verified(self, cid: Link, edges: int | None) -> None:
         """See `Store.set_verified`."""

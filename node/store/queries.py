@@ -8,9 +8,20 @@ GET: Final = "SELECT data, seal, attachment FROM record WHERE cid = ? AND data I
 GET_MANY: Final = "SELECT cid, data, seal, attachment FROM record WHERE cid IN ({marks}) AND data IS NOT NULL"
 SET_ATTACHMENT: Final = "UPDATE record SET attachment = ? WHERE cid = ? AND data IS NOT NULL"
 HAS_MANY: Final = "SELECT cid FROM record WHERE cid IN ({marks}) AND data IS NOT NULL"
-BETWEEN: Final = "SELECT cid FROM record WHERE cid >= ? AND cid < ? AND data IS NOT NULL ORDER BY cid"
+BETWEEN: Final = """
+    SELECT cid FROM record WHERE cid >= ?1 AND cid < ?2 AND data IS NOT NULL
+    UNION SELECT cid FROM rival WHERE cid >= ?1 AND cid < ?2 ORDER BY cid"""
 COMPLETE: Final = "SELECT 1 FROM record JOIN log ON log.id = record.id WHERE record.cid = ? AND log.size >= ?"
 HAS: Final = "SELECT 1 FROM record WHERE cid = ? AND data IS NOT NULL"
+GET_RIVAL: Final = "SELECT data, seal, NULL FROM rival WHERE cid = ?"
+GET_RIVALS: Final = "SELECT cid, data, seal, NULL FROM rival WHERE cid IN ({marks})"
+HAS_RIVAL: Final = "SELECT 1 FROM rival WHERE cid = ?"
+HAS_RIVALS: Final = "SELECT cid FROM rival WHERE cid IN ({marks})"
+RIVALS: Final = "SELECT owner, seq, cid FROM rival WHERE ? IS NULL OR owner = ? ORDER BY owner, seq, cid"
+ALL_RIVALS: Final = "SELECT cid, owner, seq, data, seal FROM rival ORDER BY cid"
+INSERT_RIVAL: Final = """
+    INSERT OR IGNORE INTO rival (cid, owner, seq, data, seal)
+    SELECT ?, ?, ?, ?, ? WHERE (SELECT count(*) FROM rival WHERE owner = ?) < ?"""
 _ID: Final = "(SELECT id FROM record WHERE cid = ?)"
 STATE: Final = """
     SELECT log.size, last.cid, last.time, log.peaks FROM record JOIN log ON log.id = record.id
@@ -22,7 +33,8 @@ LOGS: Final = """
 RANGE: Final = f"""
     SELECT cid, data, seal, attachment FROM record
     WHERE log = {_ID} AND seq >= ? AND seq < ? AND data IS NOT NULL ORDER BY seq"""
-AT: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq = ? AND data IS NOT NULL"
+AT: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq = ?"
+NEWEST: Final = f"SELECT seq FROM record WHERE log = {_ID} AND data IS NOT NULL ORDER BY seq DESC LIMIT 1"
 LEAVES: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq < ? ORDER BY seq"
 # The queue of a recursive query is first in, first out, so this walks breadth first.
 ANCESTORS: Final = """

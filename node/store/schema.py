@@ -11,10 +11,32 @@ from typing import Final
 APPLICATION_ID: Final = 0x74736C67
 """`tslg` in ASCII, in the file's header."""
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised with every change of the tables; a file of a newer version is not opened."""
 
-SCHEMA: Final = """
+_FORKS_AND_PRUNING: Final = """
+-- Records that share one place of a log, kept beside it as proof of equivocation, the one in the log included.
+CREATE TABLE IF NOT EXISTS rival (
+    cid   BLOB PRIMARY KEY,
+    owner BLOB NOT NULL,
+    seq   INTEGER NOT NULL,
+    data  BLOB NOT NULL,
+    seal  BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS rival_place ON rival (owner, seq);
+
+-- Which prune record committed to which records; `pending` ones still have their bytes, until they are dropped.
+CREATE TABLE IF NOT EXISTS pruned (
+    prune   INTEGER NOT NULL REFERENCES record (id),
+    record  INTEGER NOT NULL REFERENCES record (id),
+    pending INTEGER NOT NULL,
+    PRIMARY KEY (prune, record)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS pruned_record ON pruned (record);
+CREATE INDEX IF NOT EXISTS pruned_pending ON pruned (prune, record) WHERE pending = 1;
+"""
+
+SCHEMA: Final = f"""
 -- Every id that is held or cited. Cited and not held: all but id and cid are null, until the record comes.
 CREATE TABLE record (
     id   INTEGER PRIMARY KEY,
@@ -73,7 +95,7 @@ CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value BLOB NOT NULL
 ) WITHOUT ROWID;
-"""
+{_FORKS_AND_PRUNING}"""
 
-UPGRADES: Final = {1: "ALTER TABLE record ADD COLUMN attachment BLOB"}
+UPGRADES: Final = {1: "ALTER TABLE record ADD COLUMN attachment BLOB", 2: _FORKS_AND_PRUNING}
 """By version, what makes a file of it one of the next version; whoever opens it for writing does that first."""

@@ -19,12 +19,14 @@ from tslg.node.store.interface import (
     NOTHING_ATTACHED,
     EdgeRow,
     Entry,
+    Fork,
     LogState,
     LogSummary,
     Problem,
     SeenHead,
     Store,
     Verified,
+    group_forks,
     incomplete,
     not_held,
     prefix_range,
@@ -101,30 +103,36 @@ class SqliteStore(Store):
     def get(self, cid: Link) -> Entry | None:
         """See `Store.get`."""
         with self._readers.use() as db:
-            row = db.execute(queries.GET, (cid,)).fetchone()
+            row = db.execute(queries.GET, (cid,)).fetchone() or db.execute(queries.GET_RIVAL, (cid,)).fetchone()
         return None if row is None else Entry(*row)
 
     def get_many(self, cids: Iterable[Link]) -> dict[Link, Entry]:
         """See `Store.get_many`."""
         found: dict[Link, Entry] = {}
+        wanted = tuple(cids)
         with self._readers.use() as db:
-            for marks, values in in_lists(cids):
-                for cid, data, seal, attachment in db.execute(queries.GET_MANY.format(marks=marks), values):
-                    found[Link(cid)] = Entry(data, seal, attachment)
+            for query in (queries.GET_MANY, queries.GET_RIVALS):
+                for marks, values in in_lists(wanted):
+                    for cid, data, seal, attachment in db.execute(query.format(marks=marks), values):
+                        found[Link(cid)] = Entry(data, seal, attachment)
+                if len(found) >= len(wanted):
+                    break
         return found
 
     def has(self, cid: Link) -> bool:
         """See `Store.has`."""
         with self._readers.use() as db:
-            return db.execute(queries.HAS, (cid,)).fetchone() is not None
+            row = db.execute(queries.HAS, (cid,)).fetchone() or db.execute(queries.HAS_RIVAL, (cid,)).fetchone()
+        return row is not None
 
     def missing(self, cids: Iterable[Link]) -> list[Link]:
         """See `Store.missing`."""
         absent = dict.fromkeys(cids)
         with self._readers.use() as db:
-            for marks, values in in_lists(tuple(absent)):
-                for (cid,) in db.execute(queries.HAS_MANY.format(marks=marks), values):
-                    del absent[cid]
+            for query in (queries.HAS_MANY, queries.HAS_RIVALS) if absent else ():
+                for marks, values in in_lists(tuple(absent)):
+                    for (cid,) in db.execute(query.format(marks=marks), values):
+                        del absent[cid]
         return list(absent)
 
     def log_state(self, owner: Link) -> LogState | None:
@@ -158,6 +166,12 @@ class SqliteStore(Store):
         with self._readers.use() as db:
             row = db.execute(queries.AT, (owner, seq)).fetchone()
         return None if row is None else Link(row[0])
+
+    def newest_seq(self, owner: Link) -> int | None:
+        """See `Store.newest_seq`."""
+        with self._readers.use() as db:
+            row = db.execute(queries.NEWEST, (owner,)).fetchone()
+        return None if row is None else int(row[0])
 
     def leaves(self, owner: Link, size: int) -> list[bytes]:
         """See `Store.leaves`."""
@@ -235,6 +249,19 @@ class SqliteStore(Store):
         """See `Store.heads`."""
         with self._readers.use() as db:
             return order_heads(_read_heads(db, owner))
+
+    def keep_rivals(self, items: Sequence[tuple[Record, bytes]]) -> None:
+        """See `Store.keep_rivals`."""
+        with self._write() as db:
+            for record, seal in items:
+                row = (record.id, record.owner, record.seq, record.data, seal)
+                db.execute(queries.INSERT_RIVAL, (*row, record.owner, DEFAULT.rivals_per_log))
+
+    def forks(self, owner: Link | None = None) -> list[Fork]:
+        """See `Store.forks`."""
+        with self._readers.use() as db:
+            rows = db.execute(queries.RIVALS, (owner, owner)).fetchall()
+        return group_forks((Link(found), seq, Link(cid)) for found, seq, cid in rows)
 
     def set_verified(self, cid: Link, edges: int | None) -> None:
         """See `Store.set_verified`."""

@@ -42,6 +42,9 @@ class Context(Protocol):
     def record(self, id: Link) -> Record | None:
         """Return a record that is held, or None."""
 
+    def seal_of(self, id: Link) -> bytes | None:
+        """Return the seal of a record that is held, or None."""
+
     def manifest(self, id: Link) -> Manifest | None:
         """Return a manifest version of this federation that is held and was itself admitted, or None."""
 

@@ -269,7 +269,12 @@ def read_bundle(data: bytes) -> tuple[dict, dict[bytes, bytes], set[bytes]]:
 
 def _check_root(value) -> set[bytes]:
     keys = {"tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records"}
-    if type(value) is not dict or value.keys() != keys or type(value["tslg"]) is not int or value["tslg"] != 1:
+    if (
+        type(value) is not dict
+        or value.keys() - {"beside"} != keys
+        or type(value["tslg"]) is not int
+        or value["tslg"] != 1
+    ):
         raise Bad("TSLG-B-ROOT")  # [BUN-4]
     targets, records = value["targets"], value["records"]
     if not is_record_id(value["federation"]) or not is_record_id(value["manifest"]) or type(targets) is not list:
@@ -290,6 +295,12 @@ def _check_root(value) -> set[bytes]:
         raise Bad("TSLG-B-ROOT")
     if len({entry[0] for entry in records}) != len(records):
         raise Bad("TSLG-B-ROOT")
+    if "beside" in value:
+        beside, listed = value["beside"], {bytes(entry[0]) for entry in records}
+        if type(beside) is not list or not beside or not all(type(link) is Link and link in listed for link in beside):
+            raise Bad("TSLG-B-ROOT")
+        if len(set(beside)) != len(beside):
+            raise Bad("TSLG-B-ROOT")
     return {bytes(link) for pair in records for link in pair}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from independent_formats import Bad, Tree, consistent, read_bundle
 from independent_records import Record, read_record
-from independent_rules import VERSIONS, check_record, check_seal, named
+from independent_rules import VERSIONS, check_key, check_record, check_seal, named
 
 
 def text(link: bytes) -> str:
@@ -38,6 +38,7 @@ class Reader:
         self.undetermined: dict[bytes, str] = {}
         self.sealed: set[bytes] = set()
         self.unjudged: set[bytes] = set()
+        self.shown: dict[bytes, Record] = {}
         self.edges = 0
 
     def verify(self, target: bytes, depth: int | None = None) -> str:
@@ -49,8 +50,17 @@ class Reader:
             self.findings[self.root["federation"]] = "TSLG-A-MANIFEST"
         visited = self.walk(target, depth)
         self.judge_all()
+        shown = self.only_shown(target, visited)
+        relied_on = [record for record in self.held.values() if record.id not in shown]
+        self.shown = {link: self.held.pop(link) for link in shown if link in self.held}
         self.check_logs(visited)
         self.check_newest()
+        self.check_forks(visited, relied_on)
+        for link in self.shown:  # [EQV-5]
+            self.findings.pop(link, None)
+        cited = {cid for record in relied_on if record.kind == "equivocation" for cid, _ in record.cited("evidence")}
+        for link in shown - cited - self.shown.keys():
+            self.undetermined.pop(link, None)
         if self.findings:
             return "invalid"
         return "undetermined" if self.undetermined else "valid"
@@ -117,12 +127,82 @@ class Reader:
             check_record(record, self.held, self.manifests, self.federation, self.now)
             seal = self.blocks[self.seal_of[record.id]]
             check_seal(record, seal, self.held, self.manifests, self.federation)
+            if record.kind == "equivocation":
+                self.check_equivocation(record)
         except Bad as bad:
             self.findings[record.id] = bad.code
             return
         self.sealed.add(record.id)
         if record.kind in VERSIONS:
             self.manifests[record.id] = record
+
+    def check_equivocation(self, record: Record) -> None:
+        """[EQV-3]"""
+        cited = [cid for cid, _ in record.cited("evidence")]
+        if len(cited) != 2:
+            raise Bad("TSLG-A-EQUIVOCATION")
+        for one in (self.held[cid] for cid in cited if cid in self.held):
+            chained = one.manifest in self.manifests and (one.key is None or one.key in self.held)
+            if (one.owner, one.seq) != (record.body["agent"], record.body["seq"]) or (chained and not self.stands(one)):
+                raise Bad("TSLG-A-EQUIVOCATION")
+
+    # --- forks: equivocation.md
+
+    def only_shown(self, target: bytes, visited: list[bytes]) -> set[bytes]:
+        """[EQV-5]"""
+        reached, todo = {target}, [target]
+        while todo:
+            record = self.held.get(todo.pop())
+            for name, cid, _ in record.edges if record is not None else ():
+                exhibit = record.kind == "equivocation" and name == "evidence"
+                if not exhibit and cid in visited and cid not in reached:
+                    reached.add(cid)
+                    todo.append(cid)
+        return set(visited) - reached
+
+    def check_forks(self, visited: list[bytes], relied_on: list[Record]) -> None:
+        """[EQV-1], [EQV-6] to [EQV-8]"""
+        known = {**self.held, **self.shown}
+        owners = {known[link].owner for link in visited if link in known}
+        before = dict(self.held), dict(self.findings), dict(self.undetermined)
+        for link in self.root.get("beside", []):
+            if link not in known:
+                self.read(link)
+                if link in self.held:
+                    known[link] = self.held[link]
+        for record in sorted(self.held.values(), key=lambda record: (record.owner != self.federation, record.seq)):
+            if record.id not in before[0]:
+                self.judge(record)
+        places: dict[tuple[bytes, int], set[bytes]] = {}
+        said = []
+        for record in known.values():
+            if record.owner in owners and self.stands(record):
+                places.setdefault((record.owner, record.seq), set()).add(record.id)
+                if record.kind == "equivocation" and record.body["agent"] == record.owner:
+                    said.append((record.owner, record.body["seq"], record.seq))
+        self.held, self.findings, self.undetermined = before
+        for (owner, seq), ids in places.items():
+            after = [r for r in relied_on if r.owner == owner and r.seq >= seq and r.id in self.relevant(visited)]
+            if len(ids) > 1 and after:
+                first = min(after, key=lambda record: (record.seq, record.id)).id
+                if any(one == owner and start <= seq < at for one, start, at in said):
+                    self.undetermined.setdefault(first, "forked")
+                else:
+                    self.findings.setdefault(first, "TSLG-V-FORK")
+
+    def relevant(self, visited: list[bytes]) -> set[bytes]:
+        """What was visited, and the chains that vouch for it."""
+        chains = {link for r in self.held.values() for link in (r.manifest, r.key, r.agent) if link is not None}
+        return {*visited, *chains}
+
+    def stands(self, record: Record) -> bool:
+        """Whether its owner sealed it. [EQV-1]"""
+        try:
+            check_key(record, self.held, self.federation)
+            check_seal(record, self.blocks[self.seal_of[record.id]], self.held, self.manifests, self.federation)
+        except (Bad, KeyError):
+            return False
+        return True
 
     # --- logs: [VER-11], [VER-12], log.md
 

@@ -15,6 +15,7 @@ from tslg.protocol.report import (
     NOT_DIGESTED,
     AgentSummary,
     Finding,
+    ForkNote,
     Freshness,
     FrontierEntry,
     Undetermined,
@@ -60,6 +61,7 @@ def test_the_document_is_json_with_the_names_that_others_rely_on(report):
         "frontier",
         "freshness",
         "manifest",
+        "forks",
         "report_digest",
         "seconds",
         "round_trips",
@@ -105,6 +107,7 @@ def test_what_differs_between_readers_is_not_digested(report):
         {"frontier": ()},
         {"frontier": (FrontierEntry(HERE, HERE, 1, bytes(32)),)},
         {"freshness": (Freshness(HERE, 1, "nobody", None),)},
+        {"forks": (ForkNote(HERE, 1, (HERE,), False),)},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -358,6 +358,7 @@ def rebuilt(data: bytes, **changes) -> bytes:
         "inclusion": list(held.inclusion),
         "consistency": list(held.consistency),
         "records": [(link, record, sealed) for link, (record, sealed) in held.records.items()],
+        "beside": list(held.beside),
     }
     stream = io.BytesIO()
     bundle.write(stream, **(arguments | {name: change(arguments[name]) for name, change in changes.items()}))

@@ -134,6 +134,9 @@ class World:
     def record(self, id: Link) -> Record | None:
         return self.held.get(id)
 
+    def seal_of(self, id: Link) -> bytes | None:
+        return self.seals.get(id)
+
     def manifest(self, id: Link) -> Manifest | None:
         held = self.held.get(id)
         if held is None or held.kind not in ("manifest", "manifest-amendment"):
@@ -353,6 +356,7 @@ class Supply:
         self.serves_logs = "log"
         self.faulty: dict[Link, str] = {}
         self.heads = True
+        self.shown: list[Link] = []
         self.proves = True
 
     def pairs(self, ids: Sequence[Link]) -> Mapping[Link, tuple[bytes, bytes]]:
@@ -389,6 +393,9 @@ class Supply:
 
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, tuple[bytes, bytes]]]:
         return [(id, self.handed[id]) for id in self.logs.get(agent, [])[:size] if id in self.handed]
+
+    def beside(self, agent: Link) -> Iterable[tuple[Link, tuple[bytes, bytes]]]:
+        return [(id, self.handed[id]) for id in self.shown]
 
 
 def sign(record: Record, seed: bytes, kid: Link, many: bool = False, alg: int = int(Alg.ED25519)) -> Signature:

@@ -1,0 +1,100 @@
+"""Fetching an own log back from peers: what was appended since this copy of the data directory was made.
+
+Nothing that peers hand over is believed: what continues the log passes admission, what stands beside it is kept as
+proof only if the agent's own key sealed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import trio
+
+from tslg.node.ledger import Ledger
+from tslg.node.net.seam import Network
+from tslg.protocol import record as records
+from tslg.protocol.cid import Link, hash_name
+from tslg.protocol.errors import NetworkError, Refusal, TslgError
+from tslg.protocol.exchange import LOG, Pair, RangeRequest, WalkEnd, read_walk_chunk
+from tslg.protocol.limits import DEFAULT, Limits
+
+
+class CaughtUp(NamedTuple):
+    """What came of it: how many records of the log peers handed over, and how many of them continued it here."""
+
+    seen: int
+    added: int
+
+
+async def catch_up(
+    network: Network, ledger: Ledger, agent: Link, peers: Sequence[str], limits: Limits = DEFAULT
+) -> CaughtUp:
+    """Ask peers for all that they hold of an own log, and hold it against the log here.
+
+    Args:
+        network: how peers are reached.
+        ledger: writes the log.
+        agent: whose log.
+        peers: addresses.
+        limits: bounds on what is taken.
+
+    Raises:
+        NetworkError: not one of the peers answered; the last one's error.
+    """
+    found: dict[Link, Pair] = {}
+    failed: NetworkError | None = None
+    answered = False
+    for peer in peers:
+        try:
+            await _ask(network, peer, agent, found, limits)
+            answered = True
+        except NetworkError as error:
+            failed = error
+    if failed is not None and not answered:
+        raise failed
+    added = await trio.to_thread.run_sync(_take, ledger, agent, found)
+    return CaughtUp(len(found), added)
+
+
+async def _ask(network: Network, peer: str, agent: Link, found: dict[Link, Pair], limits: Limits) -> None:
+    """Collect what a peer holds of the log."""
+    request = RangeRequest(agent, 0, limits.walk_edges).to_bytes()
+    name = hash_name(agent)
+    async with network.request(peer, LOG, request, limits=limits) as chunks:
+        async for chunk in chunks:
+            part = read_walk_chunk(chunk, limits)
+            if isinstance(part, WalkEnd):
+                continue
+            for pair in part:
+                try:
+                    record = records.parse(pair[0], name)
+                except TslgError:
+                    # Whoever hands over what is no record says nothing about the log.
+                    continue
+                if record.owner == agent:
+                    found.setdefault(record.id, pair)
+
+
+def _take(ledger: Ledger, agent: Link, found: dict[Link, Pair]) -> int:
+    """Admit what continues the log, in order, and hold the rest against it; return how many were admitted."""
+    opened = sorted(
+        ((records.parse_as(id, pair[0]), pair[1]) for id, pair in found.items()), key=lambda one: one[0].seq
+    )
+    added = 0
+    for record, seal in opened:
+        held = ledger.store.at(agent, record.seq)
+        if held == record.id:
+            continue
+        state = ledger.store.log_state(agent)
+        if held is None and state is not None and record.seq == state.size:
+            try:
+                ledger.admit(record.data, seal)
+                added += 1
+                continue
+            except Refusal:
+                # Not the continuation of this history; whether it is one of another shows in what follows.
+                pass
+        ledger.note_own(record, seal)
+    ledger.examine(agent)
+    return added
