@@ -6,7 +6,7 @@ anchors must sign, so that each anchor judges by itself, by the rules of admissi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,15 +22,9 @@ from tslg.protocol.record import Record
 from tslg.protocol.rules.context import MANIFEST_KINDS, Tail
 from tslg.protocol.seal import to_be_signed
 
-ANCHOR_KINDS: Final = (
-    "correction-policy",
-    "gc-policy",
-    "genesis",
-    "manifest",
-    "manifest-amendment",
-    "peer-set",
-    "policy",
-)
+FEDERATION_KINDS: Final = ("correction-policy", "gc-policy", "peer-set", "policy")
+"""Kinds of a federation's own records beside its manifest versions."""
+ANCHOR_KINDS: Final = ("genesis", "manifest", "manifest-amendment", *FEDERATION_KINDS)
 """The kinds of records that anchors may sign."""
 
 _REQUEST: Final = "tslg signing request"
@@ -73,6 +67,15 @@ class Request:
         in_force = known.get(self.record.manifest) if self.record.manifest is not None else None
         return tuple(Seat(manifest.id, manifest.anchors) for manifest in (in_force, own) if manifest is not None)
 
+    def _changes(self) -> dict[str, Any]:
+        """Return what an amendment changes: by entry, what was and what shall be."""
+        before = next((held for held in self.support if held.id == self.record.manifest), None)
+        if self.record.kind != "manifest-amendment" or before is None:
+            return {}
+        was, shall = _stated(before.body), _stated(self.record.body)
+        names = sorted(name for name in was.keys() | shall.keys() if was.get(name) != shall.get(name))
+        return {name: {"from": to_plain(was.get(name)), "to": to_plain(shall.get(name))} for name in names}
+
     def message(self, scheme: int) -> bytes:
         """Return the bytes that an anchor signs under `scheme`."""
         return to_be_signed(self.record.data, scheme, many=self.many)
@@ -89,7 +92,8 @@ class Request:
             "manifest": cid.to_text(named),
             "time": item.time,
             "expires": item.body.get("expires"),
-            "says": _said(item),
+            "says": to_plain(item.body) if item.kind in FEDERATION_KINDS else {},
+            "changes": self._changes(),
             "anchors": [
                 {
                     "manifest": cid.to_text(seat.kid),
@@ -101,13 +105,13 @@ class Request:
         }
 
 
-def _said(item: Record) -> dict[str, Any]:
-    """Return what a federation's record says, for whoever signs it; of a manifest, its envelope."""
-    if item.kind == "genesis":
-        return {}
-    said = item.body["envelope"] if item.kind in MANIFEST_KINDS else item.body
-    plain: dict[str, Any] = to_plain(said)
-    return plain
+def _stated(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a manifest states, entry by entry, for comparison."""
+    anchors = body["anchors"]
+    stated = {f"envelope.{name}": value for name, value in body["envelope"].items()}
+    stated["anchors.members"] = [[member["name"], member["key"]] for member in anchors["members"]]
+    stated |= {f"anchors.{name}": anchors[name] for name in ("scheme", "threshold", "group_key")}
+    return stated | {"name": body["name"], "expires": body.get("expires")}
 
 
 def propose(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import tomlkit
 
+from tslg.manifests.record_text import moment
 from tslg.manifests.text_envelope import choice, name_of, read_envelope, write_envelope
 from tslg.manifests.text_reader import Reader
 from tslg.protocol.errors import ManifestError
@@ -54,6 +56,7 @@ class ManifestText:
         members: the anchors' names, in order.
         envelope: the envelope as a record's body holds it, every entry present.
         compiled: the `[compiled]` section, None in a text that a person wrote.
+        expires: the last ms at which records may be made under it, None for no end.
     """
 
     name: str
@@ -62,6 +65,7 @@ class ManifestText:
     members: tuple[str, ...]
     envelope: dict[str, Any]
     compiled: Compiled | None
+    expires: int | None = None
 
     def body(
         self, keys: AnchorKeys | None = None, nonce: bytes | None = None, version: int | None = None
@@ -93,7 +97,8 @@ class ManifestText:
             "members": members,
             "group_key": keys.group_key,
         }
-        return {"nonce": nonce, "name": self.name, "version": version, "anchors": anchors, "envelope": self.envelope}
+        body = {"nonce": nonce, "name": self.name, "version": version, "anchors": anchors, "envelope": self.envelope}
+        return body if self.expires is None else body | {"expires": self.expires}
 
 
 def parse(text: str, file: str = "manifest.toml") -> ManifestText:
@@ -111,17 +116,28 @@ def parse(text: str, file: str = "manifest.toml") -> ManifestText:
     top = reader.table(
         reader.value, (), ("federation", "anchors", "envelope", "compiled"), ("federation", "anchors", "envelope")
     )
-    name = _federation(reader, top["federation"]) if "federation" in top else ""
+    name, expires = _federation(reader, top["federation"]) if "federation" in top else ("", None)
     scheme, threshold, members = _anchors(reader, top.get("anchors"))
     envelope = read_envelope(reader, top.get("envelope", {}), threshold)
     compiled = _compiled(reader, top["compiled"], scheme) if "compiled" in top else None
     reader.finish()
-    return ManifestText(name, scheme, threshold, members, envelope, compiled)
+    return ManifestText(name, scheme, threshold, members, envelope, compiled, expires)
 
 
-def _federation(reader: Reader, value: Any) -> str:
-    table = reader.table(value, ("federation",), ("name",), ("name",))
-    return reader.name(table["name"], ("federation", "name")) if "name" in table else ""
+def _federation(reader: Reader, value: Any) -> tuple[str, int | None]:
+    table = reader.table(value, ("federation",), ("name", "expires"), ("name",))
+    name = reader.name(table["name"], ("federation", "name")) if "name" in table else ""
+    return name, _expires(reader, table["expires"]) if "expires" in table else None
+
+
+def _expires(reader: Reader, value: Any) -> int:
+    try:
+        expires = moment(value)
+    except ValueError as error:
+        reader.problem(("federation", "expires"), str(error))
+        return 0
+    say = "a time such as 2030-01-31T12:00:00Z"
+    return reader.integer(expires, ("federation", "expires"), 0, DEFAULT.integer, say)
 
 
 def _anchors(reader: Reader, value: Any) -> tuple[int, int, tuple[str, ...]]:
@@ -184,6 +200,8 @@ def to_toml(body: Mapping[str, Any]) -> str:
     anchors = body["anchors"]
     document = tomlkit.document()
     document["federation"] = {"name": body["name"]}
+    if "expires" in body:
+        document["federation"]["expires"] = _moment_text(body["expires"])
     document["anchors"] = {
         "scheme": name_of(SCHEMES, anchors["scheme"]),
         "threshold": anchors["threshold"],
@@ -199,3 +217,11 @@ def to_toml(body: Mapping[str, Any]) -> str:
     ]
     document["compiled"] = compiled
     return tomlkit.dumps(document)
+
+
+def _moment_text(ms: int) -> datetime | int:
+    """Return a moment as a TOML time, or as the number where no time says it."""
+    try:
+        return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ms)
+    except OverflowError:
+        return ms

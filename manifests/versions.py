@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from tslg.manifests.request import Context, Request
+from tslg.manifests.request import FEDERATION_KINDS, Context, Request
 from tslg.manifests.signing import Sealed, decode_sealed
 from tslg.protocol import admission, log, record
 from tslg.protocol.chains import named_records
@@ -62,10 +62,6 @@ def amendment(history: Sequence[Record], body: Mapping[str, Any], *, time_ms: in
     return _enforceable(_next(history, previous, "manifest-amendment", body, edges, time_ms))
 
 
-FEDERATION_KINDS: Final = ("correction-policy", "gc-policy", "peer-set", "policy")
-"""Kinds of a federation's own records beside its manifest versions."""
-
-
 def federation_record(history: Sequence[Record], kind: str, body: Mapping[str, Any], *, time_ms: int) -> Record:
     """Make a record of the federation's own, behind the last record of its log.
 
@@ -73,7 +69,7 @@ def federation_record(history: Sequence[Record], kind: str, body: Mapping[str, A
 
     Args:
         history: the federation's whole log so far, root manifest first, as `read_history` returns it.
-        kind: one of `FEDERATION_KINDS`.
+        kind: one of `request.FEDERATION_KINDS`.
         body: what it says; see docs/spec/kinds.md.
         time_ms: not before the last record's time.
 

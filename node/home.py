@@ -30,6 +30,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import StoreError, UsageError
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record, parse_as
+from tslg.protocol.rules.context import MANIFEST_KINDS
 from tslg.protocol.signatures import ed25519_secret
 
 FEDERATION_META = "federation"
@@ -237,6 +238,12 @@ class Home:
         assert manifest is not None
         return manifest
 
+    def federation_log(self) -> list[Record]:
+        """Return the federation's log as far as it is held from its start, root manifest first."""
+        state = self.store.log_state(self.federation)
+        size = 0 if state is None else state.size
+        return [parse_as(id, entry.data) for id, entry in self.store.log_range(self.federation, 0, size)]
+
     def follow_federation(self, records: Iterable[Sealed]) -> list[Record]:
         """Append records of the federation's log, in order, each through admission; return those that were new.
 
@@ -265,16 +272,10 @@ class Home:
 
     def _newest_manifest(self) -> Manifest:
         """Return the manifest version with the highest number that is held."""
-        state = self.store.log_state(self.federation)
-        if state is None:
+        held = [record for record in self.federation_log() if record.kind in MANIFEST_KINDS]
+        if not held:
             raise StoreError("the federation's manifest is not in the store", mend="restore the directory")
-        newest = None
-        for id, entry in self.store.log_range(self.federation, 0, state.size):
-            record = parse_as(id, entry.data)
-            if record.kind in ("manifest", "manifest-amendment"):
-                newest = Manifest.from_record(record)
-        assert newest is not None
-        return newest
+        return Manifest.from_record(held[-1])
 
     def _open_agents(self) -> None:
         for key in self.agent_keys():

@@ -23,6 +23,7 @@ from tslg.node.auditor import Auditor
 from tslg.node.authoring import Reference, reference_id
 from tslg.node.catching_up import CaughtUp, catch_up
 from tslg.node.delegating import Delegations, Work, ask_delegate
+from tslg.node.following import follow_federation
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.seam import Network, peer_id_of, running
 from tslg.node.serving import Server
@@ -133,6 +134,9 @@ class Node:
                 served = [address for address in peers if agent.peer and peer_id_of(address) == agent.peer]
                 if served and not self.home.ledger.writes(agent.id):
                     await self.knows(agent.id, served)
+        newest = walked.report.manifest
+        if newest is not None and newest.version > self.home.manifest.version:
+            await self.follow(peers)
         return walked.report
 
     async def catch_up(self, agent: Agent | BlockingAgent, peers: Sequence[str]) -> CaughtUp:
@@ -153,6 +157,13 @@ class Node:
             for agent in self.home.agents:
                 with suppress(NetworkError):
                     await self.catch_up(agent, sorted(peers))
+
+    async def follow(self, peers: Sequence[str]) -> list[Record]:
+        """Learn from peers what the federation recorded since, and go on under its newest manifest version.
+
+        Returns the records of its log that were new here. `fetch` does it by itself when it meets a newer version.
+        """
+        return await follow_federation(self._network(), self.home, peers, self._limits)
 
     async def delegate(
         self,

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tslg.node.cli.access import data_option
 from tslg.node.cli.federation_keys import dkg, multisig
+from tslg.node.cli.federation_records import adopt, log_option, read_log, record
 from tslg.node.cli.federation_show import read_text, show
 from tslg.node.cli.output import emit, errors_to_exit, json_option, note
 
 if TYPE_CHECKING:
     from tslg.manifests.keys import AnchorKey
     from tslg.manifests.signing import Request
-    from tslg.protocol.record import Record
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -34,6 +35,8 @@ def federation() -> None:
 federation.add_command(dkg)
 federation.add_command(multisig)
 federation.add_command(show)
+federation.add_command(record)
+federation.add_command(adopt)
 
 
 @federation.command()
@@ -88,9 +91,9 @@ def _request_root(file: Path, anchors: Path | None, out: Path, as_json: bool) ->
 
     wanted = read_text(file)
     keys = read_anchors(anchors, wanted) if anchors is not None else None
-    nonce, time_ms = _nonce_and_time(out)
+    nonce, time_ms = nonce_and_time(out)
     body = wanted.body(keys, nonce, 1)
-    _write_request(out, signing.propose(versions.root_manifest(body, time_ms=time_ms)), as_json)
+    write_request(out, signing.propose(versions.root_manifest(body, time_ms=time_ms)), as_json)
 
 
 def _found_single(file: Path | None, name: str | None, key_file: Path, out: Path | None, as_json: bool) -> None:
@@ -175,36 +178,35 @@ def combine(request: Path, partials: tuple[Path, ...], out: Path | None, as_json
 
 @federation.command()
 @click.argument("file", type=FILE)
-@click.option(
-    "--log", "log", type=FILE, multiple=True, required=True, help="Each record of the federation's log, in order."
-)
+@log_option
+@data_option
 @click.option("--anchors", type=FILE, help="The anchors file of a new key ceremony; the old anchors stay if not given.")
 @click.option("--out", type=FILE, help="The request to write; beside FILE if not given.")
 @json_option
 @errors_to_exit
-def amend(file: Path, log: tuple[Path, ...], anchors: Path | None, out: Path | None, as_json: bool) -> None:
+def amend(
+    file: Path, log: tuple[Path, ...], data: Path | None, anchors: Path | None, out: Path | None, as_json: bool
+) -> None:
     """Compile FILE into the next version of a manifest, for the old and the new anchors to sign.
 
-    Give every sealed record of the federation's log with --log, root manifest first.
+    Give every sealed record of the federation's log with --log, root manifest first, or a node's --data.
     """
     from tslg.manifests import signing, versions
-    from tslg.manifests.files import read_bytes
     from tslg.manifests.keys import read_anchors
     from tslg.manifests.text import AnchorKeys
 
     wanted = read_text(file)
-    history = [item for item, _ in versions.read_history([(str(path), read_bytes(path)) for path in log])]
+    history = read_log(log, data)
     current = versions.in_force(history)
     if anchors is not None:
         keys = read_anchors(anchors, wanted)
     else:
         keys = AnchorKeys(current.anchors.members, current.anchors.group_key)
     path = out or file.with_suffix(".request")
-    nonce, time_ms = _nonce_and_time(path)
+    nonce, time_ms = nonce_and_time(path)
     body = wanted.body(keys, nonce, current.version + 1)
     made = versions.amendment(history, body, time_ms=max(time_ms, history[-1].time))
-    in_force: Record = next(item for item in history if item.id == current.id)
-    _write_request(path, signing.propose(made, [in_force]), as_json)
+    write_request(path, signing.propose(made, versions.support(history, made)), as_json)
 
 
 def _read_request(path: Path, now_ms: int | None = None) -> Request:
@@ -214,7 +216,7 @@ def _read_request(path: Path, now_ms: int | None = None) -> Request:
     return decode_request(read_bytes(path), str(path), now_ms=now_ms)
 
 
-def _nonce_and_time(out: Path) -> tuple[bytes, int]:
+def nonce_and_time(out: Path) -> tuple[bytes, int]:
     """Return a fresh nonce and the time; those of the request that is there already, so that it is found again."""
     if out.exists():
         there = _read_request(out).record
@@ -222,7 +224,8 @@ def _nonce_and_time(out: Path) -> tuple[bytes, int]:
     return os.urandom(16), _now_ms()
 
 
-def _write_request(path: Path, request: Request, as_json: bool) -> None:
+def write_request(path: Path, request: Request, as_json: bool) -> None:
+    """Write a request to anchors, and say what it asks of them."""
     from tslg.manifests.files import write_once
     from tslg.manifests.signing import encode_request
     from tslg.node.cli.federation_show import summary_text

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tslg.node.cli.access import data_option, read_home
+from tslg.node.cli.federation_records import describe_home
 from tslg.node.cli.output import emit, errors_to_exit, json_option, printable
 
 if TYPE_CHECKING:
@@ -16,18 +18,29 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@data_option
 @click.option("--toml", is_flag=True, help="Print a sealed manifest's text, to amend it.")
 @json_option
 @errors_to_exit
-def show(file: Path, toml: bool, as_json: bool) -> None:
-    """Show what FILE holds: a sealed record, request, anchors file, manifest text, or key file (without its secret)."""
+def show(file: Path | None, data: Path | None, toml: bool, as_json: bool) -> None:
+    """Show what FILE holds: a sealed record, request, anchors file, manifest text, or key file (without its secret).
+
+    Without FILE: the federation of a node, as its data holds it: versions, expiry, peers and policies.
+    """
     if toml:
-        text = _manifest_text(file)
+        text = _manifest_text(file) if file is not None else _text_in_force(data)
         emit({"text": text}, as_json, text.rstrip("\n"))
         return
-    data = _describe(file)
-    emit(data, as_json, lambda: table(data))
+    described = _describe(file) if file is not None else describe_home(data)
+    emit(described, as_json, lambda: table(described))
+
+
+def _text_in_force(data: Path | None) -> str:
+    from tslg.manifests.text import to_toml
+
+    with read_home(data) as home:
+        return to_toml(home.manifest_record.body)
 
 
 def read_text(file: Path) -> ManifestText:
@@ -53,6 +66,10 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     ]
     if summary["version"] is not None:
         lines.insert(2, f"version  {summary['version']}")
+    if summary["expires"] is not None:
+        lines.append(f"expires  {summary['expires']}")
+    word = "changes" if summary["kind"] == "manifest-amendment" else "says"
+    lines += [f"{word:<8} {name}  {printable(value)}" for name, value in _rows("", summary[word])]
     for seat in summary["anchors"]:
         lines.append(f"anchors  {seat['threshold']} of {printable(', '.join(seat['members']))}")
     return "\n".join(lines)
@@ -103,12 +120,15 @@ def _describe(file: Path) -> dict[str, Any]:
 
 
 def _describe_text(file: Path) -> dict[str, Any]:
+    from tslg.manifests.files import to_plain
+
     wanted = read_text(file)
     return {
         "file": "manifest text",
         "name": wanted.name,
         "anchors": {"scheme": wanted.scheme, "threshold": wanted.threshold, "members": list(wanted.members)},
-        "envelope": wanted.envelope,
+        "expires": wanted.expires,
+        "envelope": to_plain(wanted.envelope),
     }
 
 
@@ -166,14 +186,17 @@ def _describe_sealed(file: Path, content: bytes) -> dict[str, Any]:
 
 
 def _describe_manifest(manifest: Manifest, body: Mapping[str, Any]) -> dict[str, Any]:
+    from tslg.manifests.files import to_plain
+
     anchors = manifest.anchors
     return {
         "version": manifest.version,
+        "expires": manifest.expires,
         "anchors": {
             "scheme": anchors.scheme,
             "threshold": anchors.threshold,
             "members": [{"name": member.name, "key": member.key.hex()} for member in anchors.members],
             "group_key": anchors.group_key.hex() if anchors.group_key is not None else None,
         },
-        "envelope": body["envelope"],
+        "envelope": to_plain(body["envelope"]),
     }

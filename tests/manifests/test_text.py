@@ -225,7 +225,8 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     threshold = draw(st.integers(low, len(members)))
     kinds = draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True))
     fan_in = sorted((draw(st.integers(1, DEFAULT.fan_in)), draw(st.integers(1, DEFAULT.fan_in))))
-    return {
+    expires = draw(st.none() | st.integers(0, DEFAULT.integer))
+    return ({} if expires is None else {"expires": expires}) | {
         "nonce": draw(st.binary(min_size=16, max_size=16)),
         "name": draw(names),
         "version": draw(st.integers(0, DEFAULT.integer)),
