@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tslg.manifests.text_reader import Reader, shown
 from tslg.protocol import cid
+from tslg.protocol.anchoring import read_anchoring
 from tslg.protocol.envelope import ENVELOPE_KEYS, RESERVED
 from tslg.protocol.errors import CidError, ManifestError
 from tslg.protocol.kinds import KINDS
@@ -95,6 +96,22 @@ def _policy(name: str) -> Entry:
         return {"policy": _record(reader, table["policy"], (*path, "policy"))} if "policy" in table else {}
 
     return Entry(read, lambda value: {"policy": cid.to_text(value["policy"])} if value else None)
+
+
+def _read_anchoring(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
+    path = ("envelope", "anchoring")
+    if value is None or value == {}:
+        return {}
+    entries = ("cadence", "witnesses", "quorum")
+    table = reader.table(value, path, (*entries, "epoch_ms"), entries)
+    read: dict[str, Any] = dict(table)
+    if isinstance(table.get("witnesses"), list) and all(isinstance(text, str) for text in table["witnesses"]):
+        read["witnesses"] = sorted(table["witnesses"])
+    try:
+        read_anchoring(read)
+    except ValueError as error:
+        reader.problem(path, f"{error}; `tslg witness show` prints a witness's keys")
+    return read
 
 
 def _read_classes(reader: Reader, value: Any, threshold: int) -> list[str]:
@@ -202,6 +219,7 @@ def _either(words: Sequence[str] | Mapping[str, int]) -> str:
 ENTRIES: Final[Mapping[str, Entry]] = {
     **{name: _reserved(name) for name in RESERVED},
     "address": _word("address", "flat"),
+    "anchoring": Entry(_read_anchoring, lambda value: value or None),
     "classes": Entry(_read_classes, _same),
     "clock_skew_ms": Entry(_read_clock_skew, _same),
     "corrections": _policy("corrections"),

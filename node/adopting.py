@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tslg.node import kept_proofs
+from tslg.node import kept_checkpoints, kept_proofs
 from tslg.node.ledger import Ledger
 from tslg.node.store.interface import Store
 from tslg.node.verifying import Walked
@@ -32,6 +32,9 @@ def keep(ledger: Ledger, walked: Walked, *, source: str, now_ms: int) -> int:
     new = follow_federation(ledger, walker.opened()) + ledger.adopt(walker.opened())
     _, inclusion, consistency = walker.proofs()
     kept_proofs.add(ledger.store, {record.id: record.owner for record in walker.held()}, inclusion, consistency)
+    for signed in walker.cosigned():
+        if not ledger.writes(signed.checkpoint.agent):
+            kept_checkpoints.keep(ledger.store, signed)
     if source != "nobody":
         remember_heads(ledger.store, walked, source=source, now_ms=now_ms)
     ledger.store.set_verified(report.target, report.edges if report.frontier else None)

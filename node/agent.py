@@ -295,7 +295,7 @@ class BlockingAgent(Correcting, Agreeing):
 
     def batch(self) -> AbstractContextManager[None]:
         """Make what this thread records in the block durable together, and nothing of it if the block raises."""
-        return self._ledger.transaction()
+        return self._ledger.batch(self.id)
 
 
 def _awaited(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:

@@ -267,6 +267,7 @@ class _Session:
         self._pool.note_end(end)
         self._beside.extend(self._pool.take(end.beside))
         self._walker.supply_proofs(end.inclusion, end.consistency)
+        self._walker.supply_checkpoints(end.checkpoints)
 
     async def _give_up(self, peer: str, error: Exception) -> None:
         self._dead.add(peer)

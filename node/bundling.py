@@ -32,6 +32,7 @@ def write_walked(stream: BinaryIO, walked: Walked) -> Link:
         heads=heads,
         inclusion=inclusion,
         consistency=consistency,
+        checkpoints=walker.checkpoints(),
         records=[(one.record.id, one.record.data, one.seal) for one in [*opened, *beside]],
         attachments={one.record.id: one.attachment for one in opened if one.attachment is not None},
         beside=[one.record.id for one in walker.beside()],

@@ -1,21 +1,16 @@
-"""A node's checkpoints: signing heads of own logs, and keeping of each log the newest one that witnesses cosigned."""
+"""Checkpoints of a node's own logs: signing their heads, and proving that records lie below one."""
 
 from __future__ import annotations
 
-from typing import Final
-
-from tslg.node.home import Home
+from tslg.node.keyfile import AgentKey
 from tslg.node.store.interface import Store, incomplete
-from tslg.protocol.checkpoint import Checkpoint, Signed, encode, parse, parse_log
-from tslg.protocol.cid import to_text
+from tslg.protocol.checkpoint import Checkpoint, Signed, encode, parse
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CheckpointError
 from tslg.protocol.log import Tree
 from tslg.protocol.record import parse_as
 from tslg.protocol.signatures import ed25519_secret
 from tslg.protocol.tlogproof import LogProof, Subject
-
-_META: Final = "cosigned/"
 
 
 def head_of(store: Store, agent: Link) -> Checkpoint:
@@ -26,23 +21,9 @@ def head_of(store: Store, agent: Link) -> Checkpoint:
     return Checkpoint.of(agent, state.size, state.peaks.root())
 
 
-def sign_head(home: Home, agent: Link) -> Signed:
-    """Sign the present state of an own log. Raises UsageError if its key is not here, StoreError."""
-    return parse(encode(head_of(home.store, agent), ed25519_secret(home.agent_key(agent).seed)))
-
-
-def keep(store: Store, signed: Signed) -> None:
-    """Keep a checkpoint that witnesses cosigned, unless a larger one of its log is kept already."""
-    agent = signed.checkpoint.agent
-    held = kept(store, agent)
-    if held is None or held.checkpoint.size <= signed.checkpoint.size:
-        store.set_meta(_META + to_text(agent), signed.to_bytes())
-
-
-def kept(store: Store, agent: Link) -> Signed | None:
-    """Return the newest kept checkpoint of a log that witnesses cosigned, None if there is none."""
-    data = store.get_meta(_META + to_text(agent))
-    return None if data is None else parse_log(data)
+def sign_head(store: Store, agent: Link, key: AgentKey) -> Signed:
+    """Sign the present state of an own log with its agent's key. Raises StoreError."""
+    return parse(encode(head_of(store, agent), ed25519_secret(key.seed)))
 
 
 def prove(store: Store, record: Link, signed: Signed) -> LogProof:

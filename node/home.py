@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -21,13 +22,15 @@ from tslg.manifests.keys import AnchorKey, read_key, write_key
 from tslg.manifests.signing import Sealed, read_sealed
 from tslg.node import keyfile
 from tslg.node.agent import BlockingAgent
+from tslg.node.anchoring import Anchorer, Asker
+from tslg.node.checkpoints import sign_head
 from tslg.node.keyfile import AgentKey
 from tslg.node.ledger import Ledger
 from tslg.node.store.lock import DataDirLock
 from tslg.node.store.sqlite import SqliteStore
 from tslg.protocol.cid import short, to_text
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import StoreError, UsageError
+from tslg.protocol.errors import AnchoringError, StoreError, UsageError
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.rules.context import MANIFEST_KINDS
@@ -72,6 +75,17 @@ class Home:
         self._agents: dict[str, BlockingAgent] = {}
         manifest = self._newest_manifest()
         self.ledger = Ledger(store, federation, manifest.id, manifest.envelope.hash, clock)
+        self.witnesses: Asker | None = None
+        """Who is asked for cosignatures; made on first use."""
+        self.anchorer = Anchorer(
+            store,
+            lambda: self.manifest.envelope.anchoring,
+            lambda agent: sign_head(store, agent, self.agent_key(agent)),
+            self._ask_witnesses,
+            clock,
+        )
+        if lock is not None:
+            self.ledger.gate = self.anchorer
 
     @classmethod
     def open(
@@ -138,6 +152,8 @@ class Home:
 
     def close(self) -> None:
         """Close the store and let the directory go."""
+        if self.witnesses is not None:
+            self.witnesses.close()
         self.store.close()
         if self._lock is not None:
             self._lock.release()
@@ -199,7 +215,7 @@ class Home:
         """Start an agent's log with its sealed genesis and a default policy. Raises Refusal if the seal does not do."""
         self.ledger.admit(key.genesis.data, seal)
         agent = self._open_agent(key)
-        agent.adopt(agent.policy(DEFAULT_POLICY))
+        self._give_policy(agent)
         return agent
 
     def agent_key(self, id: Link) -> AgentKey:
@@ -282,7 +298,27 @@ class Home:
             if self.store.has(key.genesis.id):
                 agent = self._open_agent(key)
                 if self.store.get_meta(f"policy/{to_text(agent.id)}") is None:
-                    agent.adopt(agent.policy(DEFAULT_POLICY))
+                    # Whether witnesses answer is for whoever appends; the directory can be opened all the same.
+                    with suppress(AnchoringError):
+                        self._give_policy(agent)
+
+    def _give_policy(self, agent: BlockingAgent) -> None:
+        """Let an agent act under a policy of its own, which is recorded if it has none. Raises AnchoringError."""
+        try:
+            if not self.store.by_kind("policy", agent.id, limit=1):
+                agent.policy(DEFAULT_POLICY)
+        finally:
+            for policy in self.store.by_kind("policy", agent.id, limit=1):
+                agent.adopt(policy)
+
+    def _ask_witnesses(self) -> Asker:
+        if self.witnesses is None:
+            # Imported here because an HTTP client takes longer to load than most nodes take to open.
+            from tslg.node.witness.client import Witnesses
+            from tslg.node.witness.urls import read_urls
+
+            self.witnesses = Witnesses(read_urls(self.store))
+        return self.witnesses
 
     def _open_agent(self, key: AgentKey) -> BlockingAgent:
         genesis = key.genesis

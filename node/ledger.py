@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tslg.node import own_log
+from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
 from tslg.node.own_log import Blocked
 from tslg.node.store.interface import ForkError, LogState, Store
@@ -101,6 +102,8 @@ class Ledger:
         self._saved: dict[Link, OwnLog] = {}
         """The logs that the transaction under way touched, as they were before it."""
         self._writer: int | None = None
+        self.gate: Anchorer | None = None
+        """What holds logs to their anchoring, for a node that is to."""
 
     def open_log(self, owner: Link, key: Link, public: bytes, secret: bytes) -> None:
         """Make a log writable: its agent's `secret` (64 bytes) belongs to the key that `key` registers.
@@ -136,10 +139,19 @@ class Ledger:
 
         Raises:
             Refusal: an admission rule refuses it. RecordError, CodecError: the draft makes no record.
-            StoreError: it could not be stored; nothing was.
+            StoreError: it could not be stored; nothing was. AnchoringError: witnesses do not cosign; see `Anchorer`.
         """
         if self._writer == threading.get_ident():
             return self._stage(owner, draft)
+        if self.gate is None:
+            return self._commit(owner, draft)
+        self.gate.enter(owner)
+        record = self._commit(owner, draft)
+        self.gate.settle(owner)
+        return record
+
+    def _commit(self, owner: Link, draft: Draft) -> Record:
+        """Append one record in a transaction that it may share with those of other threads."""
         ticket = _Ticket(owner, draft)
         self._queue.append(ticket)
         with self._lock:
@@ -152,15 +164,33 @@ class Ledger:
         return ticket.record
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit everything that this thread appends inside the block together, or nothing if the block raises."""
+    def batch(self, owner: Link) -> Iterator[None]:
+        """Do as `transaction` for an own log, with its anchoring before and after."""
+        if self.gate is None:
+            with self.transaction():
+                yield
+            return
+        self.gate.enter(owner, batch=True)
+        with self.transaction() as grown:
+            yield
+        for one in grown:
+            self.gate.settle(one)
+
+    @contextmanager
+    def transaction(self) -> Iterator[list[Link]]:
+        """Commit everything that this thread appends inside the block together, or nothing if the block raises.
+
+        Yields a list that names, after the block, the own logs that grew.
+        """
+        grown: list[Link] = []
         with self._lock:
             if self._writer is not None:
                 raise UsageError("a transaction is under way in this thread already")
             self._writer = threading.get_ident()
             try:
-                yield
+                yield grown
                 self._store_staged()
+                grown.extend(self._saved)
             except BaseException:
                 self._undo()
                 raise

@@ -19,6 +19,7 @@ import trio
 from tslg.node.addresses import AddressBook
 from tslg.node.adopting import keep
 from tslg.node.agent import Agent, BlockingAgent
+from tslg.node.anchoring_task import kept_anchored
 from tslg.node.auditor import Auditor
 from tslg.node.authoring import Reference, reference_id
 from tslg.node.catching_up import CaughtUp, catch_up
@@ -82,13 +83,14 @@ class Node:
             if network is None and listen is not None:
                 network = _libp2p(home, listen, limits)
             node = cls(home, network, limits)
-            if network is None:
-                yield node
-            else:
-                node._serve(network)
-                async with running(network):
-                    await node._look_back()
+            async with kept_anchored(home, limits):
+                if network is None:
                     yield node
+                else:
+                    node._serve(network)
+                    async with running(network):
+                        await node._look_back()
+                        yield node
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(home.close)

@@ -7,10 +7,11 @@ from typing import Final
 
 import trio
 
+from tslg.node import kept_checkpoints
 from tslg.node.net.errors import InvalidRequest, NotAvailable
 from tslg.node.sources import NewestRecord, StoreSource
 from tslg.node.store.interface import Entry, Store
-from tslg.protocol import logproof
+from tslg.protocol import freshness, logproof
 from tslg.protocol import record as records
 from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
@@ -225,11 +226,25 @@ class _WalkAnswer:
                 by_agent.setdefault(record.owner, []).append(record)
         inclusion: list[InclusionProof] = []
         consistency: list[ConsistencyProof] = []
+        notes: list[bytes] = []
         for agent, held in sorted(by_agent.items()):
-            made = self._source.proofs(agent, logproof.needs({record.id: record for record in held}.values()))
+            distinct = list({record.id: record for record in held}.values())
+            needed = logproof.needs(distinct)
+            signed = kept_checkpoints.kept(self._store, agent)
+            if signed is not None and self._room_for(notes):
+                notes.append(signed.to_bytes())
+                stated = signed.checkpoint
+                head = freshness.OutsideHead(agent, stated.size, stated.root, "witness", 0)
+                spans = freshness.spans(distinct, [head])
+                needed = needed._replace(consistency=tuple(dict.fromkeys((*needed.consistency, *spans))))
+            made = self._source.proofs(agent, needed)
             inclusion.extend(made[0])
             consistency.extend(made[1])
         missing = tuple((id, "absent") for id in sorted(self._missing))
         heads = tuple(one.claim for one in newest.values())
         told = tuple(beside.values())[: self._limits.walk_roots]
-        return WalkEnd(missing, heads, tuple(inclusion), tuple(consistency), told).to_bytes()
+        return WalkEnd(missing, heads, tuple(inclusion), tuple(consistency), told, tuple(notes)).to_bytes()
+
+    def _room_for(self, notes: Sequence[bytes]) -> bool:
+        """Tell whether one more checkpoint leaves room in the last chunk for everything else."""
+        return len(notes) < self._limits.checkpoints and sum(map(len, notes)) < self._limits.chunk_bytes // 8

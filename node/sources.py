@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from tslg.node import kept_proofs
+from tslg.node import kept_checkpoints, kept_proofs
 from tslg.node.store.interface import Store
 from tslg.protocol import record as records
 from tslg.protocol.bundle import Bundle
@@ -55,6 +55,9 @@ class Source(Protocol):
 
     def proofs(self, agent: Link, needs: Needs) -> tuple[Sequence[InclusionProof], Sequence[ConsistencyProof]]:
         """Return what the source can prove of a log."""
+
+    def checkpoints(self, agent: Link) -> Iterable[bytes]:
+        """Return signed states of a log, with cosignatures."""
 
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
         """Return the records of a log below `size` that can be had."""
@@ -116,6 +119,11 @@ class StoreSource:
             if 0 < old < new <= size
         )
         return inclusion, consistency
+
+    def checkpoints(self, agent: Link) -> Iterable[bytes]:
+        """Return the newest kept checkpoint that witnesses cosigned."""
+        note = kept_checkpoints.read(self._store, agent)
+        return () if note is None else (note,)
 
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
         """Return the held records of a log below `size`."""
@@ -180,6 +188,10 @@ class BundleSource:
     def proofs(self, agent: Link, needs: Needs) -> tuple[Sequence[InclusionProof], Sequence[ConsistencyProof]]:
         """Return all proofs of the bundle; what was not asked for does no harm."""
         return self._bundle.inclusion, self._bundle.consistency
+
+    def checkpoints(self, agent: Link) -> Iterable[bytes]:
+        """Return all checkpoints of the bundle; they say themselves whose they are."""
+        return self._bundle.checkpoints
 
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
         """Return every record of the bundle; those of other logs are told apart by whoever asked."""

@@ -151,6 +151,8 @@ def complete_logs(walker: Walker, source: Source, opener: Opener) -> None:
         for opened in opener.open(source.whole_log(agent, size)):
             if opened.record.owner == agent:
                 walker.supply_log(opened)
+    for agent in walker.met():
+        walker.supply_checkpoints(source.checkpoints(agent))
     for agent, needs in walker.wants_proofs().items():
         walker.supply_proofs(*source.proofs(agent, needs))
     for agent in walker.wants_proofs():

@@ -13,7 +13,7 @@ from tslg.protocol import cid, codec
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import BundleError, CodecError
 from tslg.protocol.limits import DEFAULT, Limits
-from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, read_list
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, read_list, read_notes
 
 VERSION: Final = 1
 CAR_VERSION: Final = 1
@@ -21,7 +21,7 @@ CAR_VERSION: Final = 1
 _ROOT_KEYS: Final = frozenset(
     ("tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records")
 )
-_OPTIONAL_KEYS: Final = frozenset(("beside",))
+_OPTIONAL_KEYS: Final = frozenset(("beside", "checkpoints"))
 """Keys of the root block that are left out where their list is empty."""
 _VARINT_BYTES: Final = 9
 _DIGEST_BYTES: Final = 64
@@ -42,6 +42,7 @@ class Bundle:
         manifest: id of the manifest version in force.
         targets: the records that the bundle was made to prove.
         heads, inclusion, consistency: what the maker says of the logs.
+        checkpoints: signed states of logs, as they came.
         records: the bytes of record and seal by record id, where both blocks are there and are what their ids say.
         attachments: by record id, what is attached to those of them whose attachment's block is there.
         absent: records that are listed, but one of whose two blocks is left out.
@@ -56,6 +57,7 @@ class Bundle:
     heads: tuple[HeadClaim, ...]
     inclusion: tuple[InclusionProof, ...]
     consistency: tuple[ConsistencyProof, ...]
+    checkpoints: tuple[bytes, ...]
     records: Mapping[Link, tuple[bytes, bytes]]
     attachments: Mapping[Link, bytes]
     absent: list[Link]
@@ -75,6 +77,7 @@ def write(
     records: Iterable[tuple[Link, bytes, bytes]],
     attachments: Mapping[Link, bytes] | None = None,
     beside: Iterable[Link] = (),
+    checkpoints: Iterable[bytes] = (),
 ) -> Link:
     """Write a bundle and return the id of its root block. The same input always makes the same bytes.
 
@@ -89,6 +92,7 @@ def write(
         records: (id, record bytes, seal bytes), each id once; key and manifest chains first by custom.
         attachments: by id, what is attached to some of the records.
         beside: those of the records that no target needs.
+        checkpoints: signed states of logs, for readers that ask for witnesses.
 
     Raises:
         BundleError: the input does not make a bundle that `read` would accept.
@@ -108,6 +112,8 @@ def write(
     listed = list(beside)
     if listed:
         value["beside"] = listed
+    if notes := list(checkpoints):
+        value["checkpoints"] = notes
     data = codec.encode(value)
     root = cid.compute(data)
     if len(data) > DEFAULT.bundle_root_bytes:
@@ -180,6 +186,8 @@ class _Root:
             self.heads = read_list(HeadClaim.from_map, value["heads"], limits.walk_edges, limits)
             self.inclusion = read_list(InclusionProof.from_map, value["inclusion"], limits.walk_edges, limits)
             self.consistency = read_list(ConsistencyProof.from_map, value["consistency"], limits.walk_edges, limits)
+            notes = "checkpoints" in value
+            self.checkpoints = read_notes(value["checkpoints"], limits) if notes else ()
         except ValueError as error:
             raise _damage("PROOF", offset, f"a head or proof of the root block: {error}") from error
         self.pairs = _read_pairs(value["records"], offset, limits)
@@ -224,6 +232,7 @@ class _Root:
             self.heads,
             self.inclusion,
             self.consistency,
+            self.checkpoints,
             records,
             attachments,
             absent,

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid
+from tslg.protocol.anchoring import Anchoring, read_anchoring
 from tslg.protocol.codec import Link
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.signatures import Alg
 
-RESERVED: Final = ("access", "anchoring", "recording", "redaction", "retention", "rotation")
+RESERVED: Final = ("access", "recording", "redaction", "retention", "rotation")
 """Envelope entries whose rules this version does not enforce yet; a manifest that sets one is refused."""
 
 
@@ -32,6 +33,7 @@ class Envelope:
 
     Attributes:
         address: `flat` in this version.
+        anchoring: which witnesses must cosign agents' logs, and when; None where none must.
         classes: governance classes that records may claim.
         clock_skew_ms: how far ahead of the reader's clock a record may lie.
         corrections: the correction policy record, None where none governs corrections.
@@ -49,6 +51,7 @@ class Envelope:
     """
 
     address: str
+    anchoring: Anchoring | None
     classes: tuple[str, ...]
     clock_skew_ms: int
     corrections: Link | None
@@ -78,6 +81,7 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
         _need(value[name] == {}, f"`{name}` is not enforced by this version; leave it empty")
     return Envelope(
         address=_address(value["address"]),
+        anchoring=read_anchoring(value["anchoring"]),
         classes=_classes(value["classes"]),
         clock_skew_ms=_clock_skew(value["clock_skew_ms"]),
         corrections=_policy(value["corrections"], "corrections"),
@@ -97,6 +101,7 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
 
 _READ: Final = (
     "address",
+    "anchoring",
     "classes",
     "clock_skew_ms",
     "corrections",

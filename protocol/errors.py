@@ -12,6 +12,7 @@ TslgError
 ├── ManifestError         a manifest text or ceremony that cannot be used             TSLG-M-…
 ├── StoreError            the data directory cannot be used                           TSLG-D-…
 ├── NetworkError          a peer that could not be asked, or broke the protocol       TSLG-N-…
+│   └── AnchoringError    a log that is ahead of what witnesses cosigned                 TSLG-N-UNANCHORED
 ├── AdapterError          material of another format that cannot be imported          TSLG-I-…
 └── UsageError            a call or command that cannot be carried out as given       TSLG-U-…
 """
@@ -106,6 +107,12 @@ class NetworkError(TslgError):
     """A peer that could not be reached, refused, or broke the protocol."""
 
     code = "TSLG-N-NETWORK"
+
+
+class AnchoringError(NetworkError):
+    """A log that is ahead of what witnesses cosigned. `record` is its agent; nothing that was recorded is lost."""
+
+    code = "TSLG-N-UNANCHORED"
 
 
 class AdapterError(TslgError, ValueError):

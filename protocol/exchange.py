@@ -15,7 +15,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, NetworkError
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
-from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, read_list
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, read_list, read_notes
 
 WALK: Final = "/tslg/walk/1"
 LOG: Final = "/tslg/log/1"
@@ -79,6 +79,7 @@ class WalkEnd(NamedTuple):
     inclusion: tuple[InclusionProof, ...] = ()
     consistency: tuple[ConsistencyProof, ...] = ()
     beside: tuple[Pair, ...] = ()
+    checkpoints: tuple[bytes, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the chunk. What is seldom there has no key if it is not."""
@@ -90,6 +91,8 @@ class WalkEnd(NamedTuple):
         }
         if self.beside:
             end["beside"] = list(map(list, self.beside))
+        if self.checkpoints:
+            end["checkpoints"] = list(self.checkpoints)
         return codec.encode({"end": end})
 
 
@@ -109,6 +112,7 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
     _need(type(end) is dict, "end")
     beside = _pairs(end.pop("beside", []), limits)
     _need(len(beside) <= limits.walk_roots, "beside")
+    notes = [end.pop("checkpoints")] if "checkpoints" in end else []
     missing, heads, inclusion, consistency = _fields(end, "missing", "heads", "inclusion", "consistency")
     _need(_is_list(missing, limits.walk_edges), "missing")
     try:
@@ -118,6 +122,7 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
             read_list(InclusionProof.from_map, inclusion, limits.walk_edges, limits),
             read_list(ConsistencyProof.from_map, consistency, limits.walk_edges, limits),
             tuple(beside),
+            read_notes(notes[0], limits) if notes else (),
         )
     except ValueError as error:
         raise MessageError(f"a walk's end: {error}") from error

@@ -19,7 +19,8 @@ from tslg.protocol.record import Head, Record
 class OutsideHead(NamedTuple):
     """A head that the reader knows from somewhere else than the records it is handed.
 
-    `source` is `witness`, `peer` or `log` (the log's own node); `age_ms` is how long ago it was seen.
+    `source` is `witness` (a quorum cosigned it), `record` (another agent's record cites it), `peer` or `log` (the log's
+    own node); `age_ms` is how long ago it was seen.
     """
 
     agent: Link
@@ -92,6 +93,15 @@ def hold_against(head: OutsideHead, log: Log) -> Doubt | None:
         return None
     detail = f"nothing shows that the log extends the head of {head.size} records known from a {head.source}"
     return Doubt(False, "TSLG-V-FORK", "unproved", detail)
+
+
+def shows(head: OutsideHead, log: Log) -> bool:
+    """Tell whether what was read proves that the head is a state of this very log."""
+    if head.size > log.size or (head.size == log.size and log.end is None):
+        return False
+    after = [record for record in log.records if record.seq >= head.size]
+    # A record without a tree is the first of its log; what comes before it is nothing.
+    return hold_against(head, log) is None and (not after or min(after, key=_position).log is not None)
 
 
 def _fork(head: OutsideHead) -> Doubt:

@@ -21,6 +21,7 @@ from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import MANIFEST_KINDS
 from tslg.protocol.traversal import PlainStep, Traversal, steps_of
+from tslg.protocol.vouching import Claims
 
 SIGNATURE_MODES: Final = ("all", "heads")
 LOG_MODES: Final = ("visited", "full", "none")
@@ -90,6 +91,7 @@ class Gathering:
         self._accusations: list[Record] = []
         self._beside: dict[Link, Opened] = {}
         self._in_log: set[Link] = set()
+        self._claims = Claims(limits)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -247,6 +249,19 @@ class Gathering:
                 known.append(head)
                 self._groups = None
 
+    def supply_checkpoints(self, notes: Iterable[bytes]) -> None:
+        """Take checkpoints of logs, from anybody: whether they are believed is judged when the walk ends."""
+        for note in notes:
+            self._claims.add(note)
+
+    def checkpoints(self) -> list[bytes]:
+        """Return the checkpoints that were handed in, for a bundle or a store."""
+        return self._claims.notes()
+
+    def _heads_of(self, agent: Link) -> list[OutsideHead]:
+        """Return every head of a log that is known, or claimed, from elsewhere."""
+        return [*self._outside.get(agent, ()), *self._claims.heads(agent)]
+
     def supply_log(self, opened: Opened) -> None:
         """Take one record of a visited agent's log that the ancestry itself did not need."""
         record = opened.record
@@ -311,9 +326,10 @@ class Gathering:
         # A log held from its start without a gap, as nearly every small one is, needs no proof.
         whole = len(records) == 1 + max(map(_POSITION, records))
         needed = Needs((), ()) if whole else logproof.needs(records)
-        if agent not in self._outside:
+        heads = self._heads_of(agent)
+        if not heads:
             return needed
-        spans = freshness.spans(self._without_witnesses(records), self._outside[agent])
+        spans = freshness.spans(self._without_witnesses(records), heads)
         return Needs(needed.inclusion, tuple(dict.fromkeys([*needed.consistency, *spans])))
 
     def supply_proofs(

@@ -63,6 +63,8 @@ class Limits:
     """A bundle's root block: 83 bytes for each of a million records, and room for their proofs."""
     checkpoint_bytes: int = 128 * 1024
     """One checkpoint: three lines of text, and 16 post-quantum signatures of the largest kind."""
+    checkpoints: int = 1_000
+    """Checkpoints in one bundle or reply: one for each log, of as many as a walk may have roots."""
     note_signatures: int = 64
     """Signature lines of one note: as many witnesses as a quorum may be taken from."""
     checkpoint_extensions: int = 16
@@ -79,6 +81,8 @@ class Limits:
     """From the first byte of a request to a witness until its answer is taken, however busy the connection is."""
     witness_idle_ms: int = 60_000
     """How long a witness keeps a connection on which nothing is asked."""
+    anchoring_check_ms: int = 5_000
+    """How often a node looks whether one of its logs is to be anchored."""
     witness_logs: int = 100_000
     """Logs that an open witness learns by itself, at about 500 bytes each."""
     log_proof_bytes: int = 256 * 1024

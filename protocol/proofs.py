@@ -79,6 +79,15 @@ def read_list(read: Callable[[Any, Limits], T], value: Any, most: int, limits: L
     return tuple(read(item, limits) for item in value)
 
 
+def read_notes(value: Any, limits: Limits = DEFAULT) -> tuple[bytes, ...]:
+    """Read the list of checkpoints beside the proofs, which stands there only if it is not empty; ValueError if not."""
+    if type(value) is not list or not 1 <= len(value) <= limits.checkpoints:
+        raise ValueError(f"checkpoints are a list of 1 to {limits.checkpoints}")
+    if not all(type(note) is bytes and len(note) <= limits.checkpoint_bytes for note in value):
+        raise ValueError(f"a checkpoint is at most {limits.checkpoint_bytes} bytes")
+    return tuple(value)
+
+
 def _fields(value: Any, *names: str) -> tuple[Any, ...]:
     if type(value) is not dict or value.keys() != set(names):
         raise ValueError(f"not a map of {', '.join(names)}")

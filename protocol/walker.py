@@ -25,11 +25,11 @@ from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, Refusal
 from tslg.protocol.freshness import OutsideHead as OutsideHead
-from tslg.protocol.gathering import Gathering
 from tslg.protocol.keys import Key
 from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
+from tslg.protocol.outlook import Outlook
 from tslg.protocol.past import Past
 from tslg.protocol.record import Record
 from tslg.protocol.report import (
@@ -53,7 +53,7 @@ _PLACE: Final = attrgetter("owner", "seq")
 _UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key")
 
 
-class Walker(Gathering):
+class Walker(Outlook):
     """Verifies the ancestry of one record, up to `depth` typed edges. Arguments as for `Gathering`."""
 
     def _prepare(self) -> None:
@@ -243,7 +243,7 @@ class Walker(Gathering):
         stopped = self._stopped() if self.signatures == "heads" and not self._witnesses else None
         checks = {}
         for agent, records in self._by_agent().items():
-            heads = self._outside.get(agent, ())
+            heads = self._heads_of(agent)
             compared = (
                 None if stopped is None else stopped | freshness.compared(self._without_witnesses(records), heads)
             )
@@ -379,28 +379,6 @@ class Walker(Gathering):
             if held < size:
                 gaps.append(Undetermined(agent, f"absent: {size - held} of the {size} records of its log"))
         return gaps
-
-    def _freshness(self, checks: Mapping[Link, LogCheck]) -> tuple[list[Freshness], list[Undetermined]]:
-        """Hold what was handed in against every head known from elsewhere; say so where none is known."""
-        fresh, tails = [], []
-        for agent, records in self._by_agent().items():
-            check = checks.get(agent)
-            end = None if check is None else check.end
-            log = freshness.Log(self._without_witnesses(records), end, self._consistency.get(agent, {}))
-            source = self._ends[agent][1] if agent in self._ends else "nobody"
-            entry = Freshness(agent, log.size, source, None if source == "nobody" else 0)
-            for head in sorted(self._outside.get(agent, ()), key=lambda head: (head.size, -head.age_ms)):
-                doubt = None if check is None and head.size <= log.size else freshness.hold_against(head, log)
-                if doubt is not None and (doubt.certain or source == "log"):
-                    self._findings.setdefault(log.newest.id, (doubt.code, doubt.detail))
-                elif doubt is not None and agent == self.federation and doubt.reason == "tail":
-                    tails.append(Undetermined(agent, f"frozen: {doubt.detail}"))
-                elif doubt is not None:
-                    tails.append(Undetermined(log.newest.id, f"{doubt.reason}: {doubt.detail}"))
-                if head.size >= entry.size:
-                    entry = Freshness(agent, head.size, head.source, head.age_ms)
-            fresh.append(entry)
-        return fresh, tails
 
     def _report(
         self, undetermined: list[Undetermined], freshness: list[Freshness], forks: tuple[ForkNote, ...]

@@ -174,6 +174,27 @@ def catch_up(name: str, peers: tuple[str, ...], data: Path | None, as_json: bool
     return 0 if left is None else 2
 
 
+@agent.command()
+@click.argument("name", metavar="NAME|ID")
+@data_option
+@json_option
+def anchor(name: str, data: Path | None, as_json: bool) -> None:
+    """Have witnesses cosign the present state of an agent's log, as the manifest asks for it."""
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.errors import UsageError
+
+    with write_home(data) as home:
+        owner = find_log(home.store, name)
+        signed = home.anchorer.anchor(owner)
+        if signed is None:
+            raise UsageError(
+                "the manifest in force asks for no witnesses", mend="have the anchors amend it with `anchoring`"
+            )
+    head, names = signed.checkpoint, [line.name for line in signed.signatures]
+    told = {"agent": to_text(owner), "size": head.size, "root": head.root.hex(), "signatures": names}
+    emit(told, as_json, f"{head.size} records cosigned by {', '.join(names[1:])}")
+
+
 def _about(home: Home, key: AgentKey) -> dict[str, Any]:
     from tslg.protocol.cid import to_text
 

@@ -26,7 +26,7 @@ def checkpoint(agent: str, out: Path | None, data: Path | None, as_json: bool) -
 
     with read_home(data) as home:
         owner = find_log(home.store, agent)
-        signed = sign_head(home, owner)
+        signed = sign_head(home.store, owner, home.agent_key(owner))
         head, note = signed.checkpoint, signed.to_bytes()
         last = home.store.at(owner, head.size - 1)
         assert last is not None

@@ -63,13 +63,13 @@ def prove(
 
 
 def _write_log_proof(home: Home, record: Record, out: Path, fresh: bool, as_json: bool) -> int:
-    from tslg.node import checkpoints
+    from tslg.node import checkpoints, kept_checkpoints
     from tslg.node.cli.files import write_replacing
     from tslg.protocol.cid import to_text
 
-    signed = None if fresh else checkpoints.kept(home.store, record.owner)
+    signed = None if fresh else kept_checkpoints.kept(home.store, record.owner)
     if signed is None or signed.checkpoint.size <= record.seq:
-        signed = checkpoints.sign_head(home, record.owner)
+        signed = checkpoints.sign_head(home.store, record.owner, home.agent_key(record.owner))
     proof = checkpoints.prove(home.store, record.id, signed)
     write_replacing(out, proof.to_bytes())
     told = {

@@ -21,14 +21,14 @@ def export_tiles(agent: str, folder: Path, data: Path | None, as_json: bool) -> 
     The entries are the ids of the records. The checkpoint is signed now, and carries the cosignatures of witnesses if
     they cosigned this very state.
     """
-    from tslg.node import checkpoints, tiling
+    from tslg.node import checkpoints, kept_checkpoints, tiling
     from tslg.protocol.cid import to_text
 
     with read_home(data) as home:
         owner = find_log(home.store, agent)
-        signed = checkpoints.kept(home.store, owner)
+        signed = kept_checkpoints.kept(home.store, owner)
         if signed is None or signed.checkpoint != checkpoints.head_of(home.store, owner):
-            signed = checkpoints.sign_head(home, owner)
+            signed = checkpoints.sign_head(home.store, owner, home.agent_key(owner))
         leaves = home.store.leaves(owner, signed.checkpoint.size)
     done = tiling.export(folder, signed, leaves)
     told = {"agent": to_text(owner), "folder": str(folder), **done._asdict()}

@@ -271,7 +271,7 @@ def _check_root(value) -> set[bytes]:
     keys = {"tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records"}
     if (
         type(value) is not dict
-        or value.keys() - {"beside"} != keys
+        or value.keys() - {"beside", "checkpoints"} != keys
         or type(value["tslg"]) is not int
         or value["tslg"] != 1
     ):
@@ -289,6 +289,11 @@ def _check_root(value) -> set[bytes]:
     for name, shape in shapes.items():
         if type(value[name]) is not list or not all(has_shape(item, shape) for item in value[name]):
             raise Bad("TSLG-B-PROOF")
+    notes = value.get("checkpoints", [b""])
+    if type(notes) is not list or not 1 <= len(notes) <= 1000 or not all(type(n) is bytes for n in notes):
+        raise Bad("TSLG-B-PROOF")
+    if any(len(note) > 131072 for note in notes):
+        raise Bad("TSLG-B-PROOF")
     if type(records) is not list or not all(type(entry) is list and 2 <= len(entry) <= 3 for entry in records):
         raise Bad("TSLG-B-ROOT")
     if not all(is_record_id(record) and all(map(is_seal_id, others)) for record, *others in records):

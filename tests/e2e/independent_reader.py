@@ -15,6 +15,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+from independent_anchoring import Note, quorum
 from independent_formats import Bad, Tree, consistent, read_bundle
 from independent_records import Record, read_record
 from independent_rules import VERSIONS, check_key, check_record, check_seal, named
@@ -40,6 +41,7 @@ class Reader:
         self.unjudged: set[bytes] = set()
         self.shown: dict[bytes, Record] = {}
         self.edges = 0
+        self.ends: dict[bytes, tuple[int, bytes]] = {}
 
     def verify(self, target: bytes, depth: int | None = None) -> str:
         """The verdict on one target. [VER-1]"""
@@ -55,6 +57,7 @@ class Reader:
         self.shown = {link: self.held.pop(link) for link in shown if link in self.held}
         self.check_logs(visited)
         self.check_newest()
+        self.check_anchoring(visited)
         self.check_forks(visited, relied_on)
         for link in self.shown:  # [EQV-5]
             self.findings.pop(link, None)
@@ -233,6 +236,50 @@ class Reader:
         if newest is not None and newest.body.get("expires", self.now) < self.now:
             self.undetermined.setdefault(newest.id, "expired")
 
+    def check_anchoring(self, visited: list[bytes]) -> None:
+        """[ANC-13], [ANC-14]"""
+        notes = []
+        for data in self.root.get("checkpoints", ()):
+            with suppress(ValueError):
+                notes.append(Note(data))
+        asked = {m.id: m for m in self.manifests.values() if m.body["envelope"]["anchoring"] != {}}
+        lacking: dict[bytes, Record] = {}
+        for record in (self.held[link] for link in visited if link in self.held):
+            wanted = asked.get(record.manifest)
+            if wanted is None or record.owner == self.federation:
+                continue
+            later = [m for m in asked.values() if m.body["version"] >= wanted.body["version"]]
+            if not any(
+                note.size > record.seq
+                and any(quorum(note, m.body["envelope"]["anchoring"], self.now) for m in later)
+                and self.is_state_of(note, record.owner)
+                for note in notes
+            ):
+                first = lacking.setdefault(record.owner, record)
+                lacking[record.owner] = min(first, record, key=lambda r: r.seq)
+        for record in lacking.values():
+            self.undetermined.setdefault(record.id, "unanchored")
+
+    def is_state_of(self, note: Note, owner: bytes) -> bool:
+        """Whether the log's agent signed a checkpoint, and its tree is one of the log that was read."""
+        keys = [r for r in self.held.values() if r.id in self.sealed and r.owner == owner and "key" in r.body]
+        if not note.of(owner) or not any(note.signed_by(r.body["key"]) for r in keys if r.body["alg"] == -19):
+            return False
+        after = min(
+            (r for r in self.held.values() if r.owner == owner and r.seq >= note.size),
+            key=lambda r: r.seq,
+            default=None,
+        )
+        if after is None:
+            return self.ends.get(owner) == (note.size, note.root)
+        if after.seq == note.size:
+            return after.root == note.root
+        return any(
+            (proof["agent"], proof["old_size"], proof["size"]) == (owner, note.size, after.seq)
+            and consistent(note.size, after.seq, note.root, after.root, proof["proof"])
+            for proof in self.root["consistency"]
+        )
+
     def check_advance(self, before: Record, record: Record) -> None:
         """[LOG-12]: neither time nor the manifest version goes back."""
         if record.time < before.time:
@@ -305,6 +352,7 @@ class Reader:
                     self.undetermined.setdefault(record.id, "unproved")
             if tree is not None:
                 tree.append(record.id)
+                self.ends[owner] = (record.seq + 1, tree.root())
             last = record
 
     def bridged(self, owner: bytes, tree: Tree | None, record: Record) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from functools import cache
+from hashlib import sha256
 
 from independent_formats import Bad, Signature, hash_of, is_record_id, is_uint, read_seal
 from independent_records import KINDS, Record
@@ -14,7 +16,7 @@ from py_ecc.bls.g2_primitives import pubkey_to_G1
 from py_ecc.optimized_bls12_381 import Z1, add, curve_order, eq, multiply
 
 THRESHOLD, MULTISIG, ED25519 = -70001, -70002, -19
-NONE_YET = ("access", "anchoring", "recording", "redaction", "retention", "rotation")
+NONE_YET = ("access", "recording", "redaction", "retention", "rotation")
 VERSIONS = ("manifest", "manifest-amendment")
 NAMES = {
     "corrections": ("policy", "correction-policy"),
@@ -69,6 +71,36 @@ def check_expiry(record: Record, manifest: Record) -> None:
 # --- manifest.md -----------------------------------------------------------------------------------------------------
 
 
+def check_anchoring(value) -> None:
+    """[ANC-9] and, for the keys, [CHK-7] and [CHK-11]."""
+    bad = "TSLG-A-ANCHORS"
+    if value == {}:
+        return
+    need(type(value) is dict and value.get("cadence") in ("record", "batch", "epoch"), bad, "cadence")
+    epoch = {"epoch_ms"} if value["cadence"] == "epoch" else set()
+    need(value.keys() == {"cadence", "witnesses", "quorum"} | epoch, bad, "anchoring")
+    need(not epoch or (is_uint(value["epoch_ms"]) and value["epoch_ms"] >= 1000), bad, "epoch_ms")
+    texts, quorum = value["witnesses"], value["quorum"]
+    need(type(texts) is list and 1 <= len(texts) <= 64 and all(type(t) is str for t in texts), bad, "witnesses")
+    need(texts == sorted(set(texts)), bad, "witnesses")
+    need(is_uint(quorum) and 1 <= quorum <= len(texts), bad, "quorum")
+    publics, named = set(), set()
+    for text in texts:
+        name, _, rest = text.partition("+")
+        key_id, _, encoded = rest.partition("+")
+        try:
+            key = b64decode(encoded, validate=True)
+        except ValueError:
+            raise Bad(bad, "witnesses") from None
+        need(b64encode(key).decode() == encoded and name != "" and not set(name) & set(" \n\t"), bad, "witnesses")
+        need((key[:1], len(key)) in ((b"\x04", 33), (b"\x06", 1313)), bad, "witnesses")
+        need(sha256(name.encode() + b"\n" + key).hexdigest()[:8] == key_id, bad, "witnesses")
+        need(key[:1] == b"\x06" or crypto_core_ed25519_is_valid_point(key[1:]), bad, "witnesses")
+        publics.add(key[1:])
+        named.add((name, key_id))
+    need(len(publics) == len(named) == len(texts), bad, "witnesses")
+
+
 def check_manifest(record: Record, amended: Record | None) -> None:
     """[MAN-4] to [MAN-12]; `amended` is the version that an amendment amends, if it is admitted."""
     anchors, envelope = record.body["anchors"], record.body["envelope"]
@@ -119,7 +151,7 @@ def shares_fit(keys: tuple[bytes, ...], threshold: int, group: bytes) -> bool:
 def check_envelope(envelope: dict, threshold: int) -> None:
     """[MAN-10]"""
     known = {"hash", "address", "edges", "signatures", "post_quantum", "fan_in", "verify_depth", "cross_agent"}
-    known |= {"genesis", "classes", "tiers", "clock_skew_ms", "corrections", "gc", *NONE_YET}
+    known |= {"genesis", "classes", "tiers", "clock_skew_ms", "corrections", "gc", "anchoring", *NONE_YET}
     bad = "TSLG-A-ANCHORS"
     need(envelope.keys() == known, bad, "envelope")
     hashes = ("sha2-256", "sha2-512", "sha3-256", "blake2b-256", "blake3")
@@ -140,6 +172,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
         kinds = cross["kinds"]
         need(type(kinds) is list and all(type(k) is str and k in KINDS for k in kinds), bad, "cross_agent")
         need(kinds == sorted(set(kinds)), bad, "cross_agent")
+    check_anchoring(envelope["anchoring"])
     for name in ("corrections", "gc"):
         entry = envelope[name]
         need(entry == {} or (type(entry) is dict and entry.keys() == {"policy"}), bad, name)

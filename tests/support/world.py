@@ -391,6 +391,9 @@ class Supply:
         ]
         return inclusion, consistency
 
+    def checkpoints(self, agent):
+        return ()
+
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, tuple[bytes, bytes]]]:
         return [(id, self.handed[id]) for id in self.logs.get(agent, [])[:size] if id in self.handed]
 

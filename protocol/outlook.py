@@ -1,0 +1,67 @@
+"""What heads from elsewhere say of the logs that a walk read: the part of a walker that looks beyond its records.
+
+Normative text: docs/spec/verification.md, docs/spec/anchoring.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tslg.protocol import freshness, vouching
+from tslg.protocol.checkpoint import Signed
+from tslg.protocol.codec import Link
+from tslg.protocol.gathering import Gathering
+from tslg.protocol.logproof import LogCheck
+from tslg.protocol.manifest import Manifest
+from tslg.protocol.report import Freshness, Undetermined
+from tslg.protocol.vouching import Vouched
+
+
+class Outlook(Gathering):
+    """The half of a walker that holds logs against heads known from elsewhere. `Walker` judges the records."""
+
+    _manifests: dict[Link, Manifest | None]
+    _unjudged: set[Link]
+
+    def _freshness(self, checks: Mapping[Link, LogCheck]) -> tuple[list[Freshness], list[Undetermined]]:
+        """Hold what was handed in against every head known from elsewhere; say so where none is known."""
+        fresh, tails = [], []
+        anchored = any(one is not None and one.envelope.anchoring is not None for one in self._manifests.values())
+        for agent, records in self._by_agent().items():
+            check = checks.get(agent)
+            end = None if check is None else check.end
+            log = freshness.Log(self._without_witnesses(records), end, self._consistency.get(agent, {}))
+            source = self._ends[agent][1] if agent in self._ends else "nobody"
+            entry = Freshness(agent, log.size, source, None if source == "nobody" else 0)
+            vouched = self._vouched(agent)
+            heads = [*self._outside.get(agent, ()), *(one.head for one in vouched)]
+            for head in sorted(heads, key=lambda head: (head.size, head.source == "witness", -head.age_ms)):
+                doubt = None if check is None and head.size <= log.size else freshness.hold_against(head, log)
+                if doubt is not None and (doubt.certain or source == "log"):
+                    self._findings.setdefault(log.newest.id, (doubt.code, doubt.detail))
+                elif doubt is not None and agent == self.federation and doubt.reason == "tail":
+                    tails.append(Undetermined(agent, f"frozen: {doubt.detail}"))
+                elif doubt is not None:
+                    tails.append(Undetermined(log.newest.id, f"{doubt.reason}: {doubt.detail}"))
+                if head.size >= entry.size:
+                    entry = Freshness(agent, head.size, head.source, head.age_ms)
+            fresh.append(entry)
+            if anchored and agent != self.federation:
+                visited = [record for record in records if record.id in self._traversal.visited]
+                tails.extend(vouching.unanchored(visited, log, vouched, self._manifests))
+        return fresh, tails
+
+    def cosigned(self) -> list[Signed]:
+        """Return the checkpoints of logs that were met which a quorum of a manifest's witnesses cosigned."""
+        return [one.signed for agent in self.met() for one in self._vouched(agent) if one.version]
+
+    def _vouched(self, agent: Link) -> list[Vouched]:
+        """Return the heads of a log that its agent signed, and witnesses or another agent's record vouch for."""
+        if not self._claims.heads(agent):
+            return []
+        keys = [key for id, key in self.keys.items() if key.owner == agent and self._vouches(id)]
+        manifests = [manifest for manifest in self._manifests.values() if manifest is not None]
+        return self._claims.judge(agent, keys, manifests, self._findings, self.now_ms)
+
+    def _vouches(self, id: Link) -> bool:
+        return id not in self._findings and id not in self._unjudged and self._sealed.get(id) is True
