@@ -17,7 +17,8 @@ from tslg.protocol.errors import ManifestError, UsageError
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Member
-from tslg.protocol.signatures import Alg
+from tslg.protocol.note import COSIGNATURE, VerifierKey
+from tslg.protocol.signatures import Alg, ed25519_public_key
 
 GOOD = """\
 [federation]
@@ -217,6 +218,14 @@ ids = st.sampled_from([cid.compute(b"", name) for name in cid.HASHES])
 policies = st.just({}) | st.fixed_dictionaries({"policy": ids})
 
 
+WITNESSES = sorted(
+    VerifierKey(f"w.example/{name}", COSIGNATURE, ed25519_public_key(name.encode() * 32)).text for name in "abc"
+)
+anchorings = st.just({}) | st.fixed_dictionaries(
+    {"cadence": st.sampled_from(["record", "batch"]), "witnesses": st.just(WITNESSES), "quorum": st.integers(1, 3)}
+)
+
+
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
     scheme = draw(st.sampled_from(sorted(text.SCHEMES.values())))
@@ -247,6 +256,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             "post_quantum": False,
             "fan_in": {"min": fan_in[0], "max": fan_in[1]},
             "verify_depth": draw(st.none() | st.integers(1, DEFAULT.integer)),
+            "anchoring": draw(anchorings),
             "corrections": draw(policies),
             "cross_agent": draw(
                 st.just("open") | st.fixed_dictionaries({"kinds": st.just(sorted(kinds)), "peers": st.none() | ids})
