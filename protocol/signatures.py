@@ -16,7 +16,7 @@ from types import MappingProxyType
 from nacl import bindings
 from nacl._sodium import ffi, lib
 
-from tslg.protocol import bls
+from tslg.protocol import bls, mldsa, secp256k1
 
 # What `nacl.bindings.crypto_sign_open` calls. Called here without the buffer for a copy of the message, which nobody
 # reads and which would cost a fortieth of the signature.
@@ -58,6 +58,8 @@ def _opens(signed: bytes, public_key: bytes) -> bool:
 _VERIFIERS: MappingProxyType[int, Callable[[bytes, bytes, bytes], bool]] = MappingProxyType(
     {
         int(Alg.ED25519): _ed25519_verify,
+        int(Alg.ES256K): secp256k1.verify,
+        int(Alg.ML_DSA_65): mldsa.verify,
         int(Alg.BLS_THRESHOLD): bls.verify,
         int(Alg.BLS_MULTISIG): bls.verify,
     }
@@ -65,11 +67,15 @@ _VERIFIERS: MappingProxyType[int, Callable[[bytes, bytes, bytes], bool]] = Mappi
 _KEY_CHECKS: MappingProxyType[int, Callable[[bytes], bool]] = MappingProxyType(
     {
         int(Alg.ED25519): _ed25519_key,
+        int(Alg.ES256K): secp256k1.valid_public_key,
+        int(Alg.ML_DSA_65): mldsa.valid_public_key,
         int(Alg.BLS_THRESHOLD): bls.valid_public_key,
         int(Alg.BLS_MULTISIG): bls.valid_public_key,
     }
 )
 
+CLASSICAL: frozenset[int] = frozenset((int(Alg.ED25519), int(Alg.ES256K)))
+"""The numbers that an agent's key may have; ML-DSA-65 stands beside one of them."""
 SUPPORTED: frozenset[int] = frozenset(_VERIFIERS)
 """The numbers that `verify` knows. For any other it is False."""
 
@@ -79,9 +85,10 @@ def verify(alg: int, public_key: bytes, message: bytes, signature: bytes) -> boo
 
     Args:
         alg: COSE number; False if it is not in `SUPPORTED`.
-        public_key: Ed25519 32 bytes, BLS 48 bytes (for a multisig, the sum of the signers' keys or one signer's).
+        public_key: Ed25519 32 bytes, ES256K 33 (compressed), ML-DSA-65 1,952, BLS 48 (for a multisig, the sum of the
+            signers' keys or one signer's).
         message: the bytes that were signed.
-        signature: Ed25519 64 bytes, BLS 96 bytes.
+        signature: Ed25519 and ES256K 64 bytes, ML-DSA-65 3,309, BLS 96.
     """
     if not (
         isinstance(alg, int)
@@ -108,6 +115,7 @@ def ed25519_opener(public_key: bytes) -> Callable[[bytes], bool] | None:
 def check_public_key(alg: int, public_key: bytes) -> bool:
     """Tell whether `public_key` may be registered: canonical, in the prime-order subgroup, not the identity.
 
+    ML-DSA-65 has no such group: there, of its length, and not one under which anybody can sign.
     False for malformed input and unknown numbers, never raises. It says nothing about possession of the secret.
     """
     if not isinstance(alg, int) or not isinstance(public_key, bytes):

@@ -36,7 +36,7 @@ PURE = {
         "itertools",
     ),
     *("math", "operator", "re", "struct", "types", "typing"),
-    *("blake3", "cbor2", "cbrrr", "cryptography", "nacl", "py_arkworks_bls12381", "py_ecc", "rbcl"),
+    *("blake3", "cbor2", "cbrrr", "coincurve", "cryptography", "nacl", "py_arkworks_bls12381", "py_ecc", "rbcl"),
 }
 """All that protocol/ may import beside itself: no sockets, disk, clock, threads or randomness."""
 ALSO = {"protocol/curve_reference.py": {"sys"}, "protocol/zk/group.py": {"pathlib", "tempfile"}}
