@@ -15,7 +15,7 @@ from tslg.protocol import admission, cid, record, signatures
 from tslg.protocol.chains import named_records
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, ManifestError, RecordError
-from tslg.protocol.keys import Key
+from tslg.protocol.keys import NO_REVOCATIONS, Key, Revocations
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Anchors, Manifest
 from tslg.protocol.record import Record
@@ -259,6 +259,10 @@ class Context:
     def cites(self, owner: Link, id: Link, before: int) -> bool:
         """Return False: the log is not here."""
         return False
+
+    def revocations(self, owner: Link) -> Revocations:
+        """Return none: the log is not here."""
+        return NO_REVOCATIONS
 
     def tail(self, owner: Link) -> Tail | None:
         """Return None: the log is not here."""

@@ -18,7 +18,7 @@ from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.signatures import Alg
 
-SIGNATURES: Final[Mapping[str, int]] = {"Ed25519": int(Alg.ED25519)}
+SIGNATURES: Final[Mapping[str, int]] = {"Ed25519": int(Alg.ED25519), "ES256K": int(Alg.ES256K)}
 """Signature schemes of agents' keys by the name that a text gives them."""
 
 
@@ -168,9 +168,25 @@ def _read_genesis(reader: Reader, value: Any, threshold: int) -> dict[str, int]:
 
 
 def _read_post_quantum(reader: Reader, value: Any, threshold: int) -> bool:
-    if value is not None and value is not False:
-        reader.problem(("envelope", "post_quantum"), "must be false in this version")
-    return False
+    return _flag(reader, value, ("envelope", "post_quantum"))
+
+
+def _read_rotation(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
+    path = ("envelope", "rotation")
+    table = reader.table({} if value is None else value, path, ("anchors", "recovery"))
+    if not table:
+        return {}
+    anchors = _flag(reader, table.get("anchors"), (*path, "anchors"))
+    recovery = _flag(reader, table.get("recovery"), (*path, "recovery"))
+    if recovery and not anchors:
+        reader.problem((*path, "recovery"), "needs anchors = true: the anchors put keys in place of lost ones")
+    return {"anchors": anchors, "recovery": recovery}
+
+
+def _flag(reader: Reader, value: Any, path: Sequence[str]) -> bool:
+    if value is not None and type(value) is not bool:
+        reader.problem(path, f"must be true or false, not {shown(value)}")
+    return value is True
 
 
 def _read_signatures(reader: Reader, value: Any, threshold: int) -> list[int]:
@@ -178,7 +194,8 @@ def _read_signatures(reader: Reader, value: Any, threshold: int) -> list[int]:
     names = reader.names(["Ed25519"] if value is None else value, path)
     if not names:
         reader.problem(path, f"must name at least one scheme: {', '.join(SIGNATURES)}")
-    return [choice(reader, item, (*path, index), SIGNATURES) for index, item in enumerate(names)]
+    # As a body lists them: Ed25519 (-19) before ES256K (-47).
+    return sorted((choice(reader, item, (*path, i), SIGNATURES) for i, item in enumerate(names)), reverse=True)
 
 
 def _read_tiers(reader: Reader, value: Any, threshold: int) -> list[str]:
@@ -230,6 +247,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "genesis": Entry(_read_genesis, _same),
     "hash": _word("hash", *cid.HASHES),
     "post_quantum": Entry(_read_post_quantum, _same),
+    "rotation": Entry(_read_rotation, lambda value: value or None),
     "signatures": Entry(_read_signatures, lambda value: [name_of(SIGNATURES, alg) for alg in value]),
     "tiers": Entry(_read_tiers, _same),
     "verify_depth": Entry(_read_depth, lambda value: "unbounded" if value is None else value),

@@ -319,6 +319,7 @@ class _Session:
             claim = self._pool.claims.get(agent)
             if claim is not None and claim.record in self._pool.opened:
                 walker.supply_head(claim, self._pool.opened[claim.record], "peer")
+            self._supply_revocations(agent)
         if self._store is not None:
             source = StoreSource(self._store)
             for agent in walker.met():
@@ -343,6 +344,14 @@ class _Session:
         elif own is not None:
             (opened,) = self._pool.take([own.pair])
             walker.supply_head(own.claim, opened, "log")
+
+    def _supply_revocations(self, agent: Link) -> None:
+        """Hand over the revocations of a log that peers sent unasked, and those that were kept of earlier audits."""
+        if self._store is not None:
+            ids = self._store.by_kind("revocation", agent, limit=self._limits.revocations)
+            self._pool.take(self._store.get_many(ids).values())
+        for opened in self._pool.revocations.get(agent, ()):
+            self._walker.supply_revocation(opened)
 
     def _homes_of(self, agent: Link) -> list[str]:
         return [p for p in dict.fromkeys([*self._homes.get(agent, ()), *self._peers]) if p not in self._dead]

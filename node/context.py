@@ -10,7 +10,8 @@ from tslg.protocol import record as records
 from tslg.protocol import signatures
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError
-from tslg.protocol.keys import Key, key_of
+from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import SUPERSEDING_KINDS, Tail, superseded_by
@@ -37,6 +38,7 @@ class StoreContext:
         self._keys: dict[Link, Key] = {}
         self._superseding: dict[Link, tuple[Link, ...]] = {}
         self._staged_superseding: dict[Link, list[Link]] = {}
+        self._revocations: dict[Link, Revocations] = {}
 
     @property
     def now_ms(self) -> int:
@@ -59,18 +61,25 @@ class StoreContext:
         self.staged[record.id] = record
         for id in superseded_by(record):
             self._staged_superseding.setdefault(id, []).append(record.id)
+        if record.kind == "revocation":
+            self._revocations.pop(record.owner, None)
 
     def adopted(self, records: Iterable[Record]) -> None:
         """Take note of records that went into the store beside a transaction."""
         for record in records:
             for id in superseded_by(record):
                 self._superseding.pop(id, None)
+            if record.kind == "revocation":
+                self._revocations.pop(record.owner, None)
 
     def settle(self) -> None:
         """Forget what was staged: the transaction is over, however it ended."""
         for id in self._staged_superseding:
             self._superseding.pop(id, None)
         self._staged_superseding.clear()
+        for record in self.staged.values():
+            if record.kind == "revocation":
+                self._revocations.pop(record.owner, None)
         self.staged.clear()
         self.tails.clear()
 
@@ -133,6 +142,18 @@ class StoreContext:
                 if len(self._keys) >= CACHED_RECORDS:
                     self._keys.clear()
                 self._keys[id] = found
+        return found
+
+    def revocations(self, owner: Link) -> Revocations:
+        """Return the revocations in a log that is held whole, those of the transaction under way among them."""
+        found = self._revocations.get(owner)
+        if found is None:
+            ids = self._store.by_kind("revocation", owner, limit=DEFAULT.revocations + 1)
+            stored = [record for id in ids if (record := self.record(id)) is not None]
+            found = revocations_in(stored + [record for record in self.staged.values() if record.owner == owner])
+            if len(self._revocations) >= CACHED_RECORDS:
+                self._revocations.clear()
+            self._revocations[owner] = found
         return found
 
     def tail(self, owner: Link) -> Tail | None:

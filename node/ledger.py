@@ -217,7 +217,7 @@ class Ledger:
                 return record
             tail = self.context.tail(record.owner)
             if record.seq == 0:
-                self.context.staged[record.id] = record
+                self.context.stage(record)
             try:
                 self._book.admit(record, seal)
             except Refusal as refusal:

@@ -8,7 +8,7 @@ from tslg.node.sealing import Checks
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.exchange import Pair, WalkEnd
-from tslg.protocol.keys import KEY_KINDS, Key, key_of
+from tslg.protocol.keys import KEY_EVENTS, Key, key_of
 from tslg.protocol.opening import Opened, attach, open_pair
 from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.walker import Walker
@@ -25,6 +25,7 @@ class Pool:
     Attributes:
         opened: the records by id. The first seal that came with a record stays, since checks go by the record's id.
         claims: by agent, the longest log that a peer claims to hold whole.
+        revocations: by agent, the revocations that claim to lie in its log.
         reasons: why peers did not hand over a record.
     """
 
@@ -35,6 +36,7 @@ class Pool:
         self._checks = checks
         self.opened: dict[Link, Opened] = {}
         self.claims: dict[Link, HeadClaim] = {}
+        self.revocations: dict[Link, list[Opened]] = {}
         self.reasons: dict[Link, str] = {}
 
     def take(self, pairs: Iterable[Pair]) -> list[Opened]:
@@ -61,13 +63,19 @@ class Pool:
             else:
                 self.opened[id] = one
                 fresh.append(one)
-            if record[2] in KEY_KINDS:
-                key = key_of(record)
-                if key is not None:
-                    self._keys[id] = key
+            if record[2] in KEY_EVENTS:
+                self._note_key_event(self.opened[id])
         if self._checks is not None:
             self._checks.add([one for one in fresh if one[0].key in self._keys])
         return [self.opened[one[0].id] for one in came]
+
+    def _note_key_event(self, opened: Opened) -> None:
+        record = opened.record
+        key = key_of(record)
+        if key is not None:
+            self._keys[record.id] = key
+        if record.kind == "revocation":
+            self.revocations.setdefault(record.owner, []).append(opened)
 
     def note_end(self, end: WalkEnd) -> None:
         """Keep what a peer says at the end of its reply: why records are missing, and how long logs are."""

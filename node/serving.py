@@ -120,6 +120,7 @@ class _WalkAnswer:
         self._sent: set[Link] = set()
         self._chains: set[Link] = set()
         self._missing: list[Link] = []
+        self._revoking: list[Link] = []
         self._have = {have.agent: have.size for have in asked.have}
         self._bytes = 0
         self._waiting: Sequence[Pair] = ()
@@ -144,6 +145,7 @@ class _WalkAnswer:
             self._records[one.claim.record] = records.parse_as(one.claim.record, one.pair[0])
         chain = self._chain_of([self._records[one.claim.record] for one in newest.values()])
         yield from self._send([*chain, *((one.claim.record, one.pair) for one in newest.values())])
+        yield from self._send(self._revocations())
         yield from map(records_chunk, self._split())
         yield self._end(newest)
 
@@ -215,12 +217,22 @@ class _WalkAnswer:
         found = {agent: self._source.newest(agent) for agent in sorted(met)}
         return {agent: newest for agent, newest in found.items() if newest is not None}
 
+    def _revocations(self) -> list[tuple[Link, Pair]]:
+        """Return the revocations in every log that was met, after the chains that they rest on."""
+        met = {self._records[id].owner for id in self._traversal.visited if id in self._records}
+        found = {id: pair for agent in sorted(met) for id, pair in self._source.revocations(agent).items()}
+        for id, pair in found.items():
+            self._records[id] = records.parse_as(id, pair[0])
+        self._revoking = list(found)
+        return [*self._chain_of([self._records[id] for id in found]), *found.items()]
+
     def _end(self, newest: Mapping[Link, NewestRecord]) -> bytes:
         """Prove the order of just those records that the asker will hold of each log."""
         by_agent: dict[Link, list[Record]] = {}
         met = {self._records[id].owner for id in self._traversal.visited if id in self._records}
         beside = {id: pair for agent in sorted(met) for id, pair in self._source.beside(agent)}
-        for id in (*self._traversal.visited, *self._chains, *(one.claim.record for one in newest.values())):
+        heads = [one.claim.record for one in newest.values()]
+        for id in (*self._traversal.visited, *self._chains, *heads, *self._revoking):
             record = self._records.get(id)
             if record is not None and (id not in beside or self._store.at(record.owner, record.seq) == id):
                 by_agent.setdefault(record.owner, []).append(record)
@@ -241,9 +253,9 @@ class _WalkAnswer:
             inclusion.extend(made[0])
             consistency.extend(made[1])
         missing = tuple((id, "absent") for id in sorted(self._missing))
-        heads = tuple(one.claim for one in newest.values())
+        claims = tuple(one.claim for one in newest.values())
         told = tuple(beside.values())[: self._limits.walk_roots]
-        return WalkEnd(missing, heads, tuple(inclusion), tuple(consistency), told, tuple(notes)).to_bytes()
+        return WalkEnd(missing, claims, tuple(inclusion), tuple(consistency), told, tuple(notes)).to_bytes()
 
     def _room_for(self, notes: Sequence[bytes]) -> bool:
         """Tell whether one more checkpoint leaves room in the last chunk for everything else."""

@@ -7,10 +7,12 @@ from typing import Final, NamedTuple, Protocol
 
 from tslg.node import kept_checkpoints, kept_proofs
 from tslg.node.store.interface import Store
+from tslg.protocol import codec
 from tslg.protocol import record as records
 from tslg.protocol.bundle import Bundle
 from tslg.protocol.codec import Link
 from tslg.protocol.exchange import Pair
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.log import Tree
 from tslg.protocol.logproof import Needs
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
@@ -22,6 +24,8 @@ READ_AHEAD: Final = 1_000
 """Records read from a store at a time."""
 RIVALS: Final = 16
 """Records shown as proof that one log is forked: two convict, and the rest convict again."""
+_REVOCATION: Final = codec.encode("kind") + codec.encode("revocation")
+"""What the bytes of a revocation contain, and hardly any other record's: saves reading all of a bundle for them."""
 
 
 class NewestRecord(NamedTuple):
@@ -52,6 +56,9 @@ class Source(Protocol):
 
     def newest(self, agent: Link) -> NewestRecord | None:
         """Return a log's newest record, None if the source knows none."""
+
+    def revocations(self, agent: Link) -> Mapping[Link, Pair]:
+        """Return the revocations in a log that can be had."""
 
     def proofs(self, agent: Link, needs: Needs) -> tuple[Sequence[InclusionProof], Sequence[ConsistencyProof]]:
         """Return what the source can prove of a log."""
@@ -101,6 +108,11 @@ class StoreSource:
         if entry is None:
             return None
         return NewestRecord(HeadClaim(agent, state.last, state.size, state.peaks.root()), entry)
+
+    def revocations(self, agent: Link) -> Mapping[Link, Pair]:
+        """Return the revocations held of a log."""
+        ids = self._store.by_kind("revocation", agent, limit=DEFAULT.revocations)
+        return dict(self._store.get_many(ids)) if ids else {}
 
     def proofs(self, agent: Link, needs: Needs) -> tuple[list[InclusionProof], list[ConsistencyProof]]:
         """Make proofs as far as a log is held from its start, beside what was kept of earlier walks."""
@@ -164,6 +176,7 @@ class BundleSource:
         for id, attachment in bundle.attachments.items():
             if id in self._pairs:
                 self._pairs[id] = (*bundle.records[id], attachment)
+        self._revocations = {id: pair for id, pair in self._pairs.items() if _REVOCATION in pair[0]}
 
     def ahead(self, target: Link, depth: int | None) -> Iterable[tuple[Link, Pair]]:
         """Return every record of the bundle: it holds little else than what its targets need."""
@@ -184,6 +197,10 @@ class BundleSource:
         if claim is None or claim.record not in self._pairs:
             return None
         return NewestRecord(claim, self._pairs[claim.record])
+
+    def revocations(self, agent: Link) -> Mapping[Link, Pair]:
+        """Return what look like the bundle's revocations; those of other logs are told apart by whoever asked."""
+        return self._revocations
 
     def proofs(self, agent: Link, needs: Needs) -> tuple[Sequence[InclusionProof], Sequence[ConsistencyProof]]:
         """Return all proofs of the bundle; what was not asked for does no harm."""

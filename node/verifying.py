@@ -62,6 +62,7 @@ def verify(
     depth: int | None = None,
     signatures: str = "all",
     log: str = "visited",
+    post_quantum: bool = False,
     workers: int = 1,
     outside: Outside = (),
     known: Mapping[Link, Record] | None = None,
@@ -79,6 +80,7 @@ def verify(
         depth=depth,
         signatures=signatures,
         log=log,
+        post_quantum=post_quantum,
         workers=workers,
         outside=outside,
         known=known,
@@ -95,6 +97,7 @@ def walk(
     depth: int | None = None,
     signatures: str = "all",
     log: str = "visited",
+    post_quantum: bool = False,
     workers: int = 1,
     outside: Outside = (),
     known: Mapping[Link, Record] | None = None,
@@ -102,7 +105,16 @@ def walk(
 ) -> Walked:
     """Do as `verify`, and keep what was handed over, for a bundle or a store."""
     started = time.perf_counter()
-    walker = Walker(target, federation, now_ms=now_ms, depth=depth, signatures=signatures, log=log, known=known)
+    walker = Walker(
+        target,
+        federation,
+        now_ms=now_ms,
+        depth=depth,
+        signatures=signatures,
+        log=log,
+        post_quantum=post_quantum,
+        known=known,
+    )
     keys: dict[Link, Key] = {}
     with quiet_collector(), Checks(workers, keys) as checks:
         opener = Opener(walker, keys, checks if workers > 1 and signatures == "all" else None, tick)
@@ -143,6 +155,8 @@ def complete_logs(walker: Walker, source: Source, opener: Opener) -> None:
         if newest is not None:
             for opened in opener.open([(newest.claim.record, newest.pair)]):
                 walker.supply_head(newest.claim, opened, source.serves_logs)
+        for opened in opener.open(source.revocations(agent).items()):
+            walker.supply_revocation(opened)
     for agent in walker.met():
         for opened in opener.open(source.beside(agent)):
             walker.supply_beside(opened)

@@ -25,13 +25,13 @@ from tslg.protocol.rules.authority import (
     rule_scope,
     rule_vocabulary,
 )
-from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_target
+from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_revocation, rule_target
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, Rule, manifest_in_force
 from tslg.protocol.rules.edges import rule_cross_agent, rule_edges
 from tslg.protocol.rules.federation import rule_envelope, rule_expiry
 from tslg.protocol.rules.forks import rule_equivocation
-from tslg.protocol.rules.log import rule_log, rule_rollback
-from tslg.protocol.rules.seals import rule_key, rule_seal
+from tslg.protocol.rules.log import rule_log, rule_revoked, rule_rollback
+from tslg.protocol.rules.seals import fits, rule_key, rule_seal, rule_suite
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
 from tslg.protocol.rules.structure import (
     rule_classes,
@@ -63,16 +63,18 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_in_force,
     rule_correction,
     rule_registration,
+    rule_revocation,
     rule_target,
     rule_consensus,
     rule_anchors,
     rule_envelope,
     rule_equivocation,
     rule_key,
+    rule_suite,
 )
 """Rules of one record and its predecessors, in the order in which they run."""
 
-LOG_RULES: Final[tuple[Rule, ...]] = (rule_log, rule_rollback)
+LOG_RULES: Final[tuple[Rule, ...]] = (rule_log, rule_rollback, rule_revoked)
 """Rules of the log's end, for records that are appended here."""
 
 SEAL_RULES: Final[tuple[Rule, ...]] = (rule_seal,)
@@ -117,6 +119,15 @@ def _may_expire(record: Record, context: Context) -> bool:
     return record.kind in MANIFEST_KINDS or (manifest is not None and manifest.expires is not None)
 
 
+def _other_suite(record: Record, context: Context) -> bool:
+    """A key that is not at hand has been refused by then."""
+    manifest = manifest_in_force(record, context)
+    key = None if record.key is None else context.key(record.key)
+    if manifest is None or key is None:
+        return record.key is not None
+    return not fits(key, manifest)
+
+
 _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_fan_in: _narrow_fan_in,
     rule_expiry: _may_expire,
@@ -134,19 +145,21 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_in_force: _classes("policy", "delegation", "joint", "consensus"),
     rule_correction: _kinds(*ACTS),
     rule_registration: _kinds("genesis", "registration"),
+    rule_revocation: _kinds("revocation"),
     rule_target: _kinds("verification"),
     rule_consensus: _kinds("consensus"),
     rule_anchors: _kinds(*MANIFEST_KINDS),
     rule_envelope: _kinds(*MANIFEST_KINDS),
     rule_equivocation: _kinds("equivocation"),
+    rule_suite: _other_suite,
 }
 """Which shapes a rule can refuse at all; it admits every record of any other shape."""
 
 
 def shape(record: Record) -> tuple[object, ...]:
     """Return all that `SHAPE_RULES` and `rules_of_a_walk` look at: they need to run once for many records."""
-    id, _, kind, agent, _, _, _, manifest, _, _, preds, _, _ = record
-    return (kind, manifest, agent, id[:4], *preds)
+    id, _, kind, agent, _, _, _, manifest, key, _, preds, _, _ = record
+    return (kind, manifest, agent, key, id[:4], *preds)
 
 
 def rules_of_a_walk(record: Record, context: Context) -> tuple[Rule, ...]:

@@ -5,7 +5,7 @@ Shared by whoever verifies a walk, whoever serves one, and whoever signs. Normat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol.cid import is_record_id
@@ -40,6 +40,8 @@ def rests_on(record: Record) -> Iterator[Link]:
             yield edge.cid
         for named in named_records(record.body["envelope"]):
             yield named.id
+    elif record.kind == "revocation":
+        yield record.body["key"]
 
 
 def named_records(envelope: Mapping[str, Any]) -> list[Named]:
@@ -51,3 +53,10 @@ def named_records(envelope: Mapping[str, Any]) -> list[Named]:
         if isinstance(id, Link) and is_record_id(id):
             found.append(Named(entry, kind, id))
     return found
+
+
+def rests_well(record: Record, broken: Set[Link | None]) -> bool:
+    """Whether nothing that a record's chain consists of is among the broken."""
+    if not broken.isdisjoint((record.manifest, record.key, record.agent)):
+        return False
+    return record.kind not in MANIFEST_KINDS or broken.isdisjoint(rests_on(record))

@@ -16,7 +16,7 @@ from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.signatures import Alg
 
-RESERVED: Final = ("access", "recording", "redaction", "retention", "rotation")
+RESERVED: Final = ("access", "recording", "redaction", "retention")
 """Envelope entries whose rules this version does not enforce yet; a manifest that sets one is refused."""
 
 
@@ -25,6 +25,14 @@ class CrossAgent(NamedTuple):
 
     kinds: frozenset[str]
     peers: Link | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """How keys come and go: whether the anchors seal that too, and may put a key in the place of lost ones."""
+
+    anchors: bool
+    recovery: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,8 @@ class Envelope:
         gc: the policy record that governs what storage may release, None where nothing may be.
         genesis_anchors: how many anchors attest a genesis; 0 for none.
         hash: name of H, a key of `cid.HASHES`.
-        post_quantum: whether a post-quantum signature must stand beside the classical one (False in this version).
+        post_quantum: whether a post-quantum signature stands beside the classical one in every agent's seal.
+        rotation: how keys come and go.
         signatures: COSE numbers that agents' keys may have.
         tiers: capability tiers, lowest first.
         verify_depth: D_verify, how many edges a reader must traverse; None for all of them.
@@ -63,6 +72,7 @@ class Envelope:
     genesis_anchors: int
     hash: str
     post_quantum: bool
+    rotation: Rotation
     signatures: tuple[int, ...]
     tiers: tuple[str, ...]
     verify_depth: int | None
@@ -93,6 +103,7 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
         genesis_anchors=_genesis(value["genesis"], threshold),
         hash=_hash(value["hash"]),
         post_quantum=_post_quantum(value["post_quantum"]),
+        rotation=_rotation(value["rotation"]),
         signatures=_signatures(value["signatures"]),
         tiers=_tiers(value["tiers"]),
         verify_depth=_verify_depth(value["verify_depth"]),
@@ -112,6 +123,7 @@ _READ: Final = (
     "genesis",
     "hash",
     "post_quantum",
+    "rotation",
     "signatures",
     "tiers",
     "verify_depth",
@@ -177,13 +189,25 @@ def _hash(value: Any) -> str:
 
 
 def _post_quantum(value: Any) -> bool:
-    _need(value is False, "`post_quantum` must be false in this version")
-    return False
+    _need(type(value) is bool, "`post_quantum` is true or false")
+    return bool(value)
+
+
+def _rotation(value: Any) -> Rotation:
+    if value == {}:
+        return Rotation(False, False)
+    known = {"anchors", "recovery"}
+    _need(isinstance(value, dict) and value.keys() == known, "`rotation` is {} or {anchors, recovery}")
+    anchors, recovery = value["anchors"], value["recovery"]
+    _need(type(anchors) is bool and type(recovery) is bool, "`rotation.anchors` and `.recovery` are true or false")
+    _need(anchors or not recovery, "`rotation.recovery` needs `rotation.anchors`")
+    return Rotation(anchors, recovery)
 
 
 def _signatures(value: Any) -> tuple[int, ...]:
-    _need(value == [int(Alg.ED25519)], "`signatures` must be [-19] (Ed25519) in this version")
-    return (int(Alg.ED25519),)
+    known = [number for number in (Alg.ED25519, Alg.ES256K) if isinstance(value, list) and number in value]
+    _need(bool(known) and value == known, "`signatures` is [-19], [-47] or [-19, -47]")
+    return tuple(int(number) for number in known)
 
 
 def _tiers(value: Any) -> tuple[str, ...]:

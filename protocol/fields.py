@@ -182,6 +182,10 @@ def _anchors(value: Any) -> bool:
     )
 
 
+def _suite(value: Any) -> bool:
+    return type(value) is dict and value.keys() == {"alg", "key"} and _int(value["alg"]) and _bytes(value["key"])
+
+
 def optional(field: Field) -> Field:
     """Return the same field, not required."""
     return Field(field.type, field.valid, required=False)
@@ -206,6 +210,7 @@ DEPTH = Field("uint or null", _moment)
 MAP = Field("map", _map)
 BLOB = Field("{digest: bytes (32), size: uint, media_type: text}", _blob)
 BINDING = Field("`tenant`, `platform` or `hardware`", _one_of("tenant", "platform", "hardware"))
+SUITE = Field("{alg: int, key: bytes}", _suite)
 PURPOSE = Field("`signing` or `peer`", _one_of("signing", "peer"))
 VERDICT = Field("`valid`, `invalid` or `undetermined`", _one_of("valid", "invalid", "undetermined"))
 MODE = Field("`all` or `heads`", _one_of("all", "heads"))

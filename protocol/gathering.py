@@ -13,7 +13,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError, UsageError
 from tslg.protocol.forks import only_shown
 from tslg.protocol.freshness import OutsideHead as OutsideHead
-from tslg.protocol.keys import KEY_KINDS, Key, key_of
+from tslg.protocol.keys import KEY_EVENTS, Key, key_of
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
 from tslg.protocol.opening import Opened
@@ -25,6 +25,9 @@ from tslg.protocol.vouching import Claims
 
 SIGNATURE_MODES: Final = ("all", "heads")
 LOG_MODES: Final = ("visited", "full", "none")
+
+_NAMES_MORE: Final = MANIFEST_KINDS | {"revocation"}
+"""Kinds that name more of a chain than manifest, key and agent."""
 
 _POSITION: Final = attrgetter("seq")
 
@@ -40,6 +43,7 @@ class Gathering:
         signatures: `all` checks every seal; `heads` one per agent and key, and ties the rest to it by hashing.
         log: `visited` proves that the visited records of each agent lie in one log, `full` wants the whole of each log,
             `none` proves nothing and the report says so.
+        post_quantum: every agent's record in the ancestry must bear a post-quantum signature beside its classical one.
         known: records that an earlier walk verified, whose seals are not checked again.
         limits: bounds on the work.
     """
@@ -53,6 +57,7 @@ class Gathering:
         depth: int | None = None,
         signatures: str = "all",
         log: str = "visited",
+        post_quantum: bool = False,
         known: Mapping[Link, Record] | None = None,
         limits: Limits = DEFAULT,
     ) -> None:
@@ -68,6 +73,7 @@ class Gathering:
         self.depth = depth
         self.signatures = signatures
         self.log = log
+        self.post_quantum = post_quantum
         self.limits = limits
         self._traversal = Traversal([target], depth if depth is not None else limits.walk_edges)
         self._held: dict[Link, Record] = {}
@@ -87,6 +93,9 @@ class Gathering:
         self._groups: dict[Link, list[Record]] | None = None
         self._witnesses: dict[Link, Record] = {}
         self._optional: set[Link] = set()
+        self._revocations: dict[Link, dict[Link, Record]] = {}
+        self._given: set[Link] = set()
+        self._by_rule: set[Link] = set()
         self._outside: dict[Link, list[OutsideHead]] = {}
         self._accusations: list[Record] = []
         self._beside: dict[Link, Opened] = {}
@@ -121,16 +130,25 @@ class Gathering:
         self._sealed[id] = True if id in self.known else sealed
         if attachment is not None:
             self._attachments[id] = attachment
-        if kind in KEY_KINDS:
-            key = key_of(record)
-            if key is not None:
-                self.keys[id] = key
+        if kind in KEY_EVENTS:
+            self._note_key_event(record)
         elif kind == "equivocation":
             self._accusations.append(record)
         support = (manifest, registered, agent)
-        if support not in self._supports or kind in MANIFEST_KINDS:
+        if support not in self._supports or kind in _NAMES_MORE:
             self._supports.add(support)
             self._want_support(record, optional=id in self._optional)
+
+    def _note_key_event(self, record: Record) -> None:
+        """Learn the key, or which one ends. Who must have sealed it depends on the manifest: a rule decides."""
+        if record.id not in self.known:
+            self._sealed[record.id] = None
+            self._by_rule.add(record.id)
+        key = key_of(record)
+        if key is not None:
+            self.keys[record.id] = key
+        if record.kind == "revocation":
+            self._revocations.setdefault(record.owner, {})[record.id] = record
 
     def _hold(self, opened: Opened) -> None:
         id = opened.record.id
@@ -139,6 +157,8 @@ class Gathering:
         self._sealed[id] = opened.sealed
         if opened.attachment is not None:
             self._attachments[id] = opened.attachment
+        if opened.record.kind in KEY_EVENTS:
+            self._note_key_event(opened.record)
         self._groups = None
 
     def cannot(self, id: Link, reason: str) -> None:
@@ -270,9 +290,26 @@ class Gathering:
             self._groups = None
         if record.id not in self._held and self.log == "full":
             self._hold(opened)
-            key = key_of(record)
-            if key is not None:
-                self.keys[record.id] = key
+
+    def supply_revocation(self, opened: Opened) -> None:
+        """Take a revocation in a log that was met, which the ancestry itself did not need.
+
+        It counts if it is sealed and lies in one log with what was visited. Where whole logs are read it is among them;
+        one behind everything that is held of its log ends no key that mattered.
+        """
+        record = opened.record
+        places = self._by_agent().get(record.owner)
+        if record.kind != "revocation" or places is None or self.log != "visited" or record.id in self._findings:
+            return
+        if record.id in self._held or record.seq > self.newest_seq(record.owner):
+            return
+        if len(self._revocations.get(record.owner, ())) >= self.limits.revocations:
+            return
+        self._hold(opened)
+        self._given.add(record.id)
+        before = set(self._pending)
+        self._want_support(record)
+        self._optional |= self._pending - before
 
     def supply_witness(self, opened: Opened) -> None:
         """Take a record beyond the depth that the source has anyway: it can stand in for a log proof, and nothing else.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from tslg.protocol.codec import Link
@@ -9,6 +10,8 @@ from tslg.protocol.record import Record
 
 KEY_KINDS: Final = frozenset(("genesis", "registration"))
 """Kinds that may register a key."""
+KEY_EVENTS: Final = KEY_KINDS | {"revocation"}
+"""Kinds that say which keys speak for an agent. Others than the agent's key may seal them too."""
 
 
 class Key(NamedTuple):
@@ -20,6 +23,7 @@ class Key(NamedTuple):
         seq: its position there; the key speaks for later records, a genesis key for the genesis itself too.
         alg: COSE algorithm number.
         public: the public key's bytes.
+        post_quantum: the ML-DSA-65 public key beside it, None where there is none.
     """
 
     record: Link
@@ -27,6 +31,7 @@ class Key(NamedTuple):
     seq: int
     alg: int
     public: bytes
+    post_quantum: bytes | None = None
 
 
 def key_of(record: Record) -> Key | None:
@@ -35,5 +40,33 @@ def key_of(record: Record) -> Key | None:
     if record.kind == "genesis" or (record.kind == "registration" and body["purpose"] == "signing"):
         alg, public = body.get("alg"), body.get("key")
         if alg is not None and public is not None:
-            return Key(record.id, record.owner, record.seq, alg, public)
+            pair = body.get("post_quantum")
+            return Key(record.id, record.owner, record.seq, alg, public, None if pair is None else pair["key"])
     return None
+
+
+class Revocations(NamedTuple):
+    """The revocations of one log.
+
+    Attributes:
+        ends: from which position each revoked key is dead, by the record that registers it.
+        number: how many records say so; one that ends a key sooner than another adds to it.
+    """
+
+    ends: Mapping[Link, int]
+    number: int
+
+
+NO_REVOCATIONS: Final = Revocations({}, 0)
+
+
+def revocations_in(records: Iterable[Record]) -> Revocations:
+    """Return what the revocations among these records of one log say together, whatever their order."""
+    ends: dict[Link, int] = {}
+    count = 0
+    for record in records:
+        if record.kind == "revocation":
+            key, start = record.body["key"], record.body["from_seq"]
+            ends[key] = min(start, ends.get(key, start))
+            count += 1
+    return Revocations(ends, count) if count else NO_REVOCATIONS

@@ -93,6 +93,8 @@ class Limits:
     """One file of a ceremony or a request to sign: three records of the largest size fit several times."""
     anchors: int = 64
     """Members of a manifest's anchor set: each costs a pairing to check."""
+    revocations: int = 256
+    """Revoked keys of one log: every walk that meets the log is handed all of them."""
     heads_per_log: int = 64
     """Sources whose heads of one log are remembered: more witnesses and peers than any quorum asks for."""
     rivals_per_log: int = 64

@@ -13,7 +13,7 @@ from tslg.protocol import attachments, signatures
 from tslg.protocol import record as records
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import AttachmentError, SealError
-from tslg.protocol.keys import Key
+from tslg.protocol.keys import KEY_EVENTS, Key
 from tslg.protocol.record import Record
 from tslg.protocol.seal import ED25519_SIGNATURE_BYTES, TO_BE_SIGNED_START, byte_string_head, sign1_start, to_be_signed
 from tslg.protocol.seal import parse as parse_seal
@@ -39,7 +39,8 @@ def open_record(id: Link, data: bytes, seal: bytes, keys: Mapping[Link, Key] | N
     """Open one record; with `keys`, also verify the signature of an agent's record whose key is among them.
 
     Only the plain case is decided here: one signature, by the key that the record names. Every other seal (geneses,
-    federation records, keys not at hand) is left to the seal rule, with `sealed` None.
+    federation records, key events, keys with a post-quantum half, keys not at hand) is left to the seal rule, with
+    `sealed` None.
 
     Raises:
         RecordError, CodecError: the bytes are not the record with this id.
@@ -66,7 +67,7 @@ def check_seal(record: Record, seal: bytes, keys: Mapping[Link, Key] | None) -> 
     if not keys or record.key is None or record.agent is None:
         return _new(Opened, (record, seal, None, None))
     key = keys.get(record.key)
-    if key is None:
+    if key is None or key.post_quantum is not None or record.kind in KEY_EVENTS:
         return _new(Opened, (record, seal, None, None))
     signature = plain_signature(seal, key)
     if signature is None:
@@ -86,7 +87,8 @@ class _Ready(NamedTuple):
 def check_seals(items: Iterable[Opened], keys: Mapping[Link, Key]) -> list[Opened]:
     """Do as `check_seal` for many records of few keys, in one loop that does nothing but verify.
 
-    Records whose signature holds already are left as they are.
+    Records whose signature holds already are left as they are. Of a key event the agent's signature is checked like
+    any other's, which says nothing of the anchors' beside it: the seal rule decides.
     """
     ready: dict[Link | None, _Ready | None] = {None: None}
     checked = []
@@ -107,7 +109,7 @@ def check_seals(items: Iterable[Opened], keys: Mapping[Link, Key]) -> list[Opene
 
 
 def _make_ready(key: Key | None) -> _Ready | None:
-    if key is None or key.alg != Alg.ED25519:
+    if key is None or key.alg != Alg.ED25519 or key.post_quantum is not None:
         return None
     opens = signatures.ed25519_opener(key.public)
     start = sign1_start(key.record)

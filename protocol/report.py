@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid, codec
 from tslg.protocol.codec import Link
 from tslg.protocol.record import Record
-from tslg.protocol.traversal import Step
+from tslg.protocol.traversal import Step, Traversal
 
 VALID: Final = "valid"
 INVALID: Final = "invalid"
@@ -82,6 +82,55 @@ class ForkNote(NamedTuple):
     seq: int
     records: tuple[Link, ...]
     confessed: bool
+
+
+def nearest(
+    findings: Mapping[Link, tuple[str, str]], traversal: Traversal, room: int
+) -> tuple[tuple[Finding, ...], int]:
+    """Return findings (code and detail by record), nearest first, as far as the steps of their paths fit into `room`.
+
+    Also returns how many do not.
+    """
+    distance: dict[Link, int] = {}
+    if findings:
+        for id, step in traversal.visited.items():
+            distance[id] = 0 if step is None else distance[step[2]] + 1
+    told: list[Finding] = []
+    for id in sorted(findings, key=lambda id: (distance.get(id, 0), id)):
+        room -= distance.get(id, 0)
+        if room < 0 and told:
+            break
+        code, detail = findings[id]
+        told.append(Finding(code, id, tuple(traversal.path(id)), detail))
+    return tuple(told), len(findings) - len(told)
+
+
+def summaries(held: Mapping[Link, Record], verified: Mapping[Link, Record]) -> tuple[AgentSummary, ...]:
+    """Return how many records of each agent were verified, with the name in its first record if that is held."""
+    counts: dict[Link, int] = {}
+    for record in verified.values():
+        counts[record.owner] = counts.get(record.owner, 0) + 1
+    first = {agent: held.get(agent) for agent in sorted(counts)}
+    return tuple(
+        AgentSummary(agent, None if one is None else str(one.body["name"]), None, counts[agent])
+        for agent, one in first.items()
+    )
+
+
+def frontier(stopped: Iterable[Link], verified: Mapping[Link, Record]) -> tuple[FrontierEntry, ...]:
+    """Name, for every lineage with edges left out, its earliest stopped record; its tree commits to all before."""
+    entries: dict[Link, Record] = {}
+    for id in stopped:
+        record = verified.get(id)
+        if record is not None and record.log is not None:
+            held = entries.get(record.owner)
+            if held is None or record.seq < held.seq:
+                entries[record.owner] = record
+    return tuple(
+        FrontierEntry(agent, record.id, record.log.size, record.log.root)
+        for agent, record in sorted(entries.items())
+        if record.log is not None
+    )
 
 
 @dataclass(frozen=True, slots=True)

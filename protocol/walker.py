@@ -21,35 +21,24 @@ from typing import Final
 
 from tslg.protocol import cid, forks, freshness, logproof, signatures
 from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
-from tslg.protocol.chains import rests_on
+from tslg.protocol.chains import rests_well
 from tslg.protocol.codec import Link
+from tslg.protocol.endings import dead, without_post_quantum
 from tslg.protocol.errors import RecordError, Refusal
 from tslg.protocol.freshness import OutsideHead as OutsideHead
-from tslg.protocol.keys import Key
+from tslg.protocol.keys import NO_REVOCATIONS, Key, Revocations
 from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
 from tslg.protocol.outlook import Outlook
 from tslg.protocol.past import Past
 from tslg.protocol.record import Record
-from tslg.protocol.report import (
-    AgentSummary,
-    Finding,
-    ForkNote,
-    Freshness,
-    FrontierEntry,
-    NewestManifest,
-    Report,
-    Undetermined,
-)
-from tslg.protocol.rules.context import MANIFEST_KINDS
+from tslg.protocol.report import ForkNote, Freshness, NewestManifest, Report, Undetermined, frontier, nearest, summaries
 from tslg.protocol.rules.log import rolled_back
 from tslg.protocol.rules.seals import rule_key
 
-SIGNATURE_MODES: Final = ("all", "heads")
-LOG_MODES: Final = ("visited", "full", "none")
-
 _PLACE: Final = attrgetter("owner", "seq")
+_CLASSICAL: Final = ("TSLG-V-POST-QUANTUM", "no post-quantum signature stands beside the classical one")
 _UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key")
 
 
@@ -87,6 +76,10 @@ class Walker(Outlook):
             self._past = Past(led_to)
         return self._past
 
+    def revocations(self, owner: Link) -> Revocations:
+        """Revocations are applied along the logs once these are proved: see `_apply_revocations`."""
+        return NO_REVOCATIONS
+
     def tail(self, owner: Link) -> None:
         """Logs are checked by proofs; a walk holds no log's end."""
         return
@@ -111,9 +104,11 @@ class Walker(Outlook):
     def settle(self, checked: Iterable[Opened]) -> None:
         """Take the outcomes of signature checks that were made elsewhere."""
         sealed = self._sealed
+        decided = {id: sealed[id] for id in self._by_rule}
         for record, _, holds, _ in checked:
             if holds is not None and record[0] in sealed:
                 sealed[record[0]] = holds
+        sealed.update(decided)
 
     def judge(self) -> Mapping[Link, LogCheck]:
         """Run the rules and the log proofs on everything that was handed in; signatures can be verified meanwhile.
@@ -127,11 +122,18 @@ class Walker(Outlook):
         broken = self._judge_chains()
         visited = self._traversal.visited
         self._judge_all([id for id in visited if id in self._held and id not in self._support], broken)
+        if self.post_quantum:
+            ancestry = [self._held[id] for id in visited if id in self._held]
+            for id in without_post_quantum(ancestry, self._manifests, self.federation):
+                self._findings.setdefault(id, _CLASSICAL)
+        self._forget_revocations_that_do_not_count(broken)
         if self.log != "full":
             self._forget_heads_that_do_not_count(broken)
         beside = [id for id in self._held if id not in visited and id not in self._support]
         self._judge_all(beside, broken)
         self._checks = self._check_logs()
+        if self._apply_revocations(self._checks):
+            self._checks = self._check_logs()
         return self._checks
 
     def finish(self, outside: Iterable[OutsideHead] = ()) -> Report:
@@ -168,7 +170,7 @@ class Walker(Outlook):
         broken: set[Link | None] = {id for id in self._support if id in self._findings or id not in self._held}
         support = [self._held[id] for id in self._support if id in self._held]
         for record in sorted(support, key=lambda r: (r.owner != self.federation, r.seq, r.id)):
-            if record.owner == self.federation and _rests_well(record, broken):
+            if record.owner == self.federation and rests_well(record, broken):
                 self._judge_manifest(record)
             else:
                 self._judge_all([record.id], broken)
@@ -181,28 +183,72 @@ class Walker(Outlook):
     def _forget_heads_that_do_not_count(self, broken: Set[Link | None]) -> None:
         """Forget newest records that do not hold, or whose key is not at hand: the ancestry does not rest on them."""
         for agent, (id, _) in list(self._ends.items()):
-            if id in self._traversal.visited or (id in self._support and id not in self._optional):
-                continue
-            if id not in self._support:
-                self._judge_all([id], broken)
-            holds = id not in self._findings and id not in self._unjudged
-            if holds and judge(self._held[id], self._seals[id], self, SEAL_RULES) is None:
-                self._sealed[id] = True
-                continue
-            self._forget(id)
-            del self._ends[agent]
-        # What only a forgotten head rests on says nothing about the ancestry either.
+            if self._is_mere_head(agent, id) and not self._counts(id, broken):
+                del self._ends[agent]
+                self._forget(id)
+        # What only a forgotten record rests on says nothing about the ancestry either.
         for id in [id for id in self._optional if id in self._findings or id in self._unjudged]:
             if id not in self._traversal.visited:
                 self._forget(id)
 
+    def _forget_revocations_that_do_not_count(self, broken: Set[Link | None]) -> None:
+        """Forget what was handed over as a revocation and is none: whoever serves a walk may not spoil it.
+
+        What it says may be nobody's word; but it may still fill a gap of its log, to which hashes are enough.
+        """
+        for id in self._given:
+            if id not in self._traversal.visited and id not in self._support and not self._counts(id, broken):
+                record = self._held[id]
+                self._revocations[record.owner].pop(id)
+                self._forget(id)
+                self._witnesses[id] = record
+
+    def _counts(self, id: Link, broken: Set[Link | None]) -> bool:
+        """Whether a record that the ancestry does not rest on breaks no rule, its seal's included."""
+        if id not in self._support:
+            self._judge_all([id], broken)
+        holds = id not in self._findings and id not in self._unjudged
+        if holds and judge(self._held[id], self._seals[id], self, SEAL_RULES) is None:
+            self._sealed[id] = True
+            return True
+        return False
+
     def _forget(self, id: Link) -> None:
         self._findings.pop(id, None)
         self._unjudged.discard(id)
+        self._by_rule.discard(id)
         if self._held.pop(id, None) is not None:
             del self._seals[id], self._sealed[id]
             self._attachments.pop(id, None)
             self._groups = None
+
+    def _apply_revocations(self, checks: Mapping[Link, LogCheck]) -> bool:
+        """Go along each proved stretch of log: a revocation in it ends its key for what comes after.
+
+        Returns whether a newest record was forgotten because its key was dead by then.
+        """
+        forgotten = False
+        for agent in [agent for agent in self._revocations if agent in checks]:
+            for segment in checks[agent].segments:
+                held = [record for record in segment if record.id in self._held]
+                for id, refusal in dead(held, self._ends_a_key):
+                    if self.log != "full" and self._is_mere_head(agent, id):
+                        del self._ends[agent]
+                        self._forget(id)
+                        forgotten = True
+                    else:
+                        self._findings.setdefault(id, (refusal.code, refusal.detail))
+        return forgotten
+
+    def _ends_a_key(self, revocation: Record) -> bool:
+        return revocation.id not in self._findings and self._holds(revocation.id)
+
+    def _is_mere_head(self, agent: Link, id: Link) -> bool:
+        """Whether a record is there for being its log's newest alone."""
+        end = self._ends.get(agent)
+        if end is None or end[0] != id or id in self._traversal.visited:
+            return False
+        return id not in self._support or id in self._optional
 
     def _judge_manifest(self, record: Record) -> None:
         """Judge a record of the federation's log, seal included, since everything after rests on it."""
@@ -228,7 +274,7 @@ class Walker(Outlook):
             record = held[id]
             if id in findings:
                 continue
-            if broken and not _rests_well(record, broken):
+            if broken and not rests_well(record, broken):
                 self._unjudged.add(id)
                 continue
             refusal = self._book.refusal(record, seals[id])
@@ -338,6 +384,7 @@ class Walker(Outlook):
             segments = [segment for check in checks.values() for segment in check.segments]
             chosen = [id for segment in segments for id in self._newest_per_key(segment)]
             chosen.extend(id for id, record in self._held.items() if record.key is None)
+            chosen.extend(self._by_rule)
         else:
             chosen = [id for id, sealed in self._sealed.items() if sealed is None]
         for id in chosen:
@@ -397,7 +444,7 @@ class Walker(Outlook):
         if len(verified) < len(whole):
             shown = self.only_shown()
             unsealed = [Undetermined(id, reason) for id in whole if id not in verified and id not in shown]
-        findings, left_out = self._nearest_findings()
+        findings, left_out = nearest(self._findings, traversal, self.limits.report_steps)
         if left_out:
             missing.append(Undetermined(self.target, f"limit: {left_out} more findings"))
         return Report(
@@ -407,41 +454,15 @@ class Walker(Outlook):
             signatures=self.signatures,
             log=self.log,
             edges=traversal.traversed,
-            agents=self._agents(verified),
+            agents=summaries(held, verified),
             findings=findings,
             undetermined=tuple(sorted(set(missing + unsealed + undetermined))),
-            frontier=self._frontier(verified),
+            frontier=frontier(self._stopped(), verified),
             freshness=tuple(freshness),
             forks=forks,
             records=verified,
             manifest=self._newest_manifest(),
         )
-
-    def _nearest_findings(self) -> tuple[tuple[Finding, ...], int]:
-        """Return the findings, nearest first, as far as their paths fit into a report, and how many do not."""
-        distance: dict[Link, int] = {}
-        if self._findings:
-            for id, step in self._traversal.visited.items():
-                distance[id] = 0 if step is None else distance[step[2]] + 1
-        room = self.limits.report_steps
-        findings: list[Finding] = []
-        for id in sorted(self._findings, key=lambda id: (distance.get(id, 0), id)):
-            room -= distance.get(id, 0)
-            if room < 0 and findings:
-                break
-            code, detail = self._findings[id]
-            findings.append(Finding(code, id, tuple(self._traversal.path(id)), detail))
-        return tuple(findings), len(self._findings) - len(findings)
-
-    def _agents(self, verified: Mapping[Link, Record]) -> tuple[AgentSummary, ...]:
-        counts: dict[Link, int] = {}
-        for record in verified.values():
-            counts[record.owner] = counts.get(record.owner, 0) + 1
-        return tuple(AgentSummary(agent, self._name(agent), None, counts[agent]) for agent in sorted(counts))
-
-    def _name(self, agent: Link) -> str | None:
-        first = self._held.get(agent)
-        return None if first is None else str(first.body["name"])
 
     def _stopped(self) -> set[Link]:
         """Return the records some of whose edges the depth left out."""
@@ -449,25 +470,3 @@ class Walker(Outlook):
         stopped = {child for _, _, child, _ in traversal.rest}
         stopped.update(id for id in traversal.level if id in self._held and self._held[id].preds)
         return stopped
-
-    def _frontier(self, verified: Mapping[Link, Record]) -> tuple[FrontierEntry, ...]:
-        """Name, for every lineage with edges left out, its earliest stopped record; its tree commits to all before."""
-        entries: dict[Link, Record] = {}
-        for id in self._stopped():
-            record = verified.get(id)
-            if record is not None and record.log is not None:
-                held = entries.get(record.owner)
-                if held is None or record.seq < held.seq:
-                    entries[record.owner] = record
-        return tuple(
-            FrontierEntry(agent, record.id, record.log.size, record.log.root)
-            for agent, record in sorted(entries.items())
-            if record.log is not None
-        )
-
-
-def _rests_well(record: Record, broken: Set[Link | None]) -> bool:
-    """Whether nothing that a record's chain consists of is among the broken."""
-    if not broken.isdisjoint((record.manifest, record.key, record.agent)):
-        return False
-    return record.kind not in MANIFEST_KINDS or broken.isdisjoint(rests_on(record))

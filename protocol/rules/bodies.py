@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tslg.protocol import signatures
 from tslg.protocol.errors import RecordError, Refusal
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, manifest_in_force, refuse
+from tslg.protocol.signatures import Alg
 
 
 def rule_registration(record: Record, seal: bytes, context: Context) -> Refusal | None:
@@ -21,6 +24,9 @@ def rule_registration(record: Record, seal: bytes, context: Context) -> Refusal 
     if not {"alg", "key", "binding"} <= body.keys() or "peer_id" in body or "addresses" in body:
         return refuse("TSLG-A-REGISTRATION", record, "a signing key is registered by `alg`, `key` and `binding`")
     manifest = manifest_in_force(record, context)
+    wrong = _pair_fault(body.get("post_quantum"), manifest)
+    if wrong:
+        return refuse("TSLG-A-REGISTRATION", record, wrong, "make the key anew, as the manifest asks")
     if manifest is not None and body["alg"] not in manifest.envelope.signatures:
         return refuse("TSLG-A-REGISTRATION", record, f"algorithm {body['alg']} is not allowed by the manifest")
     if not signatures.check_public_key(body["alg"], body["key"]):
@@ -29,6 +35,36 @@ def rule_registration(record: Record, seal: bytes, context: Context) -> Refusal 
         )
     if context.federation not in body.get("federations", (context.federation,)):
         return refuse("TSLG-A-REGISTRATION", record, "a genesis for other federations")
+    return None
+
+
+def _pair_fault(pair: dict[str, Any] | None, manifest: Manifest | None) -> str | None:
+    """Tell what is wrong with the post-quantum half of a key, which is there where the manifest asks for it."""
+    if manifest is not None and manifest.envelope.post_quantum is (pair is None):
+        return "the manifest asks for " + ("a post-quantum key beside it" if pair is None else "no post-quantum key")
+    if pair is None or (pair["alg"] == Alg.ML_DSA_65 and signatures.check_public_key(Alg.ML_DSA_65, pair["key"])):
+        return None
+    return "`post_quantum` holds no ML-DSA-65 key"
+
+
+def rule_revocation(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """A revocation ends a key of its own log, from its own position or later, so that nothing earlier dies."""
+    if record.kind != "revocation":
+        return None
+    body = record.body
+    key = context.key(body["key"])
+    if key is None:
+        if context.complete:
+            return refuse("TSLG-A-REVOCATION", record, "the key that it ends is not registered here")
+        return None
+    if key.owner != record.agent or key.seq >= record.seq:
+        return refuse("TSLG-A-REVOCATION", record, "the key that it ends is another agent's, or registered later")
+    if body["from_seq"] < record.seq:
+        detail = f"it ends a key from position {body['from_seq']}, before its own {record.seq}"
+        return refuse("TSLG-A-REVOCATION", record, detail, "end it from the revocation's own position or later")
+    if body["key"] == record.key and body["from_seq"] == record.seq:
+        mend = "end it from the next position, or seal with a key that remains"
+        return refuse("TSLG-A-REVOCATION", record, "it ends the key that seals it, from its own position", mend)
     return None
 
 

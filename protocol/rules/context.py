@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
-from tslg.protocol.keys import Key
+from tslg.protocol.keys import Key, Revocations
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
 
@@ -56,6 +56,9 @@ class Context(Protocol):
 
     def key(self, id: Link) -> Key | None:
         """Return the key that a held record registers, or None."""
+
+    def revocations(self, owner: Link) -> Revocations:
+        """Return the revocations in a log that is held whole."""
 
     def tail(self, owner: Link) -> Tail | None:
         """Return the end of a log that is held whole, None for a log of which nothing is held."""

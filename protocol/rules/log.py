@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tslg.protocol.errors import Refusal
+from tslg.protocol.keys import Revocations
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, refuse
 
@@ -26,6 +28,30 @@ def rule_log(record: Record, seal: bytes, context: Context) -> Refusal | None:
         return refuse("TSLG-A-HEAD", record, "`log.root` is not the root of the log before it")
     if record.time < tail.time:
         return refuse("TSLG-A-TIME", record, f"its time {record.time} is before the previous record's {tail.time}")
+    return None
+
+
+def rule_revoked(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """The key that a record names is not revoked at its position, and a revocation ends a key sooner than before."""
+    if record.agent is None or record.agent == context.federation:
+        return None
+    before = context.revocations(record.agent)
+    return ended(record, before) if before.number else None
+
+
+def ended(record: Record, revocations: Revocations) -> Refusal | None:
+    """Refuse a record whose key is dead, or a revocation that ends nothing, after these revocations of its log."""
+    ends = revocations.ends
+    if record.key is not None and record.seq >= ends.get(record.key, record.seq + 1):
+        detail = f"the key that it names is revoked from position {ends[record.key]}"
+        return refuse("TSLG-A-REVOKED", record, detail, "seal it with a key that is in force")
+    if record.kind != "revocation":
+        return None
+    before = ends.get(record.body["key"])
+    if before is not None and record.body["from_seq"] >= before:
+        return refuse("TSLG-A-REVOCATION", record, f"the key is revoked from position {before} already")
+    if revocations.number >= DEFAULT.revocations:
+        return refuse("TSLG-A-REVOCATION", record, f"more than {DEFAULT.revocations} revocations in one log")
     return None
 
 

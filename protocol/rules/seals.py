@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal, SealError
+from tslg.protocol.keys import KEY_EVENTS, Key, key_of
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import Context, manifest_in_force, refuse
 from tslg.protocol.seal import Seal, Signature, to_be_signed
 from tslg.protocol.seal import parse as parse_seal
+from tslg.protocol.signatures import Alg
 
 
 def rule_key(record: Record, seal: bytes, context: Context) -> Refusal | None:
-    """`key` names a key registered earlier in the same log; first records and federation logs name none."""
+    """`key` names a key registered earlier in the same log; first records, federation logs and recoveries name none."""
     if record.agent is None or record.agent == context.federation:
         if record.key is None:
             return None
         return refuse("TSLG-A-KEY", record, "a first record or a federation's record names no key")
     if record.key is None:
-        return refuse("TSLG-A-KEY", record, "it names no key")
+        return None if _recovers(record, context) else refuse("TSLG-A-KEY", record, "it names no key")
     key = context.key(record.key)
     if key is None:
         return refuse("TSLG-A-KEY", record, "the key it names is not registered here", "fetch the registration first")
     if key.owner != record.agent or key.seq >= record.seq:
         return refuse("TSLG-A-KEY", record, "the key it names is another agent's, or registered later")
     return None
+
+
+def _recovers(record: Record, context: Context) -> bool:
+    """Whether this registers a key in the place of lost ones, for which the anchors answer."""
+    manifest = manifest_in_force(record, context)
+    if manifest is None or not manifest.envelope.rotation.recovery:
+        return False
+    return record.kind == "registration" and record.body["purpose"] == "signing"
+
+
+def fits(key: Key, manifest: Manifest) -> bool:
+    """Tell whether a key is of the algorithms that a manifest asks of agents' keys."""
+    envelope = manifest.envelope
+    return key.alg in envelope.signatures and (key.post_quantum is not None or not envelope.post_quantum)
+
+
+def rule_suite(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """The key is of the algorithms that the manifest asks for, unless the record registers one that is."""
+    manifest = manifest_in_force(record, context)
+    key = None if record.key is None else context.key(record.key)
+    if manifest is None or key is None or fits(key, manifest):
+        return None
+    if record.kind == "registration" and record.body["purpose"] == "signing":
+        return None
+    detail = "the key that it names is not of the algorithms that its manifest asks for"
+    return refuse("TSLG-A-SUITE", record, detail, "register a key that is, with `tslg agent rotate`")
 
 
 def rule_seal(record: Record, seal: bytes, context: Context) -> Refusal | None:
@@ -51,37 +81,84 @@ def _seal_fault(record: Record, seal: Seal, context: Context) -> str | None:
         if manifest is None or seal.many or len(entries) != 1:
             return "a federation's record has one seal, by its anchors"
         return _anchors_fault(record, entries[0], manifest, manifest.id, False)
-    if record.kind == "genesis":
-        return _genesis_fault(record, seal, context)
-    if seal.many or len(entries) != 1:
-        return "an agent's record has one signature"
-    key = context.key(record.key) if record.key is not None else None
+    return _agent_fault(record, seal, context)
+
+
+class Seat(NamedTuple):
+    """A place in an agent's seal: the record that holds the key, and either algorithm and key, or the anchors."""
+
+    kid: Link
+    alg: int
+    public: bytes
+    anchors: Manifest | None = None
+
+
+def _agent_fault(record: Record, seal: Seal, context: Context) -> str | None:
+    manifest = manifest_in_force(record, context)
+    if manifest is None and record.kind in KEY_EVENTS:
+        return "the manifest is not at hand"
+    key = key_of(record) if record.key is None else context.key(record.key)
     if key is None:
         return "the key is not at hand"
-    return _signature_fault(record, entries[0], key.alg, key.public, key.record, False, context)
+    wanted = seats(record, key, manifest) if manifest is not None else [Seat(key.record, key.alg, key.public)]
+    many = len(wanted) > 1
+    if seal.many != many or len(seal.signatures) != len(wanted):
+        return _wanted(record, wanted)
+    for seat, entry in zip(wanted, seal.signatures, strict=True):
+        fault = (
+            _signature_fault(record, entry, seat, many, context)
+            if seat.anchors is None
+            else _anchors_fault(record, entry, seat.anchors, seat.kid, many)
+        )
+        if fault:
+            return fault
+    return None
 
 
-def _genesis_fault(record: Record, seal: Seal, context: Context) -> str | None:
-    manifest = manifest_in_force(record, context)
-    if manifest is None:
-        return "the manifest is not at hand"
-    attested = manifest.envelope.genesis_anchors > 0
-    entries = seal.signatures
-    if seal.many != attested or len(entries) != (2 if attested else 1):
-        return "the manifest asks for a genesis sealed by the agent" + (" and the anchors" if attested else " alone")
-    body = record.body
-    fault = _signature_fault(record, entries[0], body["alg"], body["key"], record.id, attested, context)
-    if fault or not attested:
-        return fault
-    return _anchors_fault(record, entries[1], manifest, manifest.id, True)
+def seats(record: Record, key: Key, manifest: Manifest) -> list[Seat]:
+    """Return whose signatures an agent's record bears, in order: its key's, its post-quantum key's and the anchors'.
+
+    Args:
+        record: a record of an agent's log.
+        key: the key that it names; the one that it registers if it names none.
+        manifest: the manifest version in force.
+    """
+    envelope = manifest.envelope
+    found = [Seat(key.record, key.alg, key.public)]
+    if envelope.post_quantum:
+        # A registration may be what brings the post-quantum half; its own then shows that the agent holds it.
+        holder = key if key.post_quantum is not None else key_of(record)
+        if holder is not None and holder.post_quantum is not None:
+            found.append(Seat(holder.record, Alg.ML_DSA_65, holder.post_quantum))
+    if _co_signed(record, manifest):
+        found.append(Seat(manifest.id, manifest.anchors.scheme, b"", manifest))
+    return found
 
 
-def _signature_fault(
-    record: Record, entry: Signature, alg: int, public: bytes, kid: Link, many: bool, context: Context
-) -> str | None:
-    if entry.alg != alg or entry.kid != kid or entry.bitmap is not None:
+def _co_signed(record: Record, manifest: Manifest) -> bool:
+    """Whether the anchors seal an agent's record too."""
+    if record.kind == "genesis":
+        return manifest.envelope.genesis_anchors > 0
+    if record.kind not in KEY_EVENTS or not manifest.envelope.rotation.anchors:
+        return False
+    return record.kind == "revocation" or record.body["purpose"] == "signing"
+
+
+def _wanted(record: Record, wanted: list[Seat]) -> str:
+    if record.kind == "genesis":
+        last = " and the anchors" if wanted[-1].anchors is not None else " alone" if len(wanted) == 1 else ""
+        beside = ", its post-quantum key" if any(seat.alg == Alg.ML_DSA_65 for seat in wanted) else ""
+        return f"the manifest asks for a genesis sealed by the agent{beside}{last}"
+    if len(wanted) == 1:
+        return "an agent's record has one signature"
+    others = ["the anchors" if seat.anchors is not None else "its post-quantum key" for seat in wanted[1:]]
+    return f"the manifest asks for a seal by the agent's key and {' and '.join(others)}"
+
+
+def _signature_fault(record: Record, entry: Signature, seat: Seat, many: bool, context: Context) -> str | None:
+    if entry.alg != seat.alg or entry.kid != seat.kid or entry.bitmap is not None:
         return "the seal names another key or algorithm than the record"
-    if context.signature_holds(alg, public, to_be_signed(record.data, alg, many=many), entry.value):
+    if context.signature_holds(seat.alg, seat.public, to_be_signed(record.data, seat.alg, many=many), entry.value):
         return None
     return "the signature does not verify under the agent's key"
 

@@ -107,6 +107,8 @@ class Reader:
             todo += [other for other in (record.manifest, record.key, record.agent) if other is not None]
             if record.kind in VERSIONS:
                 todo += [cid for cid, _ in record.cited("amends")] + [cid for _, cid in named(record)]
+            if record.kind == "revocation":
+                todo.append(record.body["key"])
 
     # --- rules and seals: [VER-9], [VER-10]
 
@@ -201,7 +203,8 @@ class Reader:
     def stands(self, record: Record) -> bool:
         """Whether its owner sealed it. [EQV-1]"""
         try:
-            check_key(record, self.held, self.federation)
+            envelope = self.manifests.get(record.manifest, record).body["envelope"]
+            check_key(record, self.held, envelope, self.federation)
             check_seal(record, self.blocks[self.seal_of[record.id]], self.held, self.manifests, self.federation)
         except (Bad, KeyError):
             return False
@@ -211,11 +214,13 @@ class Reader:
 
     def check_logs(self, visited: list[bytes]) -> None:
         owners = {self.held[link].owner for link in visited if link in self.held}
+        visited = set(self.held)
         self.add_head(self.federation)
         if any(record.owner == self.federation != record.id for record in self.held.values()):
             owners.add(self.federation)
         for owner in sorted(owners):
             self.add_head(owner)
+            self.add_revocations(owner)
             records = sorted((r for r in self.held.values() if r.owner == owner), key=lambda r: (r.seq, r.id))
             for record, following in pairwise(records):
                 if record.seq == following.seq:
@@ -229,6 +234,40 @@ class Reader:
                 newest = max(record.seq for record in records)
                 others = [r for r in self.unvisited() if r.owner == owner and r.seq < newest]
                 self.check_order(owner, sorted([*records, *others], key=lambda r: (r.seq, r.id not in self.held, r.id)))
+            if not any(self.undetermined.get(record.id) == "unproved" for record in records):
+                self.end_keys(records, {records[-1].id} - visited)
+
+    def add_revocations(self, owner: bytes) -> None:
+        """Take in the revocations of a log that count. [KEY-10]"""
+        newest = max(record.seq for record in self.held.values() if record.owner == owner)
+        for record in self.unvisited():
+            if record.kind != "revocation" or record.owner != owner or record.seq > newest:
+                continue
+            before = set(self.held), dict(self.findings), dict(self.undetermined)
+            self.read(record.id)
+            for link in sorted(self.held.keys() - before[0], key=lambda link: self.held[link].seq):
+                self.judge(self.held[link])
+            if record.id not in self.sealed:
+                self.held = {link: held for link, held in self.held.items() if link in before[0]}
+                self.findings, self.undetermined = dict(before[1]), dict(before[2])
+
+    def end_keys(self, records: list[Record], heads: set[bytes]) -> None:
+        """Apply the revocations of a log whose order is proved. [KEY-8], [KEY-11]"""
+        ends: dict[bytes, int] = {}
+        for record in records:
+            code = None
+            if record.key in ends and record.seq >= ends[record.key]:
+                code = "TSLG-A-REVOKED"
+            elif record.kind == "revocation":
+                key, start = record.body["key"], record.body["from_seq"]
+                if key in ends and start >= ends[key]:
+                    code = "TSLG-A-REVOCATION"
+                elif record.id in self.sealed:
+                    ends[key] = start
+            if code is not None and record.id in heads:
+                del self.held[record.id]
+            elif code is not None:
+                self.findings.setdefault(record.id, code)
 
     def check_newest(self) -> None:
         """[FED-9], [FED-10]; a file says nothing of heads known from elsewhere."""

@@ -67,6 +67,7 @@ TYPES = {
     "sorted set of links": _sorted_set(is_record_id),
     "map of text to int": _map_of(_int),
     "map of text to uint": _map_of(is_uint),
+    "{alg: int, key: bytes}": lambda value: has_shape(value, {"alg": _int, "key": lambda key: type(key) is bytes}),
     "ms or null": _or_null(is_uint),
     "uint or null": _or_null(is_uint),
     "map": lambda value: type(value) is dict,

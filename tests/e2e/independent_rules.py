@@ -6,6 +6,11 @@ from base64 import b64decode, b64encode
 from functools import cache
 from hashlib import sha256
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256K1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from independent_formats import Bad, Signature, hash_of, is_record_id, is_uint, read_seal
 from independent_records import KINDS, Record
 from nacl.bindings import crypto_core_ed25519_is_valid_point
@@ -15,8 +20,9 @@ from py_ecc.bls import G2ProofOfPossession as bls
 from py_ecc.bls.g2_primitives import pubkey_to_G1
 from py_ecc.optimized_bls12_381 import Z1, add, curve_order, eq, multiply
 
-THRESHOLD, MULTISIG, ED25519 = -70001, -70002, -19
-NONE_YET = ("access", "recording", "redaction", "retention", "rotation")
+THRESHOLD, MULTISIG, ED25519, ES256K, ML_DSA_65 = -70001, -70002, -19, -47, -49
+SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+NONE_YET = ("access", "recording", "redaction", "retention")
 VERSIONS = ("manifest", "manifest-amendment")
 NAMES = {
     "corrections": ("policy", "correction-policy"),
@@ -151,13 +157,19 @@ def shares_fit(keys: tuple[bytes, ...], threshold: int, group: bytes) -> bool:
 def check_envelope(envelope: dict, threshold: int) -> None:
     """[MAN-10]"""
     known = {"hash", "address", "edges", "signatures", "post_quantum", "fan_in", "verify_depth", "cross_agent"}
-    known |= {"genesis", "classes", "tiers", "clock_skew_ms", "corrections", "gc", "anchoring", *NONE_YET}
+    known |= {"genesis", "classes", "tiers", "clock_skew_ms", "corrections", "gc", "anchoring", "rotation", *NONE_YET}
     bad = "TSLG-A-ANCHORS"
     need(envelope.keys() == known, bad, "envelope")
     hashes = ("sha2-256", "sha2-512", "sha3-256", "blake2b-256", "blake3")
-    fixed = {"address": "flat", "edges": "typed", "signatures": [ED25519], **{name: {} for name in NONE_YET}}
+    fixed = {"address": "flat", "edges": "typed", **{name: {} for name in NONE_YET}}
     need(all(envelope[name] == value for name, value in fixed.items()) and envelope["hash"] in hashes, bad, "envelope")
-    need(envelope["post_quantum"] is False, bad, "post_quantum")
+    need(envelope["signatures"] in ([ED25519], [ES256K], [ED25519, ES256K]), bad, "signatures")
+    need(type(envelope["post_quantum"]) is bool, bad, "post_quantum")
+    rotation = envelope["rotation"]
+    if rotation != {}:
+        need(type(rotation) is dict and rotation.keys() == {"anchors", "recovery"}, bad, "rotation")
+        need(all(type(flag) is bool for flag in rotation.values()), bad, "rotation")
+        need(rotation["anchors"] or not rotation["recovery"], bad, "rotation")
     fan_in, cross, genesis = envelope["fan_in"], envelope["cross_agent"], envelope["genesis"]
     need(type(fan_in) is dict and fan_in.keys() == {"min", "max"} and all(map(is_uint, fan_in.values())), bad, "fan_in")
     need(1 <= fan_in["min"] <= fan_in["max"] <= 256, bad, "fan_in")
@@ -383,13 +395,15 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         need(False not in fine, "TSLG-A-CORRECTION")
     if record.kind in ("genesis", "registration"):
         check_registration(record, envelope, federation)
+    if record.kind == "revocation":
+        check_revocation(record, held)
     if record.kind == "consensus":
         check_consensus(record, held)
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
     if record.kind in VERSIONS:
         check_named(record, held)
-    check_key(record, held, federation)
+    check_key(record, held, envelope, federation)
 
 
 def check_edge(record: Record, edge, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:
@@ -427,18 +441,42 @@ def check_registration(record: Record, envelope: dict, federation: bytes) -> Non
         need(body.keys() == {"purpose", "peer_id", "addresses"} and 1 <= len(body["peer_id"]) <= 64, bad)
         return
     need({"alg", "key", "binding"} <= body.keys() and not {"peer_id", "addresses"} & body.keys(), bad)
-    need(body["alg"] in envelope["signatures"] and ed25519_key(body["key"]), bad)
+    need(body["alg"] in envelope["signatures"] and good_key(body["alg"], body["key"]), bad)
+    beside = body.get("post_quantum")
+    need((beside is not None) == envelope["post_quantum"], bad)
+    need(beside is None or (beside["alg"] == ML_DSA_65 and good_key(ML_DSA_65, beside["key"])), bad)
     need(federation in body.get("federations", (federation,)), bad)
 
 
-def check_key(record: Record, held: dict[bytes, Record], federation: bytes) -> None:
-    """[ADM-22]"""
+def registers(record: Record) -> bool:
+    """[KEY-1]"""
+    return record.kind == "genesis" or (record.kind == "registration" and record.body["purpose"] == "signing")
+
+
+def check_revocation(record: Record, held: dict[bytes, Record]) -> None:
+    """[KEY-7], but for what earlier revocations say"""
+    bad, holder, start = "TSLG-A-REVOCATION", held.get(record.body["key"]), record.body["from_seq"]
+    if holder is None:
+        return
+    need(registers(holder) and holder.owner == record.agent and holder.seq < record.seq, bad)
+    need(start >= record.seq and (start > record.seq or record.key != holder.id), bad)
+
+
+def check_key(record: Record, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:
+    """[ADM-22], [KEY-4], [KEY-6]"""
     if record.agent in (None, federation):
         need(record.key is None, "TSLG-A-KEY")
         return
+    if record.key is None:
+        need(registers(record) and envelope["rotation"].get("recovery"), "TSLG-A-KEY")
+        return
     holder = held.get(record.key)
-    need(holder is not None and (holder.kind == "genesis" or holder.body.get("purpose") == "signing"), "TSLG-A-KEY")
+    need(holder is not None and registers(holder), "TSLG-A-KEY")
     need(holder.owner == record.agent and holder.seq < record.seq, "TSLG-A-KEY")
+    fits = holder.body["alg"] in envelope["signatures"] and (
+        "post_quantum" in holder.body or not envelope["post_quantum"]
+    )
+    need(fits or registers(record), "TSLG-A-SUITE")
 
 
 # --- seal.md ---------------------------------------------------------------------------------------------------------
@@ -458,27 +496,66 @@ def check_seal(record: Record, data: bytes, held: dict[bytes, Record], manifests
         expected = [manifests[record.cited("amends")[0][0]], record]
     elif record.owner == federation:
         expected = [manifest]
-    elif record.kind == "genesis" and manifest.body["envelope"]["genesis"]["anchors"]:
-        expected = [None, manifest]
     else:
-        expected = [None]
+        expected = agents_seal(record, manifest, held)
     need(many == (len(expected) > 1) and len(entries) == len(expected), bad, "number of signatures")
-    for entry, anchors in zip(entries, expected, strict=True):
-        if anchors is not None:
-            need(entry.kid == anchors.id and signed_by_anchors(entry, anchors), bad, "anchors")
+    for entry, who in zip(entries, expected, strict=True):
+        if isinstance(who, Record):
+            need(entry.kid == who.id and signed_by_anchors(entry, who), bad, "anchors")
         else:
-            holder = record if record.kind == "genesis" else held[record.key]
-            need(entry.kid == holder.id and entry.alg == holder.body["alg"] == ED25519, bad, "key")
-            need(entry.bitmap is None and signed_by_key(entry, holder.body["key"]), bad, "signature")
+            kid, key = who
+            need(entry.kid == kid and entry.alg == key["alg"] and entry.bitmap is None, bad, "key")
+            need(signed_by_key(entry, key["key"]), bad, "signature")
+
+
+def agents_seal(record: Record, manifest: Record, held: dict[bytes, Record]) -> list:
+    """Whose signatures an agent's record bears: (kid, key) or the manifest whose anchors sign. [SEA-9] to [SEA-11]"""
+    envelope = manifest.body["envelope"]
+    holder = record if record.key is None else held[record.key]
+    expected: list = [(holder.id, holder.body)]
+    if envelope["post_quantum"]:
+        second = holder if "post_quantum" in holder.body else record
+        expected.append((second.id, second.body["post_quantum"]))
+    if record.kind == "genesis":
+        by_anchors = envelope["genesis"]["anchors"] > 0
+    else:
+        by_anchors = envelope["rotation"].get("anchors") and (registers(record) or record.kind == "revocation")
+    return [*expected, manifest] if by_anchors else expected
+
+
+def good_key(alg: int, key: bytes) -> bool:
+    """[SEA-17], [SEA-22], [SEA-24]"""
+    if alg == ML_DSA_65:
+        return len(key) == 1_952 and any(key[32:])
+    return ed25519_key(key) if alg == ED25519 else secp256k1_key(key) is not None
+
+
+def secp256k1_key(key: bytes) -> EllipticCurvePublicKey | None:
+    """OpenSSL's form of a compressed point, where tslg has libsecp256k1's. [SEA-22]"""
+    if len(key) != 33 or key[0] not in (2, 3):
+        return None
+    try:
+        return EllipticCurvePublicKey.from_encoded_point(SECP256K1(), key)
+    except ValueError:
+        return None
 
 
 def signed_by_key(entry: Signature, key: bytes) -> bool:
-    """[SEA-18]: libsodium decides so, once the key is checked."""
+    """[SEA-18], [SEA-23], [SEA-25]: libsodium and OpenSSL decide so, once keys and ranges are checked."""
     try:
-        VerifyKey(key).verify(entry.signed, entry.value)
-    except (BadSignatureError, ValueError):
+        if entry.alg == ED25519:
+            VerifyKey(key).verify(entry.signed, entry.value)
+        elif entry.alg == ML_DSA_65:
+            MLDSA65PublicKey.from_public_bytes(key).verify(entry.value, entry.signed)
+        else:
+            r, s = int.from_bytes(entry.value[:32], "big"), int.from_bytes(entry.value[32:], "big")
+            point = secp256k1_key(key)
+            if point is None or len(entry.value) != 64 or not 1 <= s <= (SECP256K1_ORDER - 1) // 2:
+                return False
+            point.verify(encode_dss_signature(r, s), entry.signed, ECDSA(SHA256()))
+    except (BadSignatureError, InvalidSignature, ValueError):
         return False
-    return ed25519_key(key)
+    return good_key(entry.alg, key)
 
 
 def signed_by_anchors(entry: Signature, manifest: Record) -> bool:

@@ -92,9 +92,17 @@ def test_body_takes_keys_and_nonce() -> None:
         ("verify_depth = 50", 'hash = "md5"', 10, 'envelope.hash: must be "sha2-256" or'),
         ("verify_depth = 50", 'address = "merkle"', 10, "envelope.address: must be \"flat\", not 'merkle'"),
         ("verify_depth = 50", "signatures = []", 10, "envelope.signatures: must name at least one scheme: Ed25519"),
-        ("verify_depth = 50", 'signatures = ["RSA"]', 10, "envelope.signatures[0]: must be \"Ed25519\", not 'RSA'"),
-        ("verify_depth = 50", "post_quantum = true", 10, "envelope.post_quantum: must be false in this version"),
-        ("verify_depth = 50", "post_quantum = 0", 10, "envelope.post_quantum: must be false in this version"),
+        (
+            "verify_depth = 50",
+            'signatures = ["RSA"]',
+            10,
+            'envelope.signatures[0]: must be "Ed25519" or "ES256K", not \'RSA\'',
+        ),
+        ("verify_depth = 50", 'signatures = ["ML-DSA-65"]', 10, 'envelope.signatures[0]: must be "Ed25519" or'),
+        ("verify_depth = 50", "post_quantum = 0", 10, "envelope.post_quantum: must be true or false, not 0"),
+        ("verify_depth = 50", "rotation = true", 10, "envelope.rotation: must be a table"),
+        ("verify_depth = 50", "rotation = { anchors = 1 }", 10, "envelope.rotation.anchors: must be true or false"),
+        ("verify_depth = 50", "rotation = { recovery = true }", 10, "envelope.rotation.recovery: needs anchors = true"),
         (
             "verify_depth = 50",
             "access = { x = 5 }",
@@ -252,8 +260,13 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             "hash": draw(st.sampled_from(["sha2-256", "blake3"])),
             "address": "flat",
             "edges": "typed",
-            "signatures": [-19],
-            "post_quantum": False,
+            "signatures": draw(st.sampled_from([[-19], [-47], [-19, -47]])),
+            "post_quantum": draw(st.booleans()),
+            "rotation": draw(
+                st.sampled_from(
+                    [{}] + [{"anchors": a, "recovery": r} for a, r in [(False, False), (True, False), (True, True)]]
+                )
+            ),
             "fan_in": {"min": fan_in[0], "max": fan_in[1]},
             "verify_depth": draw(st.none() | st.integers(1, DEFAULT.integer)),
             "anchoring": draw(anchorings),

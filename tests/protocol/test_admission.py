@@ -15,7 +15,8 @@ from tslg.protocol.errors import Refusal
 from tslg.protocol.record import Edge
 from tslg.protocol.rules.seals import rule_seal
 
-for part in ("structure", "authority", "bodies", "federation", "logs", "pruning", "seals", "standing", "together"):
+BREACHES = "structure authority bodies federation keys logs pruning seals standing together"
+for part in BREACHES.split():
     import_module(f"breaches_{part}")
 
 

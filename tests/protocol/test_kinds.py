@@ -51,6 +51,10 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
     "uint or null": ([None, 0, BIG], [-1, True, "all"]),
     "map": ([{}, {"a": [1, {"b": LINK}]}], [[], None, {"a": 1.5}, {"a": BIG + 1}, "map", {"a": {"b": Link(b"x")}}]),
     "`tenant`, `platform` or `hardware`": (["tenant", "platform", "hardware"], ["Tenant", "", None, 1, ["tenant"]]),
+    "{alg: int, key: bytes}": (
+        [{"alg": -49, "key": b""}],
+        [{"alg": "a", "key": b""}, {"alg": -49, "key": "k"}, {"alg": -49}, {"alg": 1, "key": b"", "x": 1}, [], None],
+    ),
     "`signing` or `peer`": (["signing", "peer"], ["sign", b"peer", None]),
     "`valid`, `invalid` or `undetermined`": (["valid", "invalid", "undetermined"], ["true", True, None]),
     "`all` or `heads`": (["all", "heads"], ["none", None, True]),

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from tslg.protocol import mldsa, secp256k1, signatures
 
+pytestmark = pytest.mark.spec("SEA-22", "SEA-23", "SEA-24", "SEA-25")
+
 ES256K, ML_DSA = -47, -49
 MESSAGE = b"a record"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from tslg.manifests import genesis as geneses
 from tslg.manifests import text, threshold
+from tslg.manifests.agent_keys import SigningKey, sign_seats
 from tslg.manifests.genesis import FoundedFederation
 from tslg.node.sources import NewestRecord
 from tslg.node.verifying import verify
@@ -22,7 +23,7 @@ from tslg.protocol import seal as seals
 from tslg.protocol.admission import RULES
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
-from tslg.protocol.keys import Key, key_of
+from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
 from tslg.protocol.log import Tree
 from tslg.protocol.logproof import Needs
 from tslg.protocol.manifest import Manifest
@@ -31,6 +32,7 @@ from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.record import Edge, Head, Record
 from tslg.protocol.report import Report
 from tslg.protocol.rules.context import Rule, Tail
+from tslg.protocol.rules.seals import seats
 from tslg.protocol.seal import Signature, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_secret, ed25519_sign
 
@@ -88,7 +90,7 @@ class Author:
     """One log, its keys by the record that registers each, and the ids of its records in order."""
 
     owner: Link
-    keys: dict[Link, bytes] = field(repr=False)
+    keys: dict[Link, SigningKey | bytes] = field(repr=False)
     key: Link | None
     log: list[Record]
     tree: Tree = field(default_factory=Tree)
@@ -160,6 +162,10 @@ class World:
             self._past = len(self.held), Past(self.held.values())
         return self._past[1]
 
+    def revocations(self, owner: Link) -> Revocations:
+        author = self.authors.get(owner)
+        return revocations_in(() if author is None else author.log)
+
     def tail(self, owner: Link) -> Tail | None:
         author = self.authors.get(owner)
         if author is None:
@@ -207,19 +213,13 @@ class World:
             return item
         return Edge(item.id) if item.owner == author.owner else Edge(item.id, item.owner, None)
 
-    def genesis(self, name: str, **body: Any) -> tuple[Record, bytes]:
-        """Return a genesis and the seed of its key, not sealed."""
-        seed = self._take(32)
-        value = {
-            "nonce": self._take(16),
-            "name": name,
-            "alg": int(Alg.ED25519),
-            "key": geneses.public_key(seed),
-            "binding": "tenant",
-        }
+    def genesis(self, name: str, **body: Any) -> tuple[Record, SigningKey]:
+        """Return a genesis and its key, not sealed."""
+        key = self.fresh_key()
+        value = {"nonce": self._take(16), "name": name, "binding": "tenant", **key.fields()}
         fields = {"agent": None, "seq": 0, "prev": None, "key": None, "log": None}
         author = Author(self.federation, {}, None, [self.founded.manifest_record])
-        return self.make(author, "genesis", value | body, {}, **fields), seed
+        return self.make(author, "genesis", value | body, {}, **fields), key
 
     def agent(self, name: str) -> Author:
         """Admit a genesis and return its author."""
@@ -244,14 +244,35 @@ class World:
         self.admit(record, self.seal(record, author), author)
         return record
 
-    def rotate(self, author: Author) -> Record:
+    def fresh_key(self, alg: int = -19, manifest: Link | None = None) -> SigningKey:
+        """Make a key, with a post-quantum half if the manifest asks for one."""
+        in_force = self.manifest(manifest or self.newest_manifest)
+        assert in_force is not None
+        return SigningKey.generate(alg, self._take, post_quantum=in_force.envelope.post_quantum)
+
+    def rotate(self, author: Author, alg: int = -19, **fields: Any) -> Record:
         """Register another signing key, and sign with it from here on."""
-        seed = self._take(32)
-        body = {"purpose": "signing", "alg": -19, "key": geneses.public_key(seed), "binding": "tenant"}
-        registration = self.add(author, "registration", body)
-        author.keys[registration.id] = seed
-        author.key = registration.id
-        return registration
+        record, key = self.registration(author, alg, **fields)
+        author.keys[record.id] = key
+        self.admit(record, self.seal(record, author), author)
+        author.key = record.id
+        return record
+
+    def registration(self, author: Author, alg: int = -19, **fields: Any) -> tuple[Record, SigningKey]:
+        """Return the registration of another signing key, not sealed."""
+        key = self.fresh_key(alg)
+        return self.make(
+            author, "registration", {"purpose": "signing", "binding": "tenant", **key.fields()}, **fields
+        ), key
+
+    def revoke(self, author: Author, key: Record | Link, from_seq: int | None = None, **fields: Any) -> Record:
+        """End a key, from the next position on if none is given."""
+        return self.add(author, "revocation", self.ending(author, key, from_seq), **fields)
+
+    def ending(self, author: Author, key: Record | Link, from_seq: int | None = None) -> dict[str, Any]:
+        """Return the body of a revocation that comes next in a log."""
+        start = len(author.log) + 1 if from_seq is None else from_seq
+        return {"key": key.id if isinstance(key, Record) else key, "from_seq": start, "reason": "lost"}
 
     def amend(self, **envelope: Any) -> Record:
         """Admit the next manifest version, by the same anchors."""
@@ -277,16 +298,21 @@ class World:
         if author.owner == self.federation:
             kid = record.id if record.manifest is None else record.manifest
             return seals.encode([self.by_anchors(record, kid)])
-        if record.kind == "genesis":
-            return self.seal_genesis(record, author.keys[record.id])
-        assert record.key is not None
-        return seals.encode([sign(record, author.keys[record.key], record.key)])
+        return self.seal_agent(record, author.keys)
 
-    def seal_genesis(self, genesis: Record, seed: bytes) -> bytes:
-        attested = self.founded.manifest.envelope.genesis_anchors > 0
-        entries = [sign(genesis, seed, genesis.id, attested)]
-        if attested:
-            entries.append(self.by_anchors(genesis, genesis.manifest or genesis.id, True))
+    def seal_genesis(self, genesis: Record, key: SigningKey | bytes) -> bytes:
+        return self.seal_agent(genesis, {genesis.id: key})
+
+    def seal_agent(self, record: Record, keys: Mapping[Link, SigningKey | bytes]) -> bytes:
+        """Seal an agent's record as its manifest asks, whoever else must sign."""
+        key = key_of(record) if record.key is None else self.key(record.key)
+        manifest = self.manifest(record.manifest or record.id) or self.founded.manifest
+        assert key is not None
+        wanted = seats(record, key, manifest)
+        held = {id: key if isinstance(key, SigningKey) else SigningKey(-19, key) for id, key in keys.items()}
+        entries = sign_seats(record, wanted, held)
+        if wanted[-1].anchors is not None:
+            entries.append(self.by_anchors(record, wanted[-1].kid, True))
         return seals.encode(entries)
 
     def by_anchors(self, record: Record, kid: Link, many: bool = False, signers: Sequence[int] = (0, 1)) -> Signature:
@@ -334,7 +360,10 @@ class World:
         """Return a source that hands over all of the graph as it is now."""
         pairs = {id: (record.data, self.seals[id]) for id, record in self.held.items()}
         logs = {owner: [record.id for record in author.log] for owner, author in self.authors.items()}
-        return Supply(pairs, logs)
+        supply = Supply(pairs, logs)
+        for owner, author in self.authors.items():
+            supply.revoking[owner] = [record.id for record in author.log if record.kind == "revocation"]
+        return supply
 
     def verify(self, target: Record, supply: Supply | None = None, **how: Any) -> Report:
         """Verify a record's ancestry from a source, by default from all of the graph."""
@@ -355,6 +384,7 @@ class Supply:
         self.logs = logs
         self.serves_logs = "log"
         self.faulty: dict[Link, str] = {}
+        self.revoking: dict[Link, list[Link]] = {}
         self.heads = True
         self.shown: list[Link] = []
         self.proves = True
@@ -373,6 +403,9 @@ class Supply:
         if not self.heads or not log or log[-1] not in self.handed:
             return None
         return NewestRecord(HeadClaim(agent, log[-1], len(log), Tree(log).root()), self.handed[log[-1]])
+
+    def revocations(self, agent: Link) -> Mapping[Link, tuple[bytes, bytes]]:
+        return {id: self.handed[id] for id in self.revoking.get(agent, ()) if id in self.handed}
 
     def proofs(self, agent: Link, needs: Needs) -> tuple[Sequence[InclusionProof], Sequence[ConsistencyProof]]:
         log = self.logs.get(agent, [])
@@ -401,8 +434,11 @@ class Supply:
         return [(id, self.handed[id]) for id in self.shown]
 
 
-def sign(record: Record, seed: bytes, kid: Link, many: bool = False, alg: int = int(Alg.ED25519)) -> Signature:
+def sign(
+    record: Record, key: SigningKey | bytes, kid: Link, many: bool = False, alg: int = int(Alg.ED25519)
+) -> Signature:
     """Return the entry of an Ed25519 key in a seal."""
+    seed = key.seed if isinstance(key, SigningKey) else key
     return Signature(alg, kid, ed25519_sign(ed25519_secret(seed), to_be_signed(record.data, Alg.ED25519, many=many)))
 
 
