@@ -125,6 +125,13 @@ def start(mutant: Mutant, source: str, tests: list[str]) -> int:
         os._exit(code)
 
 
+def passes_unchanged(mutant: Mutant, tests: list[str]) -> bool:
+    """Tell whether the tests pass the way they are run here when nothing is changed."""
+    source = (ROOT / mutant.path).read_text(encoding="utf-8")
+    _, status = os.waitpid(start(mutant, source, tests), 0)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
 class _Finder:
     """Hands out the mutated source for one module."""
 
@@ -206,6 +213,10 @@ def main() -> int:
     wanted = given.only.split(",")
     every = [mutant for mutant in mutants() if any(part in mutant.path for part in wanted)]
     chosen = random.Random(given.seed).sample(every, min(given.sample or len(every), len(every)))
+    for tests in {tuple(first_tests(mutant)) for mutant in chosen} | {ALL_TESTS}:
+        if tests and not passes_unchanged(chosen[0], list(tests)):
+            print(f"{' '.join(tests)} fails without any mutant: nothing could be concluded")
+            return 1
     print(f"{len(every)} mutants, running {len(chosen)}", flush=True)
     began = time.monotonic()
 
