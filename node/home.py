@@ -26,8 +26,9 @@ from tslg.node.anchoring import Anchorer, Asker
 from tslg.node.checkpoints import sign_head
 from tslg.node.keyfile import AgentKey
 from tslg.node.ledger import Ledger
+from tslg.node.store.interface import Store
 from tslg.node.store.lock import DataDirLock
-from tslg.node.store.sqlite import SqliteStore
+from tslg.node.store.opening import open_store
 from tslg.protocol.cid import short, to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import AnchoringError, StoreError, UsageError
@@ -61,7 +62,7 @@ class Home:
         self,
         path: Path,
         lock: DataDirLock | None,
-        store: SqliteStore,
+        store: Store,
         federation: Link,
         clock: Callable[[], int],
         random_bytes: Callable[[int], bytes],
@@ -114,7 +115,7 @@ class Home:
         lock = DataDirLock(path)
         lock.acquire()
         try:
-            store = SqliteStore.open(path / "tslg.sqlite")
+            store = open_store(path)
             try:
                 pinned = store.get_meta(FEDERATION_META)
                 sealed = read_sealed(federation) if isinstance(federation, Path) else federation
@@ -143,7 +144,7 @@ class Home:
         Raises:
             StoreError: there is none, or it cannot be read.
         """
-        store = SqliteStore.open(path / "tslg.sqlite", readonly=True)
+        store = open_store(path, readonly=True)
         pinned = store.get_meta(FEDERATION_META)
         if pinned is None:
             store.close()
@@ -355,7 +356,7 @@ def _found(path: Path, name: str, clock: Callable[[], int], random_bytes: Callab
     return founded.manifest_record, founded.seal
 
 
-def _pin(store: SqliteStore, sealed: tuple[Record, bytes], clock: Callable[[], int]) -> None:
+def _pin(store: Store, sealed: tuple[Record, bytes], clock: Callable[[], int]) -> None:
     manifest = Manifest.from_record(sealed[0])
     if sealed[0].seq != 0:
         raise UsageError("that is not a root manifest", mend="pin the federation's root manifest")

@@ -54,10 +54,11 @@ def write_home(data: Path | None) -> Home:
 
 def existing_dir(data: Path | None) -> Path:
     """Return a data directory that is there already, where opening it would make one. Raises StoreError."""
+    from tslg.node.store.opening import has_store
     from tslg.protocol.errors import StoreError
 
     path = data_dir(data)
-    if not (path / "tslg.sqlite").exists():
+    if not has_store(path):
         raise StoreError(
             f"{path}: no agents here",
             code="TSLG-D-MISSING",

@@ -57,11 +57,12 @@ def request(name: str, data: Path | None, federation: Path | None, out: Path | N
     from tslg.manifests.genesis import propose_genesis
     from tslg.manifests.signing import encode_request
     from tslg.node.home import Home
+    from tslg.node.store.opening import has_store
     from tslg.protocol.cid import to_text
     from tslg.protocol.errors import UsageError
 
     path = data_dir(data)
-    if federation is None and not (path / "tslg.sqlite").exists():
+    if federation is None and not has_store(path):
         raise UsageError(f"{path} belongs to no federation yet", mend="give the sealed root manifest with --federation")
     with Home.open(path, federation=federation) as home:
         key = home.request_agent(name)

@@ -91,12 +91,13 @@ def _federation(given: str | None, home: Home | None) -> Link:
 def _home(data: Path | None) -> Any:
     """Open the data directory for writing, so that heads can be remembered, or for reading where a node has it."""
     from tslg.node.home import Home
+    from tslg.node.store.opening import has_store
     from tslg.protocol.errors import StoreError
 
     if data is None:
         return nullcontext(None)
     try:
-        if (data / "tslg.sqlite").exists():
+        if has_store(data):
             return Home.open(data)
     except StoreError as error:
         if error.code != "TSLG-D-LOCKED":

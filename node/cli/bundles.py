@@ -141,11 +141,12 @@ def _pinned(path: Path, federation: str | None) -> Link:
         UsageError: a new directory and none given, or another one than the directory's own.
     """
     from tslg.node.home import Home
+    from tslg.node.store.opening import has_store
     from tslg.protocol.cid import to_text
     from tslg.protocol.errors import UsageError
 
     given = None if federation is None else whole_id(federation)
-    if not (path / "tslg.sqlite").exists():
+    if not has_store(path):
         if given is None:
             raise UsageError(f"{path} belongs to no federation yet", mend="give --federation ID to pin one")
         return given

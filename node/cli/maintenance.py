@@ -19,11 +19,11 @@ def fsck(data: Path | None, as_json: bool) -> int:
 
     Exit code: 0 if nothing is, 1 if something is.
     """
-    from tslg.node.store.sqlite import SqliteStore
+    from tslg.node.store.opening import open_store
     from tslg.protocol.cid import to_text
 
     path = data_dir(data)
-    with SqliteStore.open(path / "tslg.sqlite", readonly=True) as store:
+    with open_store(path, readonly=True) as store:
         problems = store.check()
         records = sum(log.held for log in store.logs()) if not problems else None
     told = [

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "witness": Lazy("tslg.node.cli.witness:witness", "Cosign the logs of others, and use witnesses."),
     "import": Lazy("tslg.node.cli.importing:import_", "Read lineage from a file."),
     "export": Lazy("tslg.node.cli.bundles:export", "Write lineage to a file."),
+    "shards": Lazy("tslg.node.cli.shards:shards", "Spread a lineage over several stores."),
     "fsck": Lazy("tslg.node.cli.maintenance:fsck", "Check a data directory."),
     "bench": Lazy("tslg.node.cli.bench:bench", "Measure speed against libsodium and SQLite."),
     "completion": Lazy("tslg.node.cli.maintenance:completion", "Print a shell's completion script."),

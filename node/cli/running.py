@@ -49,6 +49,7 @@ def _federation(path: Path, given: str | None) -> Path | None:
         UsageError: the directory belongs to another federation, or to none that an id alone could be checked against.
     """
     from tslg.node.home import Home
+    from tslg.node.store.opening import has_store
     from tslg.protocol.cid import to_text
     from tslg.protocol.errors import UsageError
 
@@ -57,7 +58,7 @@ def _federation(path: Path, given: str | None) -> Path | None:
     if Path(given).is_file():
         return Path(given)
     wanted = whole_id(given)
-    if not (path / "tslg.sqlite").exists():
+    if not has_store(path):
         raise UsageError(
             f"{path} belongs to no federation yet", mend="give --federation the file with the sealed root manifest"
         )

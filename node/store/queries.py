@@ -35,6 +35,7 @@ RANGE: Final = f"""
     WHERE log = {_ID} AND seq >= ? AND seq < ? AND data IS NOT NULL ORDER BY seq"""
 AT: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq = ?"
 NEWEST: Final = f"SELECT seq FROM record WHERE log = {_ID} AND data IS NOT NULL ORDER BY seq DESC LIMIT 1"
+IDS: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq >= ? AND seq < ? ORDER BY seq"
 LEAVES: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq < ? ORDER BY seq"
 # The queue of a recursive query is first in, first out, so this walks breadth first.
 ANCESTORS: Final = """

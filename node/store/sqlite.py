@@ -180,6 +180,11 @@ class SqliteStore(Store):
                 raise incomplete(owner, size)
             return list(map(_FIRST, db.execute(queries.LEAVES, (owner, size))))
 
+    def ids(self, owner: Link, start: int, stop: int) -> list[Link]:
+        """Return the ids held of a log with start <= seq < stop, by seq."""
+        with self._readers.use() as db:
+            return _links(db.execute(queries.IDS, (owner, start, stop)))
+
     def ancestors(self, cid: Link, classes: Collection[str] | None = None, limit: int | None = None) -> list[Link]:
         """See `Store.ancestors`: one recursive query in the engine."""
         with self._readers.use() as db:

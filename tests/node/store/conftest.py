@@ -1,4 +1,4 @@
-"""Both stores for the tests that hold for every store, and logs to fill them with."""
+"""Every store for the tests that hold for every store, and logs to fill them with."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,8 @@ import pytest
 
 from tslg.node.store.interface import LogState, Store
 from tslg.node.store.memory import MemoryStore
+from tslg.node.store.sharded import ShardedStore
+from tslg.node.store.shards import Layout
 from tslg.node.store.sqlite import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
@@ -14,9 +16,16 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 from lineage import LogBuilder
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "sharded"])
 def store(request, tmp_path):
-    made: Store = SqliteStore.open(tmp_path / "data" / "tslg.sqlite") if request.param == "sqlite" else MemoryStore()
+    made: Store
+    if request.param == "sqlite":
+        made = SqliteStore.open(tmp_path / "data" / "tslg.sqlite")
+    elif request.param == "sharded":
+        # Segments so short that nearly every edge crosses.
+        made = ShardedStore.create(tmp_path / "data", Layout(3, 2))
+    else:
+        made = MemoryStore()
     with made:
         yield made
 
