@@ -45,7 +45,8 @@ ANCESTORS: Final = """
         SELECT edge.parent FROM ancestor JOIN edge ON edge.child = ancestor.id {classes}
         LIMIT ?
     )
-    SELECT record.cid FROM ancestor CROSS JOIN record ON record.id = ancestor.id"""
+    SELECT group_concat(id) FROM ancestor"""
+IDS: Final = "SELECT record.id, cid FROM json_each(?) AS wanted CROSS JOIN record ON record.id = wanted.value"
 CHILDREN: Final = """
     SELECT DISTINCT record.cid FROM edge JOIN record ON record.id = edge.child
     WHERE edge.parent = (SELECT id FROM record WHERE cid = ?) {classes} ORDER BY record.cid"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
@@ -40,6 +41,8 @@ from tslg.protocol.log import Peaks
 from tslg.protocol.record import Record
 
 _FIRST: Final[Callable[[Any], Any]] = itemgetter(0)
+_REMEMBERED: Final = 131_072
+"""Ids of rows that are remembered, about 200 bytes each."""
 
 
 class SqliteStore(Store):
@@ -49,6 +52,8 @@ class SqliteStore(Store):
         self._path = path
         self._writer = writer
         self._readers = Readers(path)
+        self._ids: dict[int, Link] = {}
+        """Ids by row, as far as queries of the graph met them. No row is ever deleted, so none gets another id."""
         self._blobs = FileBlobs(path.parent / "blobs")
         self._group = None if writer is None else GroupCommit(writer.append)
 
@@ -190,7 +195,21 @@ class SqliteStore(Store):
         with self._readers.use() as db:
             condition, names = _class_condition(db, classes)
             values = (cid, *names, *names, -1 if limit is None else limit)
-            return _links(db.execute(queries.ANCESTORS.format(classes=condition), values))
+            (rows,) = db.execute(queries.ANCESTORS.format(classes=condition), values).fetchone()
+            return self._ids_of(db, list(map(int, rows.split(",")))) if rows is not None else []
+
+    def _ids_of(self, db: sqlite3.Connection, rows: list[int]) -> list[Link]:
+        """Return the ids of rows, in their order, asking for those alone that are not remembered."""
+        known = self._ids
+        new = [row for row in rows if row not in known]
+        if new:
+            if len(known) + len(new) > _REMEMBERED:
+                # A new table, not a cleared one, which another thread may be reading from.
+                known, new = {}, rows
+                if len(rows) <= _REMEMBERED:
+                    self._ids = known
+            known.update((row, Link(cid)) for row, cid in db.execute(queries.IDS, (json.dumps(new),)))
+        return [known[row] for row in rows]
 
     def children(self, cid: Link, classes: Collection[str] | None = None) -> list[Link]:
         """See `Store.children`."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tslg.node.store import schema
+from tslg.node.store import schema, sqlite
 from tslg.node.store.interface import ForkError, LogState, LogSummary
 from tslg.node.store.sqlite import SqliteStore
 from tslg.protocol.cid import from_text, to_text
@@ -492,3 +492,16 @@ def test_ids_in_errors_are_text(disk, new_log):
     assert to_text(log.owner) in error.detail and error.record == log.owner
     bad = LogState(log.owner, 1, log.owner, 0, log.peaks)
     assert fails("TSLG-D-STATE", disk.append, [], [bad]).record == log.owner
+
+
+def test_ancestors_are_the_same_whatever_is_remembered_of_earlier_queries(disk, new_log, monkeypatch):
+    log = new_log("long")
+    while len(log.records) < 8:
+        log.add(preds={"prior": [Edge(log.last.id)]})
+    wanted = [record.id for record in reversed(log.records[:-1])]
+    for room in (0, 3, 100):
+        monkeypatch.setattr(sqlite, "_REMEMBERED", room)
+        disk.append(sealed(*log.records))
+        assert disk.ancestors(log.records[4].id) == wanted[3:]
+        assert disk.ancestors(log.last.id) == disk.ancestors(log.last.id) == wanted
+        assert len(disk._ids) <= room
