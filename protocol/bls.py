@@ -18,7 +18,7 @@ from hashlib import sha256
 from math import prod
 from typing import TypeGuard
 
-from tslg.protocol.curve import GT, ORDER, G1Point, G2Point, at_zero, decode_g1, decode_g2, scalar
+from tslg.protocol.curve import G1_BYTES, G2_BYTES, GT, ORDER, G1Point, G2Point, at_zero, decode_g1, decode_g2, scalar
 
 SIGNATURE_TAG = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_"
 """Domain separation of signatures."""
@@ -28,7 +28,10 @@ POSSESSION_TAG = b"BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_"
 _COEFFICIENT_BYTES = 16
 """A batch accepts a wrong member with a chance of 2^-128 for each hash its maker computes."""
 _REMEMBERED = 256
-"""Anchor sets whose proofs were checked: at most 2.4 MB."""
+"""Anchor sets whose proofs were checked, at most 2.4 MB; and signatures, with messages of a record's size at most."""
+
+_REMEMBERED_KEYS = 4_096
+"""Keys whose check is remembered, about 1 MB: each check costs as much as ten of an agent's signatures."""
 
 
 def valid_public_key(public_key: object) -> bool:
@@ -60,8 +63,7 @@ def aggregate_verify(public_keys: Sequence[bytes], messages: Sequence[bytes], si
 
 def fast_aggregate_verify(public_keys: Sequence[bytes], message: bytes, signature: bytes) -> bool:
     """Whether the signature aggregates one of each key over one message (FastAggregateVerify of the draft)."""
-    keys = _keys(public_keys)
-    return keys is not None and _same_message(keys, message, signature)
+    return _all_bytes(public_keys) and _same_message(tuple(public_keys), message, signature, SIGNATURE_TAG)
 
 
 def verify_possessions(public_keys: Sequence[bytes], proofs: Sequence[bytes]) -> bool:
@@ -91,8 +93,8 @@ def verify_multisig(
     bits = int.from_bytes(bitmap, "little")
     if type(threshold) is not int or threshold < 1 or bits.bit_count() < threshold or bits >> len(keys):
         return False
-    signers = [key for index, key in enumerate(keys) if bits >> index & 1]
-    return _same_message(signers, message, signature)
+    signers = tuple(key for index, key in enumerate(member_keys) if bits >> index & 1)
+    return _same_message(signers, message, signature, SIGNATURE_TAG)
 
 
 def shares_match_group(member_keys: Sequence[bytes], threshold: int, group_key: bytes) -> bool:
@@ -147,6 +149,11 @@ def _all_bytes(value: object) -> TypeGuard[Sequence[bytes]]:
 
 
 def _key(public_key: object) -> G1Point | None:
+    return _decoded(public_key) if isinstance(public_key, bytes) and len(public_key) == G1_BYTES else None
+
+
+@lru_cache(maxsize=_REMEMBERED_KEYS)
+def _decoded(public_key: bytes) -> G1Point | None:
     point = decode_g1(public_key)
     return None if point is None or point == G1Point.identity() else point
 
@@ -159,13 +166,25 @@ def _keys(public_keys: object) -> list[G1Point] | None:
 
 
 def _verify(public_key: object, message: object, signature: object, tag: bytes) -> bool:
-    key = _key(public_key)
-    return key is not None and _holds(key, message, signature, tag)
+    return isinstance(public_key, bytes) and _same_message((public_key,), message, signature, tag)
 
 
-def _same_message(keys: list[G1Point], message: object, signature: object) -> bool:
+def _same_message(public_keys: tuple[bytes, ...], message: object, signature: object, tag: bytes) -> bool:
+    # Only what has the right shape is worth remembering: a liar shall not fill the memory.
+    if _keys(public_keys) is None or not isinstance(message, bytes):
+        return False
+    if not isinstance(signature, bytes) or len(signature) != G2_BYTES:
+        return False
+    return _aggregate_holds(public_keys, message, signature, tag)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _aggregate_holds(public_keys: tuple[bytes, ...], message: bytes, signature: bytes, tag: bytes) -> bool:
+    """Answers are remembered: every walk meets its federation's seals again, each of which costs 30 of an agent's."""
+    keys = _keys(public_keys)
+    assert keys is not None
     aggregate = sum(keys[1:], keys[0])
-    return aggregate != G1Point.identity() and _holds(aggregate, message, signature, SIGNATURE_TAG)
+    return aggregate != G1Point.identity() and _holds(aggregate, message, signature, tag)
 
 
 def _holds(key: G1Point, message: object, signature: object, tag: bytes) -> bool:

@@ -246,3 +246,25 @@ print(json.dumps([
     proofs = [signing.prove_possession(secret) for secret in own]
     joint = signing.aggregate([signing.sign(secret, b"m") for secret in own])
     assert values == [item.hex() for item in (*keys, *proofs, joint, bls.interpolate_keys(dict(enumerate(keys))))]
+
+
+def test_a_remembered_answer_is_that_of_its_own_key_message_signature_and_purpose() -> None:
+    one, two = secrets(2)
+    key, other = signing.public_key(one), signing.public_key(two)
+    signature = signing.sign(one, key)
+    for _ in range(2):
+        assert bls.verify(key, key, signature)
+        assert not bls.verify_possession(key, signature), "signed, but not as a proof of possession"
+        assert not bls.verify(other, key, signature)
+        assert not bls.verify(key, other, signature)
+        assert not bls.verify(key, key, signing.sign(two, key))
+        assert not bls.fast_aggregate_verify([key, other], key, signature)
+
+
+def test_what_cannot_hold_is_not_remembered() -> None:
+    before = bls._aggregate_holds.cache_info().currsize, bls._decoded.cache_info().currsize
+    for junk in (b"", bytes(10_000)):
+        assert not bls.verify(junk, b"message", bytes(96))
+        assert not bls.verify(signing.public_key(secrets(1)[0]), b"message", junk)
+    assert bls._aggregate_holds.cache_info().currsize == before[0]
+    assert bls._decoded.cache_info().currsize <= before[1] + 1
