@@ -23,6 +23,8 @@ from tslg.protocol.walker import OutsideHead, Walker
 CHUNK: Final = 256
 """Records opened at a time, between which workers and progress bars have their turn."""
 
+_new: Final = tuple.__new__
+
 Tick = Callable[[int], None]
 """Called with the number of records opened so far."""
 
@@ -240,7 +242,10 @@ class Opener:
         for id, pair in items:
             data, seal = pair[0], pair[1]
             try:
-                one = Opened(parse_as(id, data), seal) if id not in known else _open_known(id, data, seal, known[id])
+                if id in known:
+                    one = _open_known(id, data, seal, known[id])
+                else:
+                    one = _new(Opened, (parse_as(id, data), seal, None, None))
             except TslgError as error:
                 self._faults[id] = error
                 continue
@@ -248,7 +253,7 @@ class Opener:
                 one = attach(one, pair[2])
             results.append(one)
             opened[id] = one
-            if one[0].kind in KEY_KINDS:
+            if one[0][2] in KEY_KINDS:
                 key = key_of(one[0])
                 if key is not None:
                     self._keys[id] = key

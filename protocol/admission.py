@@ -158,8 +158,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
 
 def shape(record: Record) -> tuple[object, ...]:
     """Return all that `SHAPE_RULES` and `rules_of_a_walk` look at: they need to run once for many records."""
-    id, _, kind, agent, _, _, _, manifest, key, _, preds, _, _ = record
-    return (kind, manifest, agent, key, id[:4], *preds)
+    return (record[2], record[7], record[3], record[8], record[0][:4], tuple(record[10]))
 
 
 def rules_of_a_walk(record: Record, context: Context) -> tuple[Rule, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
-from operator import attrgetter
 from typing import Final
 
 from tslg.protocol import freshness, logproof
@@ -28,8 +27,6 @@ LOG_MODES: Final = ("visited", "full", "none")
 
 _NAMES_MORE: Final = MANIFEST_KINDS | {"revocation"}
 """Kinds that name more of a chain than manifest, key and agent."""
-
-_POSITION: Final = attrgetter("seq")
 
 
 class Gathering:
@@ -111,16 +108,18 @@ class Gathering:
     def wants(self) -> list[Link]:
         """Return the ids needed next; empty when every record that the walk needs was given or refused."""
         pending, traversal = self._pending, self._traversal
+        held, unavailable, findings = self._held, self._unavailable, self._findings
         while not pending and not traversal.done:
-            found = traversal.expand_whole(self._held.get)
+            found = traversal.expand_whole(held.get)
             for id in traversal.expand(self._steps) if found is None else found:
-                self._want(id)
+                if id not in held and id not in unavailable and id not in findings:
+                    pending.add(id)
         return sorted(pending) if len(pending) > 1 else list(pending)
 
     def supply(self, opened: Opened) -> None:
         """Take one record that hashes to its id. Records that nobody asked for are dropped."""
         record, seal, sealed, attachment = opened
-        id, _, kind, agent, _, _, _, manifest, registered, *_ = record
+        id, kind = record[0], record[2]
         if id not in self._pending:
             return
         self._pending.discard(id)
@@ -134,7 +133,7 @@ class Gathering:
             self._note_key_event(record)
         elif kind == "equivocation":
             self._accusations.append(record)
-        support = (manifest, registered, agent)
+        support = (record[7], record[8], record[3])
         if support not in self._supports or kind in _NAMES_MORE:
             self._supports.add(support)
             self._want_support(record, optional=id in self._optional)
@@ -361,7 +360,7 @@ class Gathering:
     def _needs(self, agent: Link, records: Sequence[Record]) -> Needs:
         """What ties the records together, and the heads known from elsewhere to them."""
         # A log held from its start without a gap, as nearly every small one is, needs no proof.
-        whole = len(records) == 1 + max(map(_POSITION, records))
+        whole = len(records) == 1 + max(map(logproof.POSITION, records))
         needed = Needs((), ()) if whole else logproof.needs(records)
         heads = self._heads_of(agent)
         if not heads:
@@ -396,7 +395,7 @@ class Gathering:
             if place is not None and (not shown or record.id not in shown):
                 # Of two records at one position one is followed, the same whichever came first; the fork is a finding.
                 other = place.setdefault(record.seq, record)
-                if record.id < other.id and record.id in held:
+                if other is not record and record.id < other.id and record.id in held:
                     place[record.seq] = record
         self._groups = {owner: list(place.values()) for owner, place in places.items() if place}
         return self._groups

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from operator import attrgetter
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from tslg.protocol.codec import Link
@@ -20,7 +20,8 @@ from tslg.protocol.log import Peaks, verify_consistency
 from tslg.protocol.record import Head, Record
 
 Span = tuple[int, int]
-_POSITION: Final = attrgetter("seq")
+POSITION: Final = itemgetter(4)
+"""`seq`, which is asked of every record of a walk; by name it takes twice as long."""
 
 
 class Needs(NamedTuple):
@@ -59,7 +60,7 @@ def runs(records: Iterable[Record]) -> list[list[Record]]:
     """Split records of one log, in any order and without two at one position, into runs of neighbours."""
     found: list[list[Record]] = []
     expected = -1
-    for record in sorted(records, key=_POSITION):
+    for record in sorted(records, key=POSITION):
         if record.seq != expected:
             found.append([])
         found[-1].append(record)
@@ -157,7 +158,8 @@ def _check_links(run: list[Record], result: LogCheck) -> None:
     for previous, record in pairwise(run):
         if record.prev != previous.id:
             result.faults.append(Fault("TSLG-A-PREV", record.id, "`prev` is not the record before it"))
-        _check_times(previous, record, result)
+        if record.time < previous.time:
+            _check_times(previous, record, result)
 
 
 def _check_times(earlier: Record, record: Record, result: LogCheck) -> None:

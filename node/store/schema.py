@@ -38,6 +38,7 @@ CREATE INDEX IF NOT EXISTS pruned_pending ON pruned (prune, record) WHERE pendin
 
 SCHEMA: Final = f"""
 -- Every id that is held or cited. Cited and not held: all but id and cid are null, until the record comes.
+-- No row is ever deleted, so that a row id stands for one id for good, which readers rely on.
 CREATE TABLE record (
     id   INTEGER PRIMARY KEY,
     cid  BLOB NOT NULL UNIQUE,

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from typing import Final
 
 from tslg.protocol import cid
-from tslg.protocol.classes import OWN, Leads
+from tslg.protocol.classes import CLASSES, OWN, Leads
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
 from tslg.protocol.kinds import KINDS
@@ -15,6 +15,9 @@ from tslg.protocol.rules.context import Context, manifest_in_force, refuse
 
 _RESOLVED: Final = frozenset(("policy", "delegation", "consensus", "joint"))
 """Classes that confer authority: what they lead to must be at hand at admission whatever the kind."""
+
+_OWN_LOG: Final = CLASSES["prior"].leads if CLASSES["prior"].leads == Leads(OWN) else None
+"""Asks for nothing but the agent's own log; an edge of nearly every record, so it is not looked into twice."""
 
 
 def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
@@ -43,7 +46,7 @@ def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
                 return refuse(
                     "TSLG-A-EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} is not of the agent it names"
                 )
-            if where is not None:
+            if where is not None and (where is not _OWN_LOG or agent is not None):
                 wrong = _wrong_log(name, edge, where) or _wrong_kind(name, edge, cited, where)
                 if wrong:
                     return refuse("TSLG-A-EDGE-KIND", record, wrong)

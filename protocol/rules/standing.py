@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from tslg.protocol import cid
 from tslg.protocol.classes import ACTS
@@ -11,6 +12,9 @@ from tslg.protocol.errors import Refusal
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Edge, Record
 from tslg.protocol.rules.context import Context, manifest_in_force, refuse
+
+_BEHIND: Final = ("policy", "delegation")
+"""Classes over which authority itself rests on authority."""
 
 
 def rule_correction(record: Record, seal: bytes, context: Context) -> Refusal | None:
@@ -76,9 +80,9 @@ def _authority(record: Record, context: Context) -> Iterator[Link]:
         id = todo.pop()
         yield id
         held = context.record(id)
-        if held is None or held.kind not in ("policy", "delegation"):
+        if held is None or held.kind not in ("policy", "delegation") or held.preds.keys().isdisjoint(_BEHIND):
             continue
-        behind = [edge.cid for edge in held.edges("policy", "delegation")]
+        behind = [edge.cid for edge in held.edges(*_BEHIND)]
         fresh = [one for one in behind if one not in seen]
         seen.update(fresh)
         todo.extend(fresh)
