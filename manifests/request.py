@@ -268,6 +268,10 @@ class Context:
         """Return None: the log is not here."""
         return None
 
+    def attachment(self, id: Link) -> bytes | None:
+        """Anchors are shown records alone."""
+        return None
+
     def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
         """Tell whether a signature verifies."""
         return signatures.verify(alg, public, message, signature)

@@ -15,8 +15,10 @@ import sniffio
 
 from tslg.node.agreeing import Agreeing
 from tslg.node.authoring import Reference, References, body_of, cited_in, id_or_none, listed, reference_id
+from tslg.node.confiding import Confiding
 from tslg.node.correcting import Correcting
 from tslg.node.ledger import Ledger
+from tslg.node.proving import Prover
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
@@ -27,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class BlockingAgent(Correcting, Agreeing):
+class BlockingAgent(Confiding, Correcting, Agreeing):
     """One agent of this node. Safe to use from several threads.
 
     Attributes:
@@ -35,10 +37,11 @@ class BlockingAgent(Correcting, Agreeing):
         name: the name in its genesis.
     """
 
-    def __init__(self, ledger: Ledger, genesis: Record) -> None:
+    def __init__(self, ledger: Ledger, genesis: Record, prover: Prover) -> None:
         self.id = genesis.id
         self.name: str = genesis.body["name"]
         self._ledger = ledger
+        self._prover = prover
         adopted = ledger.store.get_meta(f"policy/{cid.to_text(self.id)}")
         self._policy: Link | None = Link(adopted) if adopted is not None else self._newest("policy")
 
@@ -172,6 +175,8 @@ class BlockingAgent(Correcting, Agreeing):
         document: Mapping[str, Any] | None = None,
         consensus: References = None,
         joint: References = None,
+        confidential: bool = False,
+        vocabulary: Iterable[str] | None = None,
     ) -> Record:
         """Record a policy, to be cited, granted to others, or adopted as the agent's own (`adopt`).
 
@@ -186,16 +191,25 @@ class BlockingAgent(Correcting, Agreeing):
             delegation: the delegation by which a narrowed policy of another agent is held.
             document: a blob with the text that it stands for.
             consensus, joint: what put it in place.
+            confidential: keep capabilities and limits to this node and to whoever is handed the `opening`.
+            vocabulary: all names that capabilities are chosen from, where it is confidential and narrows no policy
+                that is; it is public.
+
+        Raises:
+            Refusal: an admission rule refuses it. UsageError: what opens a policy that it narrows is not held.
         """
         body = body_of(
             {},
             name=name,
-            capabilities=sorted(set(capabilities)),
-            limits=dict(limits or {}),
+            capabilities=[] if confidential else sorted(set(capabilities)),
+            limits={} if confidential else dict(limits or {}),
             classes=sorted(set(classes)),
             tiers=sorted(set(tiers)),
             document=document,
         )
+        if confidential:
+            words = self._vocabulary(under) if vocabulary is None else vocabulary
+            body["commitments"] = self._prover.hide(words, capabilities, limits or {})
         body |= {"not_before": not_before, "not_after": not_after}
         cites = {"amends": amends, "consensus": consensus, "joint": joint}
         return self._append("policy", body, policy=under, delegation=delegation, cited=cites)
@@ -329,6 +343,8 @@ class Agent:
         self.propose = _awaited(blocking.propose)
         self.vote = _awaited(blocking.vote)
         self.conclude = _awaited(blocking.conclude)
+        self.opening = _awaited(blocking.opening)
+        self.take_opening = _awaited(blocking.take_opening)
 
     def __repr__(self) -> str:
         return f"<Agent {self.name!r} {cid.short(self.id)}>"

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tslg.node.ledger import Draft, Ledger
+from tslg.node.proving import Prove, Prover
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
@@ -33,6 +34,7 @@ class Author:
     name: str
     _ledger: Ledger
     _policy: Link | None
+    _prover: Prover
 
     def _append(
         self,
@@ -65,7 +67,11 @@ class Author:
             if edges:
                 preds[name] = edges
         self._refuse_withdrawn(preds)
-        return self._ledger.append(self.id, Draft(kind, body, preds))
+        return self._ledger.append(self.id, Draft(kind, body, preds, self._proofs(kind, body, policies)))
+
+    def _proofs(self, kind: str, body: Mapping[str, Any], policies: Sequence[Edge]) -> Prove | None:
+        records = [self._ledger.context.record(edge.cid) for edge in policies]
+        return self._prover.proofs(kind, body, [one for one in records if one is not None and one.kind == "policy"])
 
     def _own_authority(self, delegations: Sequence[Edge]) -> References:
         """Name the policy to act under where none is: the grants of the delegations cited, else the agent's own."""

@@ -29,6 +29,7 @@ class StoreContext:
         self.federation = federation
         self.staged: dict[Link, Record] = {}
         self.tails: dict[Link, Tail] = {}
+        self.attached: dict[Link, bytes] = {}
         self.fresh: tuple[bytes, bytes, bytes] | None = None
         self._store = store
         self._clock = clock
@@ -82,6 +83,7 @@ class StoreContext:
                 self._revocations.pop(record.owner, None)
         self.staged.clear()
         self.tails.clear()
+        self.attached.clear()
 
     def superseding(self, id: Link) -> list[Record]:
         """Return the policies that amend, and retractions that withdraw, a record: those held, and those staged."""
@@ -164,6 +166,10 @@ class StoreContext:
             if state is not None:
                 tail = Tail(state.size, state.last, state.last_time, state.peaks.root())
         return tail
+
+    def attachment(self, id: Link) -> bytes | None:
+        """Return what came beside a record that the transaction under way admits."""
+        return self.attached.get(id)
 
     def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
         """Verify a signature, unless this process made it a moment ago over just these bytes."""

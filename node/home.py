@@ -5,6 +5,7 @@ DIR/tslg.sqlite       records, seals, edges, blobs
 DIR/keys/ID.json      one file an agent: its key and genesis (mode 0600)
 DIR/keys/anchor.json  the anchor's key, where this node founded a federation of its own
 DIR/keys/peer         the 32-byte seed of the node's peer id
+DIR/openings/…        what opens confidential policies, one file each (mode 0600)
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from tslg.node.anchoring import Anchorer, Asker
 from tslg.node.checkpoints import sign_head
 from tslg.node.keyfile import AgentKey
 from tslg.node.ledger import Ledger
+from tslg.node.openings import Openings
+from tslg.node.proving import Prover
 from tslg.node.store.interface import Store
 from tslg.node.store.lock import DataDirLock
 from tslg.node.store.opening import open_store
@@ -73,6 +76,7 @@ class Home:
         self.clock = clock
         self._lock = lock
         self._random_bytes = random_bytes
+        self.openings = Openings(path / "openings")
         self._agents: dict[str, BlockingAgent] = {}
         manifest = self._newest_manifest()
         self.ledger = Ledger(store, federation, manifest.id, manifest.envelope.hash, clock)
@@ -324,7 +328,8 @@ class Home:
     def _open_agent(self, key: AgentKey) -> BlockingAgent:
         genesis = key.genesis
         self.ledger.open_log(genesis.id, genesis.id, genesis.body["key"], ed25519_secret(key.seed))
-        agent = BlockingAgent(self.ledger, genesis)
+        prover = Prover(self.openings, self._random_bytes)
+        agent = BlockingAgent(self.ledger, genesis, prover)
         self._agents[agent.name] = agent
         return agent
 

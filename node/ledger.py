@@ -17,6 +17,7 @@ from tslg.node import own_log
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
 from tslg.node.own_log import Blocked
+from tslg.node.proving import Prove
 from tslg.node.store.interface import ForkError, LogState, Store
 from tslg.protocol import attachments
 from tslg.protocol import record as records
@@ -42,6 +43,8 @@ class Draft:
     kind: str
     body: Mapping[str, Any]
     preds: Mapping[str, Sequence[Edge]]
+    prove: Prove | None = None
+    """Makes the proofs that it stays within confidential policies, once its place is known."""
 
 
 @dataclass(slots=True)
@@ -218,6 +221,8 @@ class Ledger:
             tail = self.context.tail(record.owner)
             if record.seq == 0:
                 self.context.stage(record)
+            if attachment is not None:
+                self.context.attached[record.id] = attachment
             try:
                 self._book.admit(record, seal)
             except Refusal as refusal:
@@ -384,6 +389,10 @@ class Ledger:
         if log.blocked is not None and not log.blocked.allows(owner, draft.kind, draft.body):
             raise log.blocked.error(owner)
         head = Head(log.size, log.peaks.root())
+        body, attachment = draft.body, None
+        if draft.prove is not None:
+            narrowing, attachment = draft.prove(owner, log.size, log.last)
+            body = {**body, "narrowing": narrowing}
         record = records.build(
             kind=draft.kind,
             agent=owner,
@@ -394,7 +403,7 @@ class Ledger:
             key=log.key,
             log=head,
             preds=draft.preds,
-            body=draft.body,
+            body=body,
             hash_name=self._hash,
         )
         message = to_be_signed(record.data, Alg.ED25519)
@@ -403,7 +412,7 @@ class Ledger:
         context = self.context
         context.fresh = (log.public, message, signature)
         context.tails[owner] = Tail(log.size, log.last, log.last_time, head.root)
-        self._book.admit(record, seal)
+        self._admit_own(record, seal, attachment)
         if owner not in self._saved:
             self._saved[owner] = _copy(log)
         log.peaks.append(record.id)
@@ -416,10 +425,22 @@ class Ledger:
         self._staged.append((record, seal))
         return record
 
+    def _admit_own(self, record: Record, seal: bytes, attachment: bytes | None) -> None:
+        """Admit a record with what belongs to it, of which nothing stays if it is refused."""
+        if attachment is not None:
+            attachments.check(record, attachment)
+            self.context.attached[record.id] = attachment
+        try:
+            self._book.admit(record, seal)
+        except BaseException:
+            self.context.attached.pop(record.id, None)
+            raise
+
     def _store_staged(self) -> None:
         if not self._staged:
             return
-        self.store.append(self._staged, [self._logs[owner].state() for owner in self._saved])
+        states = [self._logs[owner].state() for owner in self._saved]
+        self.store.append(self._staged, states, dict(self.context.attached))
         self.context.remember(self.context.staged)
 
 

@@ -26,6 +26,7 @@ from tslg.protocol.rules.authority import (
     rule_vocabulary,
 )
 from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_revocation, rule_target
+from tslg.protocol.rules.confidential import rule_commitments
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, Rule, manifest_in_force
 from tslg.protocol.rules.edges import rule_cross_agent, rule_edges
 from tslg.protocol.rules.federation import rule_envelope, rule_expiry
@@ -53,6 +54,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_expiry,
     rule_edges,
     rule_cross_agent,
+    rule_commitments,
     rule_scope,
     rule_vocabulary,
     rule_narrowing,
@@ -136,6 +138,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_scope: lambda record, context: (
         "policy" in record.preds or not SCOPE.keys().isdisjoint(KINDS[record.kind].fields)
     ),
+    rule_commitments: lambda record, context: "narrowing" in KINDS[record.kind].fields,
     rule_vocabulary: _kinds("policy"),
     rule_narrowing: _kinds("policy"),
     rule_delegation: _classes("delegation"),

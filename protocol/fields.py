@@ -162,6 +162,32 @@ def _correction_rules(value: Any) -> bool:
     )
 
 
+def _commitments(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and value.keys() == {"vocabulary", "capabilities", "limits"}
+        and _names(value["vocabulary"])
+        and 0 < len(value["vocabulary"]) <= DEFAULT.vocabulary
+        and _bytes(value["capabilities"])
+        and len(value["capabilities"]) == 32 * len(value["vocabulary"])
+        and _digest_map(value["limits"])
+        and len(value["limits"]) <= DEFAULT.hidden_limits
+    )
+
+
+def _narrowing(value: Any) -> bool:
+    if type(value) is not list or not 0 < len(value) <= DEFAULT.fan_in:
+        return False
+    last = b""
+    for item in value:
+        if type(item) is not dict or item.keys() != {"policy", "proof"} or not _digest(item["proof"]):
+            return False
+        if not _link(item["policy"]) or item["policy"] <= last:
+            return False
+        last = item["policy"]
+    return True
+
+
 def _anchors(value: Any) -> bool:
     return (
         type(value) is dict
@@ -216,6 +242,11 @@ VERDICT = Field("`valid`, `invalid` or `undetermined`", _one_of("valid", "invali
 MODE = Field("`all` or `heads`", _one_of("all", "heads"))
 FRONTIER = Field("list of {agent: link, record: link, size: uint, root: bytes (32)}", _frontier)
 CORRECTION_RULES = Field("list of {acts, kinds, by}", _correction_rules)
+COMMITMENTS = Field(
+    "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}",
+    _commitments,
+)
+NARROWING = Field("list of {policy: link, proof: bytes (32)}, sorted by policy", _narrowing)
 ANCHORS = Field(
     "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}", _anchors
 )

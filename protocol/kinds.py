@@ -18,6 +18,7 @@ from tslg.protocol.fields import (
     BINDING,
     BLOB,
     BYTES,
+    COMMITMENTS,
     CORRECTION_RULES,
     DEPTH,
     DIGEST,
@@ -33,6 +34,7 @@ from tslg.protocol.fields import (
     MOMENT,
     NAME,
     NAMES,
+    NARROWING,
     NONCE,
     PURPOSE,
     SUITE,
@@ -85,6 +87,9 @@ SCOPE: Final[Mapping[str, Field]] = {
 }
 """What a record claims of its policies: capabilities used, amounts spent, governance class and tier."""
 
+_PROVED: Final[Mapping[str, Field]] = {"narrowing": optional(NARROWING)}
+"""Proofs that it stays within policies that are confidential, named by their digests."""
+
 _MANIFEST_BODY: Final[Mapping[str, Field]] = {
     "nonce": NONCE,
     "name": NAME,
@@ -101,6 +106,7 @@ _STEP: Final[Mapping[str, Field]] = {
     "intent": NAME,
     "token": optional(BYTES),
     **SCOPE,
+    **_PROVED,
 }
 """What every outcome of a governed inference states: the model, digests of its inputs, and what it was meant for."""
 
@@ -180,6 +186,8 @@ KINDS: Final[Mapping[str, Kind]] = {
                 "not_after": MOMENT,
                 "cedar": optional(TEXT),
                 "document": optional(BLOB),
+                "commitments": optional(COMMITMENTS),
+                **_PROVED,
             },
             mandatory="prior",
             also=f"{_BASE} amends consensus joint",
@@ -188,7 +196,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         _kind(
             "state",
             "what the agent is in from here on",
-            {"name": optional(NAME), "data": MAP, **SCOPE},
+            {"name": optional(NAME), "data": MAP, **SCOPE, **_PROVED},
             mandatory="prior",
             also=f"{_BASE} {_WEIGHED}",
         ),
@@ -202,6 +210,7 @@ KINDS: Final[Mapping[str, Kind]] = {
                 "blob": optional(BLOB),
                 "principal": optional(LINK),
                 **SCOPE,
+                **_PROVED,
             },
             mandatory="policy",
             also=f"{_BASE} {_WEIGHED}",
@@ -217,6 +226,7 @@ KINDS: Final[Mapping[str, Kind]] = {
                 "blob": optional(BLOB),
                 "principal": optional(LINK),
                 **SCOPE,
+                **_PROVED,
             },
             mandatory="policy evidence",
             also=f"{_BASE} {_WEIGHED}",

@@ -53,6 +53,10 @@ class Limits:
     """Length of a delegation chain: nobody reviews a longer one."""
     policy_chain: int = 256
     """Policies looked at between a policy and the grant that it derives from: bounds the work of one record."""
+    vocabulary: int = 256
+    """Names of a confidential policy's vocabulary: a proof takes 160 bytes for each, and a third of a millisecond."""
+    hidden_limits: int = 16
+    """Limits of a confidential policy: a proof takes 8 KiB for each; with all names it fits an attachment."""
     clock_skew_ms: int = 5 * 60 * 1000
     """How far ahead of the reader's clock a record's claimed time may lie."""
     bundle_bytes: int = 4 * 1024 * 1024 * 1024

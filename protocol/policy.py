@@ -24,7 +24,16 @@ def out_of_window(time: int, policy: Body) -> str | None:
 
 
 def out_of_scope(record: Record, policy: Body) -> str | None:
-    """Tell what the record claims beyond the policy's capabilities, limits, classes or tiers; None if nothing."""
+    """Tell what the record claims beyond the policy's capabilities, limits, classes or tiers; None if nothing.
+
+    Of a confidential policy, classes and tiers alone are open; the rest is proved (docs/spec/narrowing.md).
+    """
+    return _beyond_terms(record, policy) or _beyond_classes(record, policy)
+
+
+def _beyond_terms(record: Record, policy: Body) -> str | None:
+    if "commitments" in policy:
+        return None
     body = record.body
     for capability in body.get("uses", ()):
         if capability not in policy["capabilities"]:
@@ -33,6 +42,11 @@ def out_of_scope(record: Record, policy: Body) -> str | None:
     for name, amount in body.get("spends", {}).items():
         if name not in limits or amount > limits[name]:
             return f"{name!r} of {amount} exceeds the limit {limits.get(name, 'none granted')} of {policy['name']!r}"
+    return None
+
+
+def _beyond_classes(record: Record, policy: Body) -> str | None:
+    body = record.body
     for claim, allowed in (("class", "classes"), ("tier", "tiers")):
         if claim in body and body[claim] not in policy[allowed]:
             return f"{claim} {body[claim]!r} is not allowed by policy {policy['name']!r}"
@@ -43,12 +57,15 @@ def widening(narrow: Body, wide: Body) -> str | None:
     """Tell how `narrow` allows more than `wide`; None if it is the same or narrower in every respect.
 
     A limit that a policy does not name grants nothing, so the narrower policy may drop limits and may not add any.
+    If either is confidential, capabilities and limits are left to the proof (docs/spec/narrowing.md).
     """
-    for name in ("capabilities", "classes", "tiers"):
+    hidden = "commitments" in narrow or "commitments" in wide
+    for name in ("classes", "tiers") if hidden else ("capabilities", "classes", "tiers"):
         extra = set(narrow[name]) - set(wide[name])
         if extra:
             return f"{name} {sorted(extra)} are not in policy {wide['name']!r}"
-    for name, limit in narrow["limits"].items():
+    limits = {} if hidden else narrow["limits"]
+    for name, limit in limits.items():
         if name not in wide["limits"] or limit > wide["limits"][name]:
             return f"limit {name!r} of {limit} exceeds {wide['limits'].get(name, 'none granted')} of {wide['name']!r}"
     if wide["not_before"] is not None and (narrow["not_before"] is None or narrow["not_before"] < wide["not_before"]):

@@ -29,6 +29,7 @@ from tslg.protocol.freshness import OutsideHead as OutsideHead
 from tslg.protocol.keys import NO_REVOCATIONS, Key, Revocations
 from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
+from tslg.protocol.narrowings import withheld
 from tslg.protocol.opening import Opened
 from tslg.protocol.outlook import Outlook
 from tslg.protocol.past import Past
@@ -84,6 +85,10 @@ class Walker(Outlook):
     def tail(self, owner: Link) -> None:
         """Logs are checked by proofs; a walk holds no log's end."""
         return
+
+    def attachment(self, id: Link) -> bytes | None:
+        """Return what was handed in beside a record."""
+        return self._attachments.get(id)
 
     def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
         """Verify one signature."""
@@ -145,7 +150,7 @@ class Walker(Outlook):
         self._check_seals(checks)
         self._check_forks()
         forks, doubts = self._forks()
-        unproved = self._unproved(checks) + self._gaps()
+        unproved = self._unproved(checks) + self._gaps() + withheld(self._held, self._attachments, self._findings)
         fresh, tails = self._freshness(checks)
         self._forget_what_is_only_shown()
         return self._report(unproved + tails + doubts + self._expired(), fresh, forks)

@@ -50,7 +50,7 @@ def what(record: Record, names: Names) -> str:
     elif kind == "state":
         said = f"{body.get('name', '')} {_compact(body['data'])}"
     elif kind == "policy":
-        allows = ", ".join(body["capabilities"])
+        allows = "confidential" if "commitments" in body else ", ".join(body["capabilities"])
         said = f"{body['name']} [{allows}]" if allows else body["name"]
     elif kind == "verification":
         said = f"{body['verdict']} {to_text(body['target'])[:16]}"

@@ -6,12 +6,16 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from tslg.protocol import codec
 from tslg.protocol.errors import UsageError
 from tslg.protocol.fields import BODY_LEVEL
+from tslg.protocol.limits import DEFAULT
 
+_LINE: Final = 1024
+"""Characters of one line of a vocabulary, at most: names of 256 characters, and room for blanks."""
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -45,6 +49,16 @@ def given_amounts(pairs: Iterable[str]) -> dict[str, int]:
             raise UsageError(f"{name[:80]}={text!s:.80} is not NAME=NUMBER", mend="give a whole number")
         amounts[name] = int(text)
     return amounts
+
+
+def given_lines(path: Path) -> list[str]:
+    """Return the lines of a file that are not empty, without blanks around them. Raises UsageError."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(DEFAULT.vocabulary * _LINE)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as text", mend="give a file with one name a line") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def given_moment(text: str, now_ms: int) -> int:

@@ -131,9 +131,12 @@ def observe(
 @click.option("--not-after", metavar="MOMENT", help="Until when it holds.")
 @cites(*_POLICY_CITES)
 @click.option("--adopt", is_flag=True, help="Act under it from here on, where no other policy is named.")
+@click.option("--confidential", is_flag=True, help="Keep capabilities and limits to oneself; see `tslg opening`.")
+@click.option("--vocabulary", type=FILE, help="All capabilities that are known, one a line, for a confidential policy.")
 @common
 def policy(name: str, not_before: str | None, not_after: str | None, adopt: bool, **options: Any) -> None:
     """Record the policy NAME, to act under, to narrow, or to grant."""
+    from tslg.node.cli.given import given_lines
     from tslg.node.home import wall_clock
 
     window = [None if text is None else given_moment(text, wall_clock()) for text in (not_before, not_after)]
@@ -148,6 +151,8 @@ def policy(name: str, not_before: str | None, not_after: str | None, adopt: bool
             not_before=window[0],
             not_after=window[1],
             **cited,
+            confidential=options["confidential"],
+            vocabulary=None if options["vocabulary"] is None else given_lines(options["vocabulary"]),
         )
         if adopt:
             author.agent.adopt(made)

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, or a bundle."),
     "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),
     "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what rests on it."),
+    "opening": Lazy("tslg.node.cli.opening:opening", "Hand over what opens a confidential policy."),
     "delegate": Lazy("tslg.node.cli.delegate:delegate", "Hand a task to an agent of another node."),
     "checkpoint": Lazy("tslg.node.cli.checkpoint:checkpoint", "Sign the state of a log, for others to keep."),
     "prove": Lazy("tslg.node.cli.proving:prove", "Prove that a record lies in its log."),

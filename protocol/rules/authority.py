@@ -11,6 +11,7 @@ from tslg.protocol.errors import Refusal
 from tslg.protocol.kinds import SCOPE
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
+from tslg.protocol.rules import confidential
 from tslg.protocol.rules.context import Context, manifest_in_force, refuse
 
 _CLAIMS: Final = frozenset(SCOPE)
@@ -33,9 +34,17 @@ def rule_scope(record: Record, seal: bytes, context: Context) -> Refusal | None:
         beyond = policy.out_of_window(record.time, cited.body)
         if beyond:
             return refuse("TSLG-A-WINDOW", record, beyond, "cite a policy that is in force")
-        beyond = policy.out_of_scope(record, cited.body) if claims else None
+        if not claims:
+            continue
+        beyond = policy.out_of_scope(record, cited.body)
         if beyond:
             return refuse("TSLG-A-SCOPE", record, beyond, "cite a policy that grants it, or do less")
+        unproved = confidential.fault(record, cited, context)
+        if unproved is None:
+            continue
+        if unproved.missing:
+            return refuse("TSLG-A-PROOF", record, unproved.detail, "prove it, and hand the proof over")
+        return refuse("TSLG-A-SCOPE", record, unproved.detail, "claim what the policy grants")
     return None
 
 
@@ -61,6 +70,12 @@ def rule_narrowing(record: Record, seal: bytes, context: Context) -> Refusal | N
             wider = policy.widening(record.body, wide.body)
             if wider:
                 return refuse("TSLG-A-WIDENED", record, wider, "grant no more than you hold")
+            unproved = confidential.fault(record, wide, context)
+            if unproved is None:
+                continue
+            if unproved.missing:
+                return refuse("TSLG-A-PROOF", record, unproved.detail, "prove it, and hand the proof over")
+            return refuse("TSLG-A-WIDENED", record, unproved.detail, "grant no more than you hold")
     return None
 
 
@@ -102,6 +117,7 @@ def _outside_grant(
         if id == grant or cited is None or cited.kind != "policy":
             continue
         if granted is not None and granted.kind == "policy":
+            # Of a confidential policy this judges what is open; the proofs along the chain to the grant show the rest.
             wider = policy.widening(cited.body, granted.body)
             if wider:
                 return refuse("TSLG-A-WIDENED", record, f"beyond the grant: {wider}", "act within the granted policy")

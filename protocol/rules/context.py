@@ -63,6 +63,9 @@ class Context(Protocol):
     def tail(self, owner: Link) -> Tail | None:
         """Return the end of a log that is held whole, None for a log of which nothing is held."""
 
+    def attachment(self, id: Link) -> bytes | None:
+        """Return what came beside the record that is judged, if anything did and it holds."""
+
     def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
         """Tell whether a signature verifies; `tslg.protocol.signatures.verify` unless it was just made here."""
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from independent_anchoring import Note, quorum
+from independent_confidential import withheld
 from independent_formats import Bad, Tree, consistent, read_bundle
 from independent_records import Record, read_record
 from independent_rules import VERSIONS, check_key, check_record, check_seal, named
@@ -32,6 +33,7 @@ class Reader:
     def __init__(self, bundle, federation: bytes, now: int) -> None:
         self.root, self.blocks, self.broken = bundle
         self.seal_of = {entry[0]: entry[1] for entry in self.root["records"]}
+        self.attachment_of = {entry[0]: entry[2] for entry in self.root["records"] if len(entry) == 3}
         self.federation, self.now = federation, now
         self.held: dict[bytes, Record] = {}
         self.manifests: dict[bytes, Record] = {}
@@ -104,6 +106,7 @@ class Reader:
             except Bad as bad:
                 self.findings[link] = bad.code
                 continue
+            record.attachment = self.blocks.get(self.attachment_of.get(link))
             todo += [other for other in (record.manifest, record.key, record.agent) if other is not None]
             if record.kind in VERSIONS:
                 todo += [cid for cid, _ in record.cited("amends")] + [cid for _, cid in named(record)]
@@ -120,6 +123,10 @@ class Reader:
 
         for record in sorted(self.held.values(), key=rank):
             self.judge(record)
+
+        for link, record in self.held.items():
+            if link not in self.findings and withheld(record, self.held):  # [ZKN-21]
+                self.undetermined.setdefault(link, "withheld")
 
     def judge(self, record: Record) -> None:
         rests_on = {record.manifest, record.key, record.agent} - {None}

@@ -51,6 +51,7 @@ _RULE = {  # [KND-6]
     "kinds": _sorted_set(_name),
     "by": lambda value: value in ("author", "anyone") or _sorted_set(is_record_id)(value),
 }
+_TERMS = {"vocabulary": _sorted_set(_name), "capabilities": _bytes, "limits": _map_of(is_hash)}
 _BLOB = {"digest": is_hash, "size": is_uint, "media_type": _name}
 TYPES = {
     "text": lambda value: type(value) is str,
@@ -76,6 +77,22 @@ TYPES = {
         lambda value: type(value) is list and all(has_shape(item, _HEAD) for item in value)
     ),
     "list of {acts, kinds, by}": lambda value: type(value) is list and all(has_shape(item, _RULE) for item in value),
+    "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}": (
+        lambda value: (
+            has_shape(value, _TERMS)
+            and 1 <= len(value["vocabulary"]) <= 256
+            and len(value["capabilities"]) == 32 * len(value["vocabulary"])
+            and len(value["limits"]) <= 16
+        )
+    ),
+    "list of {policy: link, proof: bytes (32)}, sorted by policy": (
+        lambda value: (
+            type(value) is list
+            and 1 <= len(value) <= 256
+            and all(has_shape(item, {"policy": is_record_id, "proof": is_hash}) for item in value)
+            and all(a["policy"] < b["policy"] for a, b in pairwise(value))
+        )
+    ),
     "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}": (
         lambda value: has_shape(value, _ANCHORS)
     ),
@@ -149,6 +166,7 @@ class Record:
     root: bytes | None
     edges: list[tuple[str, bytes, bytes | None]]
     body: dict
+    attachment: bytes | None = None
 
     @property
     def owner(self) -> bytes:

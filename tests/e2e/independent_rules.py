@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256K1, Ellip
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from independent_confidential import check_commitments, check_proof, concerned
 from independent_formats import Bad, Signature, hash_of, is_record_id, is_uint, read_seal
 from independent_records import KINDS, Record
 from nacl.bindings import crypto_core_ed25519_is_valid_point
@@ -200,6 +201,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
 
 def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) -> None:
     """[DEL-1] to [DEL-6]"""
+    check_commitments(record)
     if record.kind in UNDER_POLICY and not record.cited("policy"):
         need(not {"uses", "spends", "class", "tier"} & record.body.keys(), "TSLG-A-SCOPE")
     for cid, _ in record.cited("policy"):
@@ -210,9 +212,12 @@ def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) 
         need(body["not_before"] is None or record.time >= body["not_before"], "TSLG-A-WINDOW")
         need(body["not_after"] is None or record.time <= body["not_after"], "TSLG-A-WINDOW")
         if record.kind in UNDER_POLICY:
-            need(set(record.body.get("uses", ())) <= set(body["capabilities"]), "TSLG-A-SCOPE")
-            for name, amount in record.body.get("spends", {}).items():
-                need(name in body["limits"] and amount <= body["limits"][name], "TSLG-A-SCOPE")
+            if concerned(record, policy):
+                check_proof(record, policy, "TSLG-A-SCOPE")
+            else:
+                need(set(record.body.get("uses", ())) <= set(body["capabilities"]), "TSLG-A-SCOPE")
+                for name, amount in record.body.get("spends", {}).items():
+                    need(name in body["limits"] and amount <= body["limits"][name], "TSLG-A-SCOPE")
             need("class" not in record.body or record.body["class"] in body["classes"], "TSLG-A-SCOPE")
             need("tier" not in record.body or record.body["tier"] in body["tiers"], "TSLG-A-SCOPE")
     if record.kind == "policy":
@@ -220,13 +225,17 @@ def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) 
             need(set(record.body[name]) <= set(manifest.body["envelope"][name]), "TSLG-A-VOCABULARY")
         for cid, _ in record.cited("policy"):
             need(cid not in held or narrower(record.body, held[cid].body), "TSLG-A-WIDENED")
+            if cid in held and concerned(record, held[cid]):
+                check_proof(record, held[cid], "TSLG-A-WIDENED")
 
 
 def narrower(n: dict, w: dict) -> bool:
-    """[DEL-5]"""
+    """[DEL-5]; of confidential policies what is open in both [ZKN-22]"""
+    hidden = "commitments" in n or "commitments" in w
     return (
-        all(set(n[name]) <= set(w[name]) for name in ("capabilities", "classes", "tiers"))
-        and all(name in w["limits"] and limit <= w["limits"][name] for name, limit in n["limits"].items())
+        all(set(n[name]) <= set(w[name]) for name in ("classes", "tiers"))
+        and (hidden or set(n["capabilities"]) <= set(w["capabilities"]))
+        and (hidden or all(name in w["limits"] and n["limits"][name] <= w["limits"][name] for name in n["limits"]))
         and (w["not_before"] is None or (n["not_before"] is not None and n["not_before"] >= w["not_before"]))
         and (w["not_after"] is None or (n["not_after"] is not None and n["not_after"] <= w["not_after"]))
         and ("cedar" not in w or n.get("cedar") == w["cedar"])

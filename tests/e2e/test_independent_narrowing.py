@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import independent_narrowing as second
+import independent_reader
 import pytest
 
+from tslg.node.bundling import write_walked
+from tslg.node.home import Home
+from tslg.node.sources import BundleSource, StoreSource
+from tslg.node.verifying import verify, walk
+from tslg.protocol import bundle
 from tslg.protocol.zk import group, narrowing
 from tslg.protocol.zk.commitments import Opening
 from tslg.protocol.zk.narrowing import Hidden, Open
@@ -68,3 +76,58 @@ def test_both_programs_agree_on_sides_that_no_proof_can_be_about():
     for narrow in (Open(frozenset({"fly"}), {}), Open(frozenset(), {"usd": 1}), Open(frozenset(), {"eur": 2**32})):
         assert not both(HIDDEN_WIDE, narrow, bytes(narrowing.proof_size(HIDDEN_WIDE, narrow)))
     assert not both(Open(frozenset(), {"eur": -1}), HIDDEN_NARROW, proof)
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """A bundle about an action under a policy that narrows a grant, both confidential; and the ids by what they are."""
+    with Home.open(tmp_path_factory.mktemp("node") / "n", name="vendor") as home:
+        principal, delegate = home.agent("principal"), home.agent("delegate")
+        terms = {"capabilities": ["scan"], "confidential": True}
+        wide = principal.policy("grant", **terms, limits={"eur": 9}, vocabulary=["scan"])
+        given = principal.delegate(delegate.id, {}, wide, expires=2**52)
+        mine = delegate.policy("mine", under=wide, delegation=given, **terms, not_after=2**52)
+        done = delegate.act("scan", policy=mine, delegation=given, uses=["scan"])
+        stream = io.BytesIO()
+        write_walked(stream, walk(StoreSource(home.store), done.id, home.federation, now_ms=home.clock()))
+        return (
+            bundle.read(io.BytesIO(stream.getvalue())),
+            {"wide": wide.id, "mine": mine.id, "done": done.id},
+            home.clock(),
+        )
+
+
+def agreed(read, attachments, now: int) -> str:
+    """The verdict of both programs on the bundle with these attachments."""
+    stream = io.BytesIO()
+    bundle.write(
+        stream,
+        federation=read.federation,
+        manifest=read.manifest,
+        targets=read.targets,
+        heads=read.heads,
+        inclusion=read.inclusion,
+        consistency=read.consistency,
+        records=[(id, *pair) for id, pair in read.records.items()],
+        attachments=attachments,
+    )
+    held = bundle.read(io.BytesIO(stream.getvalue()))
+    report = verify(BundleSource(held), held.targets[0], held.federation, now_ms=now)
+    document = independent_reader.read_file(stream.getvalue(), held.federation, now)
+    assert document["verdict"] == report.verdict
+    assert len(document["undetermined"]) == len(report.undetermined)
+    return report.verdict
+
+
+@pytest.mark.spec("ZKN-16", "ZKN-17", "ZKN-18", "ZKN-19", "ZKN-20", "ZKN-21", "ZKN-22")
+def test_both_programs_agree_on_records_under_confidential_policies(chain):
+    read, ids, now = chain
+    proofs = read.attachments
+    assert proofs.keys() == {ids["mine"], ids["done"]}
+    assert agreed(read, proofs, now) == "valid"
+    assert agreed(read, {ids["mine"]: proofs[ids["mine"]]}, now) == "undetermined"
+    assert agreed(read, {ids["mine"]: proofs[ids["done"]], ids["done"]: proofs[ids["mine"]]}, now) == "undetermined"
+    assert agreed(read, {**proofs, ids["wide"]: b"\x80"}, now) == "valid"

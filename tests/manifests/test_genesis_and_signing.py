@@ -61,6 +61,9 @@ class Graph:
         root = log.root([item.id for item in self.log])
         return Tail(len(self.log), self.log[-1].id, self.log[-1].time, root)
 
+    def attachment(self, id: Link) -> bytes | None:
+        return None
+
     def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
         return verify(alg, public, message, signature)
 

@@ -22,6 +22,7 @@ MEMBER = {"name": "a", "key": b"k", "possession": b"p"}
 ANCHORS = {"scheme": -70002, "threshold": 1, "members": [MEMBER], "group_key": None}
 ENTRY = {"agent": LINK, "record": LINK, "size": 0, "root": bytes(32)}
 RULE = {"acts": ["corrects", "retracts"], "kinds": ["state"], "by": "author"}
+TERMS = {"vocabulary": ["a", "b"], "capabilities": bytes(64), "limits": {"n": bytes(32)}}
 BLOB = {"digest": bytes(32), "size": 0, "media_type": "text/plain"}
 
 # By the field's type in the published table: values that are accepted, and values that are not.
@@ -80,6 +81,37 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
             [RULE | {"by": None}],
             [RULE | {"x": 1}],
             [{}],
+        ],
+    ),
+    "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}": (
+        [TERMS, TERMS | {"limits": {}}],
+        [
+            TERMS | {"vocabulary": ["b", "a"]},
+            TERMS | {"vocabulary": [], "capabilities": b""},
+            {
+                "vocabulary": [f"{i:03}" for i in range(DEFAULT.vocabulary + 1)],
+                "capabilities": bytes(32 * DEFAULT.vocabulary + 32),
+                "limits": {},
+            },
+            TERMS | {"capabilities": bytes(63)},
+            TERMS | {"limits": {"n": bytes(31)}},
+            TERMS | {"limits": {str(i): bytes(32) for i in range(DEFAULT.hidden_limits + 1)}},
+            TERMS | {"x": 1},
+            {},
+            None,
+        ],
+    ),
+    "list of {policy: link, proof: bytes (32)}, sorted by policy": (
+        [[{"policy": LOWER, "proof": bytes(32)}], [{"policy": one, "proof": bytes(32)} for one in (LOWER, HIGHER)]],
+        [
+            [],
+            [{"policy": one, "proof": bytes(32)} for one in (HIGHER, LOWER)],
+            [{"policy": LOWER, "proof": bytes(32)}] * 2,
+            [{"policy": LOWER, "proof": bytes(31)}],
+            [{"policy": bytes(LOWER), "proof": bytes(32)}],
+            [{"policy": LOWER}],
+            {},
+            None,
         ],
     ),
     "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}": (

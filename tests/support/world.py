@@ -126,6 +126,7 @@ class World:
         self.held: dict[Link, Record] = {}
         self._past = (0, Past([]))
         self.seals: dict[Link, bytes] = {}
+        self.attached: dict[Link, bytes] = {}
         self.anchors = Author(self.federation, {}, None, [])
         self.authors: dict[Link, Author] = {self.federation: self.anchors}
         self._manifests: dict[Link, Manifest] = {}
@@ -171,6 +172,9 @@ class World:
         if author is None:
             return None
         return Tail(len(author.log), author.last.id, author.last.time, author.tree.root())
+
+    def attachment(self, id: Link) -> bytes | None:
+        return self.attached.get(id)
 
     def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
         return signatures.verify(alg, public, message, signature)
@@ -358,7 +362,9 @@ class World:
 
     def supply(self) -> Supply:
         """Return a source that hands over all of the graph as it is now."""
-        pairs = {id: (record.data, self.seals[id]) for id, record in self.held.items()}
+        pairs: dict[Link, Any] = {id: (record.data, self.seals[id]) for id, record in self.held.items()}
+        for id, attachment in self.attached.items():
+            pairs[id] = (*pairs[id], attachment)
         logs = {owner: [record.id for record in author.log] for owner, author in self.authors.items()}
         supply = Supply(pairs, logs)
         for owner, author in self.authors.items():
