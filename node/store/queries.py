@@ -46,7 +46,7 @@ ANCESTORS: Final = """
         LIMIT ?
     )
     SELECT group_concat(id) FROM ancestor"""
-IDS: Final = "SELECT record.id, cid FROM json_each(?) AS wanted CROSS JOIN record ON record.id = wanted.value"
+IDS_OF_ROWS: Final = "SELECT record.id, cid FROM json_each(?) AS wanted CROSS JOIN record ON record.id = wanted.value"
 CHILDREN: Final = """
     SELECT DISTINCT record.cid FROM edge JOIN record ON record.id = edge.child
     WHERE edge.parent = (SELECT id FROM record WHERE cid = ?) {classes} ORDER BY record.cid"""

@@ -208,7 +208,7 @@ class SqliteStore(Store):
                 known, new = {}, rows
                 if len(rows) <= _REMEMBERED:
                     self._ids = known
-            known.update((row, Link(cid)) for row, cid in db.execute(queries.IDS, (json.dumps(new),)))
+            known.update((row, Link(cid)) for row, cid in db.execute(queries.IDS_OF_ROWS, (json.dumps(new),)))
         return [known[row] for row in rows]
 
     def children(self, cid: Link, classes: Collection[str] | None = None) -> list[Link]:
