@@ -12,7 +12,7 @@ from typing import Any, Final
 from tslg.manifests.text_reader import Reader, shown
 from tslg.protocol import cid
 from tslg.protocol.anchoring import read_anchoring
-from tslg.protocol.envelope import ENVELOPE_KEYS, RESERVED
+from tslg.protocol.envelope import ADDRESSES, ENVELOPE_KEYS, RESERVED
 from tslg.protocol.errors import CidError, ManifestError
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
@@ -235,7 +235,7 @@ def _either(words: Sequence[str] | Mapping[str, int]) -> str:
 
 ENTRIES: Final[Mapping[str, Entry]] = {
     **{name: _reserved(name) for name in RESERVED},
-    "address": _word("address", "flat"),
+    "address": _word("address", *ADDRESSES),
     "anchoring": Entry(_read_anchoring, lambda value: value or None),
     "classes": Entry(_read_classes, _same),
     "clock_skew_ms": Entry(_read_clock_skew, _same),

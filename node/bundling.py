@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from tslg.node.verifying import Walked
+from tslg.node.withholding import Shown, cut_down
 from tslg.protocol import bundle
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
+from tslg.protocol.opening import Opened
 
 
-def write_walked(stream: BinaryIO, walked: Walked) -> Link:
+def write_walked(stream: BinaryIO, walked: Walked, shown: Shown | None = None) -> Link:
     """Write the records, seals, heads and log proofs of a walk as a bundle; return its root's id.
+
+    Args:
+        stream: where to write.
+        walked: the finished walk.
+        shown: which committed fields go with it; all that are at hand by default.
 
     Raises:
         UsageError: the walk did not even find its target.
@@ -34,6 +42,16 @@ def write_walked(stream: BinaryIO, walked: Walked) -> Link:
         consistency=consistency,
         checkpoints=walker.checkpoints(),
         records=[(one.record.id, one.record.data, one.seal) for one in [*opened, *beside]],
-        attachments={one.record.id: one.attachment for one in opened if one.attachment is not None},
+        attachments=_attached(opened, shown),
         beside=[one.record.id for one in walker.beside()],
     )
+
+
+def _attached(opened: Iterable[Opened], shown: Shown | None) -> dict[Link, bytes]:
+    """Return what goes with the records, cut down to what may be shown of it."""
+    found = {}
+    for one in opened:
+        attachment = one.attachment if shown is None else cut_down(one.record, one.attachment, shown)
+        if attachment is not None:
+            found[one.record.id] = attachment
+    return found

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from tslg.node.store.interface import Store
-from tslg.protocol import record as records
 from tslg.protocol import signatures
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError
 from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
+from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import SUPERSEDING_KINDS, Tail, superseded_by
 
@@ -53,7 +53,7 @@ class StoreContext:
             entry = self._store.get(id)
             if entry is None:
                 return None
-            found = records.parse_as(id, entry.data)
+            found = disclosed(id, entry)
             self.remember({id: found})
         return found
 

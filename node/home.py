@@ -79,7 +79,7 @@ class Home:
         self.openings = Openings(path / "openings")
         self._agents: dict[str, BlockingAgent] = {}
         manifest = self._newest_manifest()
-        self.ledger = Ledger(store, federation, manifest.id, manifest.envelope.hash, clock)
+        self.ledger = Ledger(store, federation, manifest.id, manifest.envelope.hash, clock, random_bytes=random_bytes)
         self.witnesses: Asker | None = None
         """Who is asked for cosignatures; made on first use."""
         self.anchorer = Anchorer(

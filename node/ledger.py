@@ -6,6 +6,7 @@ fails its own caller alone. Whatever this returns is on disk.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,11 +20,12 @@ from tslg.node.context import StoreContext
 from tslg.node.own_log import Blocked
 from tslg.node.proving import Prove
 from tslg.node.store.interface import ForkError, LogState, Store
-from tslg.protocol import attachments
+from tslg.protocol import attachments, committed, disclosure
 from tslg.protocol import record as records
 from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal, UsageError
+from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Peaks
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
@@ -86,10 +88,18 @@ class Ledger:
         manifest: the manifest version in force.
         hash_name: that manifest's hash.
         clock: ms since 1970 UTC.
+        random_bytes: a source of secret random bytes, for salts.
     """
 
     def __init__(
-        self, store: Store, federation: Link, manifest: Link, hash_name: str, clock: Callable[[], int]
+        self,
+        store: Store,
+        federation: Link,
+        manifest: Link,
+        hash_name: str,
+        clock: Callable[[], int],
+        *,
+        random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.store = store
         self.federation = federation
@@ -97,6 +107,7 @@ class Ledger:
         self.context = StoreContext(store, federation, clock)
         self._book = RuleBook(self.context)
         self._hash = hash_name
+        self._random_bytes = random_bytes
         self._clock = clock
         self._lock = threading.RLock()
         self._queue: deque[_Ticket] = deque()
@@ -389,7 +400,7 @@ class Ledger:
         if log.blocked is not None and not log.blocked.allows(owner, draft.kind, draft.body):
             raise log.blocked.error(owner)
         head = Head(log.size, log.peaks.root())
-        body, attachment = draft.body, None
+        body, attachment = self._committed(draft)
         if draft.prove is not None:
             narrowing, attachment = draft.prove(owner, log.size, log.last)
             body = {**body, "narrowing": narrowing}
@@ -406,6 +417,8 @@ class Ledger:
             body=body,
             hash_name=self._hash,
         )
+        if attachment is not None:
+            record = attachments.check(record, attachment)
         message = to_be_signed(record.data, Alg.ED25519)
         signature = ed25519_sign(log.secret, message)
         seal = sign1_start(log.key) + signature
@@ -428,13 +441,22 @@ class Ledger:
     def _admit_own(self, record: Record, seal: bytes, attachment: bytes | None) -> None:
         """Admit a record with what belongs to it, of which nothing stays if it is refused."""
         if attachment is not None:
-            attachments.check(record, attachment)
             self.context.attached[record.id] = attachment
         try:
             self._book.admit(record, seal)
         except BaseException:
             self.context.attached.pop(record.id, None)
             raise
+
+    def _committed(self, draft: Draft) -> tuple[Mapping[str, Any], bytes | None]:
+        """Return the body that the record will hold, and the disclosure of the fields that it only commits to."""
+        manifest = self.context.manifest(self.manifest)
+        kind = KINDS.get(draft.kind)
+        if manifest is None or manifest.envelope.address != "merkle" or kind is None or not kind.committed:
+            return draft.body, None
+        salts = [self._random_bytes(committed.SALT_BYTES) for _ in kind.committed]
+        body, leaves = committed.commit(kind, draft.body, salts)
+        return body, disclosure.encode(leaves)
 
     def _store_staged(self) -> None:
         if not self._staged:

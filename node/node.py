@@ -29,6 +29,7 @@ from tslg.node.home import Home, wall_clock
 from tslg.node.net.seam import Network, peer_id_of, running
 from tslg.node.serving import Server
 from tslg.node.verifying import Tick
+from tslg.node.withholding import Shown, withholding
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, UsageError
 from tslg.protocol.exchange import DELEGATE, LOG, WALK
@@ -43,10 +44,11 @@ LOOK_BACK_SECONDS: Final = 2.0
 class Node:
     """A running node. Open it with `Node.open`; every method is for trio."""
 
-    def __init__(self, home: Home, network: Network | None, limits: Limits) -> None:
+    def __init__(self, home: Home, network: Network | None, limits: Limits, shown: Shown | None = None) -> None:
         self.home = home
         self.network = network
         self._limits = limits
+        self._shown = shown
         self._addresses = AddressBook(home.store)
         self._delegations: Delegations | None = None
 
@@ -62,6 +64,7 @@ class Node:
         network: Network | None = None,
         clock: Callable[[], int] = wall_clock,
         limits: Limits = DEFAULT,
+        withhold: Iterable[str] = (),
     ) -> AsyncIterator[Node]:
         """Open a data directory and, with `listen` or `network`, take part in the network while the block runs.
 
@@ -73,16 +76,19 @@ class Node:
             network: a network to use instead of libp2p.
             clock: ms since 1970 UTC.
             limits: bounds on what comes from outside.
+            withhold: committed fields that peers do not get, each `KIND/FIELD` with `*` for any.
 
         Raises:
             StoreError: the directory cannot be used. NetworkError: the address cannot be had.
         """
         joined = None if federation is None else Path(federation)
+        patterns = list(withhold)
+        shown = withholding(patterns) if patterns else None
         home = await trio.to_thread.run_sync(lambda: Home.open(Path(path), federation=joined, name=name, clock=clock))
         try:
             if network is None and listen is not None:
                 network = _libp2p(home, listen, limits)
-            node = cls(home, network, limits)
+            node = cls(home, network, limits, shown)
             async with kept_anchored(home, limits):
                 if network is None:
                     yield node
@@ -209,7 +215,7 @@ class Node:
         return self.network
 
     def _serve(self, network: Network) -> None:
-        server = Server(self.home.store, self._locate, self._limits)
+        server = Server(self.home.store, self._locate, self._limits, self._shown)
         self._delegations = Delegations(self.home.store, self.fetch)
         network.serve(WALK, server.walk)
         network.serve(LOG, server.log)

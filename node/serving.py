@@ -11,6 +11,7 @@ from tslg.node import kept_checkpoints
 from tslg.node.net.errors import InvalidRequest, NotAvailable
 from tslg.node.sources import NewestRecord, StoreSource
 from tslg.node.store.interface import Entry, Store
+from tslg.node.withholding import Shown, cut_pair
 from tslg.protocol import freshness, logproof
 from tslg.protocol import record as records
 from tslg.protocol.chains import rests_on
@@ -51,13 +52,15 @@ class Server:
         store: what is served; the work is done in threads.
         locate: says at which addresses an agent's own node was last known.
         limits: bounds on each answer.
+        shown: which committed fields anybody may see; None for all that are held.
     """
 
-    def __init__(self, store: Store, locate: Locate, limits: Limits = DEFAULT) -> None:
+    def __init__(self, store: Store, locate: Locate, limits: Limits = DEFAULT, shown: Shown | None = None) -> None:
         self._store = store
         self._source = StoreSource(store)
         self._locate = locate
         self._limits = limits
+        self._shown = shown
 
     async def walk(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
         """Answer a walk: chains first, then ancestry, nearest first, then the end with heads and proofs."""
@@ -65,7 +68,7 @@ class Server:
             asked = WalkRequest.from_bytes(request, self._limits)
         except MessageError as error:
             raise InvalidRequest(error.detail) from error
-        chunks = _WalkAnswer(self._store, self._source, asked, self._limits).chunks()
+        chunks = _WalkAnswer(self._store, self._source, asked, self._limits, self._shown).chunks()
         while True:
             chunk = await trio.to_thread.run_sync(next, chunks, None)
             if chunk is None:
@@ -92,14 +95,15 @@ class Server:
             for start in range(asked.start, end, CHUNK_RECORDS):
                 stop = min(end, start + CHUNK_RECORDS)
                 rows = await trio.to_thread.run_sync(self._store.log_range, asked.agent, start, stop)
-                for part in chunked([entry for _, entry in rows], CHUNK_RECORDS, self._limits.chunk_bytes // 2):
+                pairs = [cut_pair(id, entry, self._shown) for id, entry in rows]
+                for part in chunked(pairs, CHUNK_RECORDS, self._limits.chunk_bytes // 2):
                     yield records_chunk(part)
 
     def _head(self, agent: Link) -> bytes:
         newest = self._source.newest(agent)
         if newest is None:
             raise NotAvailable("that log is not held whole here")
-        return HeadReply(newest.claim, newest.pair).to_bytes()
+        return HeadReply(newest.claim, cut_pair(newest.claim.record, newest.pair, self._shown)).to_bytes()
 
     def _proofs(self, asked: ProofsRequest) -> bytes:
         inclusion, consistency = self._source.proofs(asked.agent, asked.needs)
@@ -109,7 +113,10 @@ class Server:
 class _WalkAnswer:
     """One walk over the store: what goes out, in order."""
 
-    def __init__(self, store: Store, source: StoreSource, asked: WalkRequest, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, source: StoreSource, asked: WalkRequest, limits: Limits, shown: Shown | None = None
+    ) -> None:
+        self._shown = shown
         self._store = store
         self._source = source
         self._asked = asked
@@ -171,7 +178,7 @@ class _WalkAnswer:
         for id, pair in items:
             if id not in self._sent and not self._held_by_asker(id):
                 self._sent.add(id)
-                fresh.append(pair)
+                fresh.append(cut_pair(id, pair, self._shown))
                 self._bytes += size_of(pair)
         if self._bytes > self._limits.reply_bytes:
             # Breaking off says so: what was not sent is named as missing by the asker's own walk.

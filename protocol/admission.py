@@ -35,6 +35,7 @@ from tslg.protocol.rules.log import rule_log, rule_revoked, rule_rollback
 from tslg.protocol.rules.seals import fits, rule_key, rule_seal, rule_suite
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
 from tslg.protocol.rules.structure import (
+    rule_address,
     rule_classes,
     rule_clock,
     rule_fan_in,
@@ -49,6 +50,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_classes,
     rule_manifest,
     rule_hash,
+    rule_address,
     rule_fan_in,
     rule_clock,
     rule_expiry,
@@ -85,7 +87,7 @@ SEAL_RULES: Final[tuple[Rule, ...]] = (rule_seal,)
 RULES: Final[tuple[Rule, ...]] = STRUCTURE_RULES + LOG_RULES + SEAL_RULES
 
 
-SHAPE_RULES: Final[tuple[Rule, ...]] = (rule_issuer, rule_classes, rule_manifest, rule_hash)
+SHAPE_RULES: Final[tuple[Rule, ...]] = (rule_issuer, rule_classes, rule_manifest, rule_hash, rule_address)
 """Rules that judge alike all records of one `shape`."""
 
 Concern = Callable[[Record, Context], bool]
@@ -161,7 +163,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
 
 def shape(record: Record) -> tuple[object, ...]:
     """Return all that `SHAPE_RULES` and `rules_of_a_walk` look at: they need to run once for many records."""
-    return (record[2], record[7], record[3], record[8], record[0][:4], tuple(record[10]))
+    return (record[2], record[7], record[3], record[8], record[0][:4], record[13] is None, tuple(record[10]))
 
 
 def rules_of_a_walk(record: Record, context: Context) -> tuple[Rule, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from tslg.protocol import narrowings
+from tslg.protocol import disclosure, narrowings
 from tslg.protocol.errors import AttachmentError
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
@@ -17,7 +17,10 @@ from tslg.protocol.record import Record
 Reader = Callable[[Record, bytes], Record]
 """Checks the attachment of a record for which it is meant, and returns the record as the attachment shows it."""
 
-READERS: Final[list[tuple[Callable[[Record], bool], Reader]]] = [(narrowings.names_proofs, narrowings.read)]
+READERS: Final[list[tuple[Callable[[Record], bool], Reader]]] = [
+    (narrowings.names_proofs, narrowings.read),
+    (lambda record: record.commitment is not None, disclosure.read),
+]
 """Which records may have an attachment, and what checks it."""
 
 

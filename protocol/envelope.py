@@ -19,6 +19,9 @@ from tslg.protocol.signatures import Alg
 RESERVED: Final = ("access", "recording", "redaction", "retention")
 """Envelope entries whose rules this version does not enforce yet; a manifest that sets one is refused."""
 
+ADDRESSES: Final = ("flat", "merkle")
+"""Address schemes: how a record's id covers its fields."""
+
 
 class CrossAgent(NamedTuple):
     """X_admit: which kinds of other agents' records may be cited, and whose (a peer set record, None for anybody's)."""
@@ -40,7 +43,7 @@ class Envelope:
     """The parameters that every record under a manifest keeps to.
 
     Attributes:
-        address: `flat` in this version.
+        address: `flat`, or `merkle` where records only commit to the fields that no rule reads.
         anchoring: which witnesses must cosign agents' logs, and when; None where none must.
         classes: governance classes that records may claim.
         clock_skew_ms: how far ahead of the reader's clock a record may lie.
@@ -133,8 +136,8 @@ ENVELOPE_KEYS: Final = frozenset(RESERVED) | frozenset(_READ)
 
 
 def _address(value: Any) -> str:
-    _need(value == "flat", "`address` must be flat in this version")
-    return "flat"
+    _need(isinstance(value, str) and value in ADDRESSES, f"`address` is one of {', '.join(ADDRESSES)}")
+    return str(value)
 
 
 def _classes(value: Any) -> tuple[str, ...]:

@@ -65,6 +65,8 @@ class Kind:
         meaning: one line for the published tables.
         required: the fields that must be there.
         valid: the check of each field.
+        committed: the fields that a record under the address scheme `merkle` only commits to, sorted; none of those
+            that a rule reads, and none of a kind that carries authority.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Kind:
     required: frozenset[str]
     valid: Mapping[str, Callable[[Any], bool]]
     leads: Mapping[str, Leads | None]
+    committed: tuple[str, ...]
 
 
 SCOPE: Final[Mapping[str, Field]] = {
@@ -98,6 +101,26 @@ _MANIFEST_BODY: Final[Mapping[str, Field]] = {
     "envelope": MAP,
     "expires": optional(UINT),
 }
+
+_COMMITTED: Final[Mapping[str, str]] = {
+    "state": "data name",
+    "action": "blob input name output",
+    "decision": "blob data name outcome reason",
+    "observation": "blob data source",
+    "joint-authorization": "data name",
+    "correction": "data reason",
+    "amendment": "data reason",
+    "retraction": "reason",
+    "inference": "inputs intent model model_version output token",
+    "rejection": "inputs intent model model_version output reason token",
+    "decomposition": "inputs intent model model_version output reason token",
+    "composite": "inputs intent model model_version output rule token",
+    "artifact": "cohort config family files licences lifecycle name operator operator_version restrictions tokenizer"
+    " training_data vulnerabilities",
+    "evaluation": "passed scores suite suite_digest",
+    "release": "alias reason",
+}
+"""By kind, the fields that no rule reads, and that an author may therefore withhold; every other field is plain."""
 
 _STEP: Final[Mapping[str, Field]] = {
     "model": NAME,
@@ -127,7 +150,8 @@ def _kind(
     allowed = needed | frozenset(also.split())
     leads = {cls: ELSEWHERE.get((name, cls), CLASSES[cls].leads) for cls in CLASSES}
     restricted = {cls: None if where == Leads() else where for cls, where in leads.items()}
-    return Kind(name, issuer, first, needed, allowed, fields, meaning, required, valid, restricted)
+    committed = tuple(_COMMITTED.get(name, "").split())
+    return Kind(name, issuer, first, needed, allowed, fields, meaning, required, valid, restricted, committed)
 
 
 KINDS: Final[Mapping[str, Kind]] = {

@@ -13,6 +13,7 @@ from tslg.protocol import attachments, signatures
 from tslg.protocol import record as records
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import AttachmentError, SealError
+from tslg.protocol.exchange import Pair
 from tslg.protocol.keys import KEY_EVENTS, Key
 from tslg.protocol.record import Record
 from tslg.protocol.seal import ED25519_SIGNATURE_BYTES, TO_BE_SIGNED_START, byte_string_head, sign1_start, to_be_signed
@@ -33,6 +34,14 @@ class Opened(NamedTuple):
     seal: bytes
     sealed: bool | None = None
     attachment: bytes | None = None
+
+
+def disclosed(id: Link, pair: Pair) -> Record:
+    """Return the record with this id as its attachment, if it has one that holds, shows it. Raises as `open_record`."""
+    record = records.parse_as(id, pair[0])
+    if len(pair) == 2 or pair[2] is None:
+        return record
+    return attach(Opened(record, pair[1]), pair[2]).record
 
 
 def open_record(id: Link, data: bytes, seal: bytes, keys: Mapping[Link, Key] | None = None) -> Opened:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from tslg.protocol import cid, codec
+from tslg.protocol import cid, codec, committed
 from tslg.protocol.cid import is_record_id
 from tslg.protocol.codec import Link
+from tslg.protocol.committed import Commitment
 from tslg.protocol.errors import RecordError
-from tslg.protocol.kinds import CLASSES, KINDS
+from tslg.protocol.kinds import CLASSES, KINDS, Kind
 from tslg.protocol.limits import DEFAULT
 
 VERSION: Final = 1
@@ -67,8 +68,9 @@ class Record(NamedTuple):
         key: the record that registers the verification key; None in a log's first record and in federation logs.
         log: the log's tree before this record, None at seq 0.
         preds: edges by class, each tuple sorted by id and never empty.
-        body: the fields of the kind.
+        body: the fields of the kind, as far as they are known.
         owner: the id of the agent or federation in whose log this record lies: `agent`, or its own id at seq 0.
+        commitment: what stands in the bytes in place of fields; None where all fields stand there.
     """
 
     id: Link
@@ -84,9 +86,15 @@ class Record(NamedTuple):
     preds: Mapping[str, tuple[Edge, ...]]
     body: Mapping[str, Any]
     owner: Link
+    commitment: Commitment | None = None
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """The fields that the record commits to and that nothing at hand discloses."""
+        return () if self.commitment is None else self.commitment.withheld
 
     def edges(self, *classes: str) -> Iterable[Edge]:
         """Yield the edges of the named classes (of all classes, in name order, if none is named)."""
@@ -206,7 +214,10 @@ def _from_value(value: Any, data: bytes, id: Link) -> Record:
         if type(size) is not int or size != seq or type(root) is not bytes or len(root) != 32:
             raise _wrong("LOG", "`log` is {size: seq, root: 32 bytes}", id)
         head = _new(Head, (size, root))
-    if type(body) is not dict or not kind.required <= body.keys():
+    commitment = None
+    if type(body) is dict and committed.ROOT in body:
+        body, commitment = _commitment(kind, body, id)
+    elif type(body) is not dict or not kind.required <= body.keys():
         raise _wrong("BODY", f"a {kind.name} needs a body with the fields {sorted(kind.required)}", id)
     valid = kind.valid
     for name, item in body.items():
@@ -214,8 +225,21 @@ def _from_value(value: Any, data: bytes, id: Link) -> Record:
         if check is None or not check(item):
             raise _wrong("BODY", f"body field {name[:40]!r} is unknown in a {kind.name} or of the wrong type", id)
     owner = agent if agent is not None else id
-    fields = (id, data, kind.name, agent, seq, prev, time, manifest, key, head, _preds(edges, id), body, owner)
+    preds = _preds(edges, id)
+    fields = (id, data, kind.name, agent, seq, prev, time, manifest, key, head, preds, body, owner, commitment)
     return _new(Record, fields)
+
+
+def _commitment(kind: Kind, body: dict[str, Any], id: Link) -> tuple[dict[str, Any], Commitment]:
+    """Split a body that commits to some of its fields, of which those in plain are all that can be missing."""
+    try:
+        plain, commitment = committed.read(kind, body)
+    except ValueError as error:
+        raise _wrong("BODY", str(error), id) from error
+    missing = kind.required - plain.keys() - set(kind.committed)
+    if missing:
+        raise _wrong("BODY", f"a {kind.name} needs a body with the fields {sorted(missing)} in plain", id)
+    return plain, commitment
 
 
 def _link(value: Any, id: Link) -> Link:

@@ -17,7 +17,7 @@ INVALID: Final = "invalid"
 UNDETERMINED: Final = "undetermined"
 EXIT_CODES: Final[Mapping[str, int]] = {VALID: 0, INVALID: 1, UNDETERMINED: 2}
 
-NOT_DIGESTED: Final = frozenset(("name", "peer", "seconds", "round_trips", "report_digest"))
+NOT_DIGESTED: Final = frozenset(("name", "peer", "seconds", "round_trips", "report_digest", "undisclosed"))
 """What differs between two readers of the same graph, and so stays out of the digest."""
 
 
@@ -53,6 +53,17 @@ class Freshness(NamedTuple):
     size: int
     source: str
     age_ms: int | None
+
+
+class Undisclosed(NamedTuple):
+    """Fields of a verified record that it commits to and nothing showed; `redacted_by` are said to have destroyed some.
+
+    No rule needs such a field, so the verdict does not depend on it.
+    """
+
+    record: Link
+    fields: tuple[str, ...]
+    redacted_by: tuple[Link, ...]
 
 
 class AgentSummary(NamedTuple):
@@ -105,6 +116,16 @@ def nearest(
     return tuple(told), len(findings) - len(told)
 
 
+def undisclosed(verified: Mapping[Link, Record]) -> tuple[Undisclosed, ...]:
+    """Name the fields that verified records commit to and that nobody showed."""
+    found = [
+        Undisclosed(id, record.commitment.withheld, record.commitment.redacted)
+        for id, record in verified.items()
+        if record.commitment is not None and record.commitment.withheld
+    ]
+    return tuple(sorted(found))
+
+
 def summaries(held: Mapping[Link, Record], verified: Mapping[Link, Record]) -> tuple[AgentSummary, ...]:
     """Return how many records of each agent were verified, with the name in its first record if that is held."""
     counts: dict[Link, int] = {}
@@ -153,6 +174,7 @@ class Report:
     frontier: tuple[FrontierEntry, ...]
     freshness: tuple[Freshness, ...]
     records: Mapping[Link, Record] = field(repr=False)
+    undisclosed: tuple[Undisclosed, ...] = ()
     seconds: float = 0.0
     round_trips: int | None = None
     manifest: NewestManifest | None = None
@@ -190,7 +212,7 @@ class Report:
 
     def _document(self) -> dict[str, Any]:
         text = cid.to_text
-        return {
+        document: dict[str, Any] = {
             "verdict": self.verdict,
             "target": text(self.target),
             "federation": text(self.federation),
@@ -229,6 +251,16 @@ class Report:
                 for note in self.forks
             ],
         }
+        if self.undisclosed:
+            document["undisclosed"] = [
+                {
+                    "record": text(item.record),
+                    "fields": list(item.fields),
+                    "redacted_by": list(map(text, item.redacted_by)),
+                }
+                for item in self.undisclosed
+            ]
+        return document
 
 
 def _manifest(newest: NewestManifest) -> dict[str, Any]:

@@ -34,7 +34,17 @@ from tslg.protocol.opening import Opened
 from tslg.protocol.outlook import Outlook
 from tslg.protocol.past import Past
 from tslg.protocol.record import Record
-from tslg.protocol.report import ForkNote, Freshness, NewestManifest, Report, Undetermined, frontier, nearest, summaries
+from tslg.protocol.report import (
+    ForkNote,
+    Freshness,
+    NewestManifest,
+    Report,
+    Undetermined,
+    frontier,
+    nearest,
+    summaries,
+    undisclosed,
+)
 from tslg.protocol.rules.log import rolled_back
 from tslg.protocol.rules.seals import rule_key
 
@@ -469,6 +479,7 @@ class Walker(Outlook):
             forks=forks,
             records=verified,
             manifest=self._newest_manifest(),
+            undisclosed=undisclosed(verified),
         )
 
     def _stopped(self) -> set[Link]:

@@ -27,7 +27,8 @@ def tables() -> str:
     for kind in KINDS.values():
         lines += ["", f"### {kind.name}", "", "| field | type | |", "|---|---|---|"]
         for name, field in kind.fields.items():
-            lines.append(f"| `{name}` | {field.type} | {'required' if field.required else 'optional'} |")
+            mark = ", committed" if name in kind.committed else ""
+            lines.append(f"| `{name}` | {field.type} | {'required' if field.required else 'optional'}{mark} |")
     return "\n".join([*lines, "", ""])
 
 

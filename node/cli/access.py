@@ -99,7 +99,7 @@ def find_record(store: Store, text: str) -> Link:
 def held_record(store: Store, text: str) -> Record:
     """Return the held record that `text` is or begins. Raises as `find_record`, and for a record that is not held."""
     from tslg.protocol.errors import UsageError
-    from tslg.protocol.record import parse_as
+    from tslg.protocol.opening import disclosed
 
     id = find_record(store, text)
     entry = store.get(id)
@@ -110,7 +110,7 @@ def held_record(store: Store, text: str) -> Record:
             mend="`tslg audit` fetches and verifies records of others",
             record=id,
         )
-    return parse_as(id, entry.data)
+    return disclosed(id, entry)
 
 
 def find_log(store: Store, text: str) -> Link:

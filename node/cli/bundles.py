@@ -42,9 +42,12 @@ def export() -> None:
 @click.argument("id", metavar="ID")
 @click.argument("file", type=FILE)
 @depth_option
+@click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Leave out such fields, * for any; repeat.")
 @data_option
 @json_option
-def export_car(id: str, file: Path, depth: int | None, data: Path | None, as_json: bool) -> int:
+def export_car(
+    id: str, file: Path, depth: int | None, withhold: tuple[str, ...], data: Path | None, as_json: bool
+) -> int:
     """Write the verified ancestry of ID to FILE as a bundle (CARv1) that `tslg verify` checks without a network.
 
     Exit code: 0 if it is valid, 1 if it is invalid and nothing was written, 2 if something of it could not be had.
@@ -53,9 +56,11 @@ def export_car(id: str, file: Path, depth: int | None, data: Path | None, as_jso
     from tslg.node.cli.files import replacing
     from tslg.node.cli.reporting import reasons
     from tslg.node.sources import StoreSource
+    from tslg.node.withholding import withholding
     from tslg.protocol.cid import to_text
     from tslg.protocol.report import INVALID
 
+    shown = withholding(withhold) if withhold else None
     with read_home(data) as home:
         target = find_record(home.store, id)
         walked = _walk(StoreSource(home.store), target, home.federation, depth)
@@ -63,7 +68,7 @@ def export_car(id: str, file: Path, depth: int | None, data: Path | None, as_jso
     written = report.verdict != INVALID and target in report.records
     if written:
         with replacing(file) as stream:
-            write_walked(stream, walked)
+            write_walked(stream, walked, shown)
     told = {
         "bundle": str(file) if written else None,
         "target": to_text(target),

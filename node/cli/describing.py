@@ -30,6 +30,10 @@ def plain(text: str, most: int = _MOST) -> str:
     return line if len(line) <= most else line[:most] + "…"
 
 
+WITHHELD: Final = "[withheld]"
+"""Stands for a field that nothing at hand discloses."""
+
+
 def who(owner: Link, names: Names) -> str:
     """Return an agent's name, or the beginning of its id where the name is not known."""
     name = names.get(owner)
@@ -41,14 +45,14 @@ def what(record: Record, names: Names) -> str:
     body = record.body
     kind = record.kind
     if kind == "decision":
-        said = f"{body['name']}: {body['outcome']}"
+        said = f"{_field(record, 'name')}: {_field(record, 'outcome')}"
     elif kind == "delegation":
         said = f"to {who(body['delegate'], names)}: {_compact(body['task'])}"
     elif kind == "observation":
         sought = f" without {body['sought']}" if "sought" in body else ""
-        said = f"{body['source']}{sought} {_compact(body.get('data', {}))}"
+        said = f"{_field(record, 'source')}{sought} {_compact(_field(record, 'data'))}"
     elif kind == "state":
-        said = f"{body.get('name', '')} {_compact(body['data'])}"
+        said = f"{_field(record, 'name')} {_compact(_field(record, 'data'))}"
     elif kind == "policy":
         allows = "confidential" if "commitments" in body else ", ".join(body["capabilities"])
         said = f"{body['name']} [{allows}]" if allows else body["name"]
@@ -61,7 +65,7 @@ def what(record: Record, names: Names) -> str:
     elif kind == "registration":
         said = str(body["purpose"])
     else:
-        said = str(body.get("name", ""))
+        said = str(_field(record, "name"))
     return plain(f"{kind} {said.strip()}".strip())
 
 
@@ -90,8 +94,15 @@ def dag_json(value: Any) -> Any:
     return [dag_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def _field(record: Record, name: str) -> Any:
+    """Return a field, an empty text for one that the record does not have, and a mark for one that it withholds."""
+    return record.body.get(name, WITHHELD if name in record.withheld else "")
+
+
 def _compact(value: Any) -> str:
-    """Return a map as short text, `key=value` each."""
+    """Return a map as short text, `key=value` each; what is no map, as it is."""
+    if not isinstance(value, dict):
+        return str(value)
     return " ".join(f"{key}={_scalar(item)}" for key, item in list(value.items())[:8])
 
 

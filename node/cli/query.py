@@ -156,12 +156,12 @@ def _answer(id: str, ask: Callable[[Store, Link, int], Iterable[Link]], options:
 
 def _about(store: Store, id: Link, names: HeldNames) -> dict[str, Any]:
     from tslg.protocol.cid import to_text
-    from tslg.protocol.record import parse_as
+    from tslg.protocol.opening import disclosed
 
     entry = store.get(id)
     if entry is None:
         return {"record": to_text(id), "held": False, "kind": None, "agent": None, "name": None, "summary": "not held"}
-    record = parse_as(id, entry.data)
+    record = disclosed(id, entry)
     return {
         "record": to_text(id),
         "held": True,

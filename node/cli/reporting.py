@@ -53,6 +53,9 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "cost", cost
     for agent in _cut(report.agents):
         yield "agent", f"{who(agent.id, names)}  {_count(agent.records, 'record')}  {to_text(agent.id)}"
+    for hidden in _cut(report.undisclosed):
+        redacted = f", redacted by {' and '.join(map(to_text, hidden.redacted_by))}" if hidden.redacted_by else ""
+        yield "withheld", f"{', '.join(hidden.fields)} of {to_text(hidden.record)}{redacted}"
     for entry in _cut(report.frontier):
         yield (
             "stopped",

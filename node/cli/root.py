@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "record": Lazy("tslg.node.cli.record:record", "Append one record to an agent's log."),
     "log": Lazy("tslg.node.cli.show:log", "List logs, or the records of one."),
     "show": Lazy("tslg.node.cli.show:show", "Show one record."),
+    "disclose": Lazy("tslg.node.cli.disclose:disclose", "Show single fields of a record, with their proofs."),
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, or a bundle."),
     "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),
     "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what rests on it."),

@@ -29,8 +29,9 @@ def node() -> None:
     metavar="FILE|ID",
     help="The file with the sealed root manifest to join, or the id that the data directory must belong to.",
 )
+@click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Give peers no such fields, * for any; repeat.")
 @json_option
-def run(data: Path | None, listen: str, federation: str | None, as_json: bool) -> None:
+def run(data: Path | None, listen: str, federation: str | None, withhold: tuple[str, ...], as_json: bool) -> None:
     """Serve this node's lineage until SIGTERM or SIGINT.
 
     A new data directory founds a federation of its own, unless --federation names the file of one.
@@ -39,7 +40,7 @@ def run(data: Path | None, listen: str, federation: str | None, as_json: bool) -
 
     path = data_dir(data)
     joined = _federation(path, federation)
-    trio.run(_serve, path, joined, listen, as_json)
+    trio.run(_serve, path, joined, listen, withhold, as_json)
 
 
 def _federation(path: Path, given: str | None) -> Path | None:
@@ -70,7 +71,7 @@ def _federation(path: Path, given: str | None) -> Path | None:
     return None
 
 
-async def _serve(path: Path, federation: Path | None, listen: str, as_json: bool) -> None:
+async def _serve(path: Path, federation: Path | None, listen: str, withhold: tuple[str, ...], as_json: bool) -> None:
     import trio
 
     from tslg.node.node import Node
@@ -84,7 +85,7 @@ async def _serve(path: Path, federation: Path | None, listen: str, as_json: bool
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(wait)
-            async with Node.open(path, federation=federation, listen=listen) as opened:
+            async with Node.open(path, federation=federation, listen=listen, withhold=withhold) as opened:
                 _announce(opened, as_json)
                 await trio.sleep_forever()
 

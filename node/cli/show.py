@@ -13,7 +13,7 @@ from tslg.node.cli.output import emit, json_option
 
 if TYPE_CHECKING:
     from tslg.node.home import Home
-    from tslg.node.store.interface import Store
+    from tslg.node.store.interface import Entry, Store
     from tslg.protocol.codec import Link
     from tslg.protocol.record import Record
 
@@ -68,7 +68,7 @@ def _list_records(store: Store, owner: Link, last: int | None, as_json: bool) ->
     found = []
     for at in range(start, newest + 1, _CHUNK):
         for id, entry in store.log_range(owner, at, min(at + _CHUNK, newest + 1)):
-            found.append(_line(id, entry.data, names))
+            found.append(_line(id, entry, names))
     if as_json:
         emit({"owner": to_text(owner), "name": owner_name(store, owner), "records": found}, True, "")
         return
@@ -76,11 +76,11 @@ def _list_records(store: Store, owner: Link, last: int | None, as_json: bool) ->
     print_table(("seq", "time claimed", "what", "record"), rows)
 
 
-def _line(id: Link, data: bytes, names: HeldNames) -> dict[str, Any]:
+def _line(id: Link, entry: Entry, names: HeldNames) -> dict[str, Any]:
     from tslg.protocol.cid import to_text
-    from tslg.protocol.record import parse_as
+    from tslg.protocol.opening import disclosed
 
-    record = parse_as(id, data)
+    record = disclosed(id, entry)
     return {
         "record": to_text(id),
         "kind": record.kind,
@@ -104,12 +104,12 @@ def show(id: str, raw: bool, data: Path | None, as_json: bool) -> None:
         if raw:
             click.echo(record.data, nl=False)
             return
-        document = _document(home.store, record, entry.seal)
+        document = _document(home.store, record, entry)
         names = HeldNames(home.store)
         emit(document, as_json, lambda: "\n".join(_lines(record, document, names)))
 
 
-def _document(store: Store, record: Record, seal: bytes) -> dict[str, Any]:
+def _document(store: Store, record: Record, entry: Entry) -> dict[str, Any]:
     """Return the record as DAG-JSON, with its id, its seal, and its bytes for whoever needs them exactly."""
     from base64 import b64encode
 
@@ -117,15 +117,22 @@ def _document(store: Store, record: Record, seal: bytes) -> dict[str, Any]:
     from tslg.protocol import seal as seals
     from tslg.protocol.cid import to_text
 
-    parsed = seals.parse(seal)
-    return {
+    parsed = seals.parse(entry.seal)
+    document: dict[str, Any] = {
         "id": to_text(record.id),
         "record": dag_json(codec.decode(record.data)),
         "seal": [{"alg": one.alg, "key": to_text(one.kid)} for one in parsed.signatures],
         "verified": _verified(store, record),
         "data": b64encode(record.data).decode(),
-        "seal_data": b64encode(seal).decode(),
+        "seal_data": b64encode(entry.seal).decode(),
     }
+    if record.commitment is not None:
+        committed = record.commitment
+        document["disclosed"] = dag_json({name: record.body[name] for name in committed.names if name in record.body})
+        document["withheld"] = list(record.withheld)
+        document["redacted_by"] = list(map(to_text, committed.redacted))
+        document["attachment_data"] = None if entry.attachment is None else b64encode(entry.attachment).decode()
+    return document
 
 
 def _verified(store: Store, record: Record) -> Any:
@@ -157,6 +164,9 @@ def _lines(record: Record, document: dict[str, Any], names: HeldNames) -> list[s
         for edge in edges:
             whose = "" if edge.agent is None else f"  of {plain(names.get(edge.agent) or to_text(edge.agent))}"
             lines.append(f"{name:<9} {to_text(edge.cid)}{whose}")
+    if record.withheld:
+        lines.append(f"withheld  {', '.join(record.withheld)}")
+        lines += [f"redacted  by {by}" for by in document["redacted_by"]]
     body = json.dumps(dag_json(dict(record.body)), ensure_ascii=False, indent=2)
     lines += ["body", *(f"  {plain(line, 10_000)}" for line in body.splitlines())]
     return lines

@@ -54,6 +54,19 @@ def rule_hash(record: Record, seal: bytes, context: Context) -> Refusal | None:
     return refuse("TSLG-A-HASH", record, f"its id uses {cid.hash_name(record.id)}, not {manifest.envelope.hash}")
 
 
+def rule_address(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """Fields stand in plain or are committed to, as the manifest's address scheme says."""
+    manifest = manifest_in_force(record, context)
+    if manifest is None:
+        return None
+    address = manifest.envelope.address
+    commits = address == "merkle" and bool(KINDS[record.kind].committed)
+    if commits == (record.commitment is not None):
+        return None
+    mend = "commit to its fields" if commits else "put its fields into the body"
+    return refuse("TSLG-A-ADDRESS", record, f"not a {record.kind} under the address scheme {address}", mend)
+
+
 def rule_fan_in(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """The number of edges lies within the manifest's bounds; a log's first record has none."""
     manifest = manifest_in_force(record, context)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from independent_anchoring import Note, quorum
 from independent_confidential import withheld
+from independent_disclosure import withheld as withheld_fields
 from independent_formats import Bad, Tree, consistent, read_bundle
 from independent_records import Record, read_record
 from independent_rules import VERSIONS, check_key, check_record, check_seal, named
@@ -52,7 +53,7 @@ class Reader:
                 self.findings[link] = "TSLG-R-ID"
         if self.federation != self.root["federation"]:  # [BUN-11]
             self.findings[self.root["federation"]] = "TSLG-A-MANIFEST"
-        visited = self.walk(target, depth)
+        visited = self.visited = self.walk(target, depth)
         self.judge_all()
         shown = self.only_shown(target, visited)
         relied_on = [record for record in self.held.values() if record.id not in shown]
@@ -69,6 +70,15 @@ class Reader:
         if self.findings:
             return "invalid"
         return "undetermined" if self.undetermined else "valid"
+
+    def undisclosed(self) -> dict[bytes, list[str]]:
+        """The committed fields of visited records that nothing discloses. [MRK-10]"""
+        found = {}
+        for link in self.visited:
+            if link in self.sealed and link not in self.findings:
+                names = withheld_fields(self.held[link], self.blocks.get(self.attachment_of.get(link)))
+                found |= {link: names} if names else {}
+        return found
 
     # --- the walk: [VER-2] to [VER-8]
 
@@ -417,7 +427,7 @@ def read_file(data: bytes, federation: bytes | None, now: int, depth: int | None
         bundle = read_bundle(data)
     except Bad as bad:
         return {"verdict": "invalid", "findings": {"bundle": bad.code}, "undetermined": {}, "targets": []}
-    document = {"verdict": "valid", "findings": {}, "undetermined": {}, "targets": []}
+    document = {"verdict": "valid", "findings": {}, "undetermined": {}, "undisclosed": {}, "targets": []}
     for target in bundle[0]["targets"]:
         reader = Reader(bundle, bundle[0]["federation"] if federation is None else federation, now)
         verdict = reader.verify(target, depth)
@@ -426,6 +436,7 @@ def read_file(data: bytes, federation: bytes | None, now: int, depth: int | None
             {"target": text(target), "verdict": verdict, "edges": reader.edges, "records": verified}
         )
         document["findings"] |= {text(link): code for link, code in reader.findings.items()}
+        document["undisclosed"] |= {text(link): names for link, names in reader.undisclosed().items()}
         document["undetermined"] |= {text(link): reason for link, reason in reader.undetermined.items()}
     verdicts = {entry["verdict"] for entry in document["targets"]}
     document["verdict"] = next(v for v in ("invalid", "undetermined", "valid") if v in verdicts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -114,6 +114,7 @@ class Kind:
     allowed: set[str]
     fields: dict
     leads: dict
+    committed: list[str] = field(default_factory=list)
 
 
 def _leads(page: str) -> tuple[dict, dict]:
@@ -129,6 +130,9 @@ def _leads(page: str) -> tuple[dict, dict]:
     return {name: where(*rest) for name, *rest in usual}, {(kind, name): where(*rest) for kind, name, *rest in other}
 
 
+_FIELD = r"^\| `(\w+)` \| (.*) \| (\w+)(, committed)? \|$"
+
+
 def read_kinds() -> tuple[set[str], dict[str, Kind]]:
     """The classes and kinds of the tables in kinds.md, which are normative. [KND-1]"""
     page = (SPEC / "kinds.md").read_text(encoding="utf-8")
@@ -140,8 +144,10 @@ def read_kinds() -> tuple[set[str], dict[str, Kind]]:
         needed = set(re.findall(r"`(\w+)`", mandatory))
         kinds[name.strip("`")] = Kind(logs, first == "yes", needed, needed | set(re.findall(r"`(\w+)`", also)), {}, {})
     for name, table in re.findall(r"^### (\S+)\n(.*?)(?=^### |\Z)", page[page.index("## Bodies") :], re.M | re.S):
-        for field, type_name, need in re.findall(r"^\| `(\w+)` \| (.*) \| (\w+) \|$", table, re.MULTILINE):
-            kinds[name].fields[field] = (_type(type_name), need == "required")
+        for name_, type_name, need, committed in re.findall(_FIELD, table, re.MULTILINE):
+            kinds[name].fields[name_] = (_type(type_name), need == "required")
+            if committed:
+                kinds[name].committed = sorted([*kinds[name].committed, name_])
     for name, kind in kinds.items():
         kind.leads = {edge: other.get((name, edge), where) for edge, where in usual.items()}
     return classes, kinds
@@ -167,6 +173,7 @@ class Record:
     edges: list[tuple[str, bytes, bytes | None]]
     body: dict
     attachment: bytes | None = None
+    root_of_fields: bytes | None = None
 
     @property
     def owner(self) -> bytes:
@@ -206,14 +213,23 @@ def read_record(link: bytes, data: bytes) -> Record:
         placed = not kind.first and None not in rest and head["size"] == value["seq"]
     if not placed:
         raise Bad("TSLG-R", "out of place")
+    root_of_fields = None
+    if "merkle" in value["body"]:  # [MRK-2]
+        root_of_fields, count = value["body"].pop("merkle"), value["body"].pop("fields", None)
+        if not is_hash(root_of_fields) or type(count) is not int or count != len(kind.committed) or not count:
+            raise Bad("TSLG-R", "no commitment")
     for name, item in value["body"].items():  # [REC-10]
+        if root_of_fields is not None and name in kind.committed:
+            raise Bad("TSLG-R", f"body field {name} is committed to")
         if name not in kind.fields or not kind.fields[name][0](item):
             raise Bad("TSLG-R", f"body field {name}")
-    if any(required and name not in value["body"] for name, (_, required) in kind.fields.items()):
+    hidden = kind.committed if root_of_fields is not None else ()
+    if any(must and name not in value["body"] and name not in hidden for name, (_, must) in kind.fields.items()):
         raise Bad("TSLG-R", "a body field is missing")
     edges = _edges(value["preds"])
     fields = {name: value[name] for name in ("kind", "agent", "seq", "prev", "time", "manifest", "key", "body")}
-    return Record(id=link, data=data, root=None if head is None else head["root"], edges=edges, **fields)
+    root = None if head is None else head["root"]
+    return Record(id=link, data=data, root=root, edges=edges, root_of_fields=root_of_fields, **fields)
 
 
 def _edges(preds: dict) -> list[tuple[str, bytes, bytes | None]]:

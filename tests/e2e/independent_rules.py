@@ -162,7 +162,8 @@ def check_envelope(envelope: dict, threshold: int) -> None:
     bad = "TSLG-A-ANCHORS"
     need(envelope.keys() == known, bad, "envelope")
     hashes = ("sha2-256", "sha2-512", "sha3-256", "blake2b-256", "blake3")
-    fixed = {"address": "flat", "edges": "typed", **{name: {} for name in NONE_YET}}
+    need(envelope["address"] in ("flat", "merkle"), bad, "address")
+    fixed = {"edges": "typed", **{name: {} for name in NONE_YET}}
     need(all(envelope[name] == value for name, value in fixed.items()) and envelope["hash"] in hashes, bad, "envelope")
     need(envelope["signatures"] in ([ED25519], [ES256K], [ED25519, ES256K]), bad, "signatures")
     need(type(envelope["post_quantum"]) is bool, bad, "post_quantum")
@@ -390,6 +391,8 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         check_manifest(record, amended)
     envelope = manifest.body["envelope"]
     need(hash_of(record.id) == envelope["hash"], "TSLG-A-HASH")
+    commits = envelope["address"] == "merkle" and bool(kind.committed)  # [MRK-1]
+    need(commits == (record.root_of_fields is not None), "TSLG-A-ADDRESS")
     need(kind.first or envelope["fan_in"]["min"] <= len(record.edges) <= envelope["fan_in"]["max"], "TSLG-A-FAN-IN")
     need(record.time <= now + envelope["clock_skew_ms"], "TSLG-A-CLOCK")
     check_expiry(record, manifest)

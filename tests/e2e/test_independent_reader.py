@@ -411,7 +411,7 @@ FEDERATIONS = {
     "genesis anchors": ({"root": {"envelope": federations.envelope(genesis={"anchors": 1})}}, "ANCHORS"),
     "another group key": ({"root": anchors_with(-70001, group_key=federations.anchors(-70001)["members"][0]["key"])},
                           "ANCHORS"),
-    "envelope": ({"amended": {"envelope": federations.envelope(address="merkle")}}, "ANCHORS"),
+    "envelope": ({"amended": {"envelope": federations.envelope(address="tree")}}, "ANCHORS"),
     "reserved": ({"amended": {"envelope": federations.envelope(gc={"horizon": 1})}}, "ANCHORS"),
     "version": ({"amended": {"version": 3}}, "VERSION"),
     "root version": ({"root": {"version": 2}}, "VERSION"),

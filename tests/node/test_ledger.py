@@ -74,10 +74,10 @@ def test_threads_that_wait_for_the_disk_are_committed_together(home, monkeypatch
     commits = []
     append, gate = home.store.append, threading.Event()
 
-    def slow(items, states=()):
+    def slow(items, *rest):
         commits.append(len(items))
         gate.wait(5)
-        append(items, states)
+        append(items, *rest)
 
     monkeypatch.setattr(home.store, "append", slow)
     with ThreadPoolExecutor(8) as pool:
@@ -131,9 +131,7 @@ def test_what_a_batch_records_may_cite_itself_and_is_durable_together(home, monk
     agent = home.agent("a")
     commits = []
     append = home.store.append
-    monkeypatch.setattr(
-        home.store, "append", lambda items, states=(): commits.append(len(items)) or append(items, states)
-    )
+    monkeypatch.setattr(home.store, "append", lambda items, *rest: commits.append(len(items)) or append(items, *rest))
     with agent.batch():
         seen = agent.observe("x")
         made = agent.decide("y", "z", evidence=[seen])
@@ -193,7 +191,7 @@ def test_a_store_that_fails_leaves_the_log_as_it_was(home, monkeypatch):
     before = agent.observe("before")
     append = home.store.append
 
-    def full(items, states=()):
+    def full(items, *rest):
         raise StoreError("no space", code="TSLG-D-FULL")
 
     monkeypatch.setattr(home.store, "append", full)
@@ -208,8 +206,8 @@ def test_an_interruption_after_the_commit_is_no_fork(home, monkeypatch):
     agent = home.agent("a")
     append = home.store.append
 
-    def interrupted(items, states=()):
-        append(items, states)
+    def interrupted(items, *rest):
+        append(items, *rest)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(home.store, "append", interrupted)

@@ -42,7 +42,7 @@ async def walk(store, request, limits=DEFAULT):
     server = Server(store, lambda agent: (), limits)
     parts = [read_walk_chunk(chunk) async for chunk in server.walk(request.to_bytes(), "peer")]
     assert isinstance(parts[-1], WalkEnd)
-    return [[parse(data, "sha2-256") for data, _ in part] for part in parts[:-1]], parts[-1]
+    return [[parse(pair[0], "sha2-256") for pair in part] for part in parts[:-1]], parts[-1]
 
 
 def in_order(store, root, edges=DEFAULT.walk_edges, classes=None):

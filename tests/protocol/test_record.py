@@ -216,7 +216,7 @@ def manifest_with(**changes):
         ("gc", {"policy": b"x"}, "the id of a record"),
         ("hash", "md5", "whitelist"),
         ("hash", ["sha2-256"], "whitelist"),
-        ("address", "merkle", "`address`"),
+        ("address", "tree", "`address`"),
         ("edges", "flat", "`edges`"),
         ("signatures", [], "`signatures`"),
         ("signatures", [-47, -19], "`signatures`"),

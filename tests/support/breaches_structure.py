@@ -5,9 +5,10 @@ from __future__ import annotations
 from breach import CLOSED, NOWHERE, OPEN, breaks
 from world import founded, sign
 
+from tslg.protocol import committed, seal
 from tslg.protocol import record as records
-from tslg.protocol import seal
 from tslg.protocol.admission import (
+    rule_address,
     rule_classes,
     rule_clock,
     rule_cross_agent,
@@ -17,6 +18,7 @@ from tslg.protocol.admission import (
     rule_issuer,
     rule_manifest,
 )
+from tslg.protocol.kinds import KINDS
 from tslg.protocol.record import Edge
 
 
@@ -82,6 +84,22 @@ def a_state_without_a_manifest(w):
 @breaks(rule_hash, "HASH", "sha3-256, not sha2-256")
 def an_id_of_another_hash(w):
     return w.sealed(w.a, "state", hash_name="sha3-256")
+
+
+@breaks(rule_address, "ADDRESS", "not a state under the address scheme merkle")
+def fields_in_plain_that_are_to_be_committed_to(w):
+    w.amend(address="merkle")
+    return w.sealed(w.a, "state")
+
+
+@breaks(rule_address, "ADDRESS", "not a state under the address scheme flat")
+def fields_committed_to_that_are_to_stand_in_plain(w):
+    shown, _ = committed.commit(KINDS["state"], {"data": {}}, [bytes(16), bytes(16)])
+    record = w.make(w.a, "state")
+    fields = record._asdict()
+    names = ("kind", "agent", "seq", "prev", "time", "manifest", "key", "log", "preds")
+    record = records.build(body=shown, **{name: fields[name] for name in names})
+    return record, w.seal(record, w.a)
 
 
 @breaks(

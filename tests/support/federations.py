@@ -11,9 +11,10 @@ from functools import cache
 from nacl.signing import SigningKey
 
 from tslg.manifests import bls
-from tslg.protocol import bundle, logproof, seal
+from tslg.protocol import bundle, committed, disclosure, logproof, seal
 from tslg.protocol.chains import rests_on
 from tslg.protocol.cid import Link
+from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Tree
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.record import Edge, Head, Record, build
@@ -107,6 +108,7 @@ class Log:
         self.manifest: Record | None = None
         self.records: list[Record] = []
         self.seals: dict[Link, bytes] = {}
+        self.attachments: dict[Link, bytes] = {}
 
     @property
     def owner(self) -> Link:
@@ -136,7 +138,13 @@ class Log:
             "key": self.key_record if seq else None,
             "log": Head(seq, self.tree().root()) if seq else None,
         }
-        return build(kind=kind, preds=preds, body=body, **(fields | changes))
+        if self.manifest is None or self.manifest.body["envelope"]["address"] != "merkle" or not KINDS[kind].committed:
+            return build(kind=kind, preds=preds, body=body, **(fields | changes))
+        salts = [seeded(f"salt {i} of {self.name} {seq}", 16) for i in range(len(KINDS[kind].committed))]
+        shown, leaves = committed.commit(KINDS[kind], body, salts)
+        record = build(kind=kind, preds=preds, body=shown, **(fields | changes))
+        self.attachments[record.id] = disclosure.encode(leaves)
+        return record
 
     def add(self, kind: str, preds: Mapping[str, Iterable[Edge]], body: Mapping, **changes) -> Record:
         record = self.make(kind, preds, body, **changes)
@@ -201,6 +209,7 @@ class Federation:
         for name in ("log", "a", "b"):
             log = copy.copy(getattr(self, name))
             log.records, log.seals = list(log.records), dict(log.seals)
+            log.attachments = dict(log.attachments)
             setattr(other, name, log)
         other.loose = dict(self.loose)
         return other
@@ -336,6 +345,12 @@ class Federation:
             "inclusion": inclusion,
             "consistency": consistency,
             "records": [(record.id, record.data, seals[record.id]) for record in records],
+            "attachments": {
+                record.id: log.attachments[record.id]
+                for log in self.logs()
+                for record in records
+                if record.id in log.attachments
+            },
         }
         stream = io.BytesIO()
         bundle.write(stream, **(arguments | changes))

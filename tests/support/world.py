@@ -17,13 +17,15 @@ from tslg.manifests.agent_keys import SigningKey, sign_seats
 from tslg.manifests.genesis import FoundedFederation
 from tslg.node.sources import NewestRecord
 from tslg.node.verifying import verify
-from tslg.protocol import admission, signatures
+from tslg.protocol import admission, attachments, committed, disclosure, signatures
 from tslg.protocol import record as records
 from tslg.protocol import seal as seals
 from tslg.protocol.admission import RULES
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
+from tslg.protocol.exchange import Pair
 from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
+from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Tree
 from tslg.protocol.logproof import Needs
 from tslg.protocol.manifest import Manifest
@@ -51,6 +53,8 @@ tiers = ["low", "high"]
 [envelope.genesis]
 anchors = {attested}
 """
+
+MERKLE = ONE.format(attested=0).replace("[envelope]", '[envelope]\naddress = "merkle"')
 
 THREE = """
 [federation]
@@ -206,7 +210,19 @@ class World:
             "preds": {name: [self.edge(author, item) for item in items] for name, items in preds.items()},
             "body": dict(BODIES.get(kind, {})) | dict(body or {}),
         }
-        return records.build(**(value | fields))
+        return self._built(value | fields)
+
+    def _built(self, value: dict[str, Any]) -> Record:
+        """Build a record, which under the address scheme `merkle` only commits to its fields; the rest is attached."""
+        kind = KINDS.get(value["kind"])
+        merkle = self.founded.manifest.envelope.address == "merkle"
+        if not merkle or kind is None or not kind.committed or committed.ROOT in value["body"]:
+            return records.build(**value)
+        salts = [self._take(committed.SALT_BYTES) for _ in kind.committed]
+        body, leaves = committed.commit(kind, value["body"], salts)
+        record = records.build(**(value | {"body": body}))
+        self.attached[record.id] = disclosure.encode(leaves)
+        return attachments.check(record, self.attached[record.id])
 
     @property
     def newest_manifest(self) -> Link:
@@ -362,14 +378,17 @@ class World:
 
     def supply(self) -> Supply:
         """Return a source that hands over all of the graph as it is now."""
-        pairs: dict[Link, Any] = {id: (record.data, self.seals[id]) for id, record in self.held.items()}
-        for id, attachment in self.attached.items():
-            pairs[id] = (*pairs[id], attachment)
+        pairs = {id: self.pair(id) for id in self.held}
         logs = {owner: [record.id for record in author.log] for owner, author in self.authors.items()}
         supply = Supply(pairs, logs)
         for owner, author in self.authors.items():
             supply.revoking[owner] = [record.id for record in author.log if record.kind == "revocation"]
         return supply
+
+    def pair(self, id: Link) -> Pair:
+        """Return a record as it travels."""
+        plain = (self.held[id].data, self.seals[id])
+        return (*plain, self.attached[id]) if id in self.attached else plain
 
     def verify(self, target: Record, supply: Supply | None = None, **how: Any) -> Report:
         """Verify a record's ancestry from a source, by default from all of the graph."""
@@ -381,11 +400,11 @@ class Supply:
     """A source of records and log proofs in memory (`node.sources.Source`), to be tampered with.
 
     Attributes:
-        pairs: record bytes and seal bytes by id.
+        pairs: records by id, as they travel.
         logs: the ids of each log in order, from which heads and proofs are made.
     """
 
-    def __init__(self, pairs: dict[Link, tuple[bytes, bytes]], logs: dict[Link, list[Link]]) -> None:
+    def __init__(self, pairs: dict[Link, Pair], logs: dict[Link, list[Link]]) -> None:
         self.handed = pairs
         self.logs = logs
         self.serves_logs = "log"
@@ -395,10 +414,10 @@ class Supply:
         self.shown: list[Link] = []
         self.proves = True
 
-    def pairs(self, ids: Sequence[Link]) -> Mapping[Link, tuple[bytes, bytes]]:
+    def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
         return {id: self.handed[id] for id in ids if id in self.handed}
 
-    def ahead(self, target: Link, depth: int | None) -> Iterable[tuple[Link, tuple[bytes, bytes]]]:
+    def ahead(self, target: Link, depth: int | None) -> Iterable[tuple[Link, Pair]]:
         return ()
 
     def faults(self) -> Mapping[Link, str]:
@@ -433,7 +452,7 @@ class Supply:
     def checkpoints(self, agent):
         return ()
 
-    def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, tuple[bytes, bytes]]]:
+    def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
         return [(id, self.handed[id]) for id in self.logs.get(agent, [])[:size] if id in self.handed]
 
     def beside(self, agent: Link) -> Iterable[tuple[Link, tuple[bytes, bytes]]]:

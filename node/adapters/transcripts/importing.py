@@ -18,7 +18,8 @@ from tslg.node.store.interface import Store
 from tslg.node.verifying import verify
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
-from tslg.protocol.record import Record, parse_as
+from tslg.protocol.opening import disclosed
+from tslg.protocol.record import Record
 from tslg.protocol.report import Report
 
 Tick = Callable[[int], None]
@@ -125,13 +126,13 @@ def _held(store: Store, note: str) -> Record | None:
     """Return the record of a file that is imported already."""
     noted = store.get_meta(note)
     entry = None if noted is None else store.get(Link(noted))
-    return None if noted is None or entry is None else parse_as(Link(noted), entry.data)
+    return None if noted is None or entry is None else disclosed(Link(noted), entry)
 
 
 def _targets(store: Store, file: Link) -> list[Target]:
     """Return the trajectories of a file that is imported, found by the records that cite it."""
     found = store.get_many(store.children(file, ["evidence"]))
-    records = [parse_as(id, entry.data) for id, entry in found.items()]
+    records = [disclosed(id, entry) for id, entry in found.items()]
     ends = [record for record in records if record.body.get("source") == END_SOURCE]
     return sorted((_target(end) for end in ends), key=lambda target: target.position)
 
