@@ -20,6 +20,7 @@ from tslg.node.correcting import Correcting
 from tslg.node.ledger import Ledger
 from tslg.node.proving import Prover
 from tslg.protocol import cid
+from tslg.protocol.checkpoint import parse_log
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
 from tslg.protocol.record import Record
@@ -145,6 +146,7 @@ class BlockingAgent(Confiding, Correcting, Agreeing):
         media_type: str = "application/octet-stream",
         blob: Mapping[str, Any] | None = None,
         sought: str | None = None,
+        checkpoint: bytes | None = None,
         evidence: References = None,
         delegation: References = None,
         observes: References = None,
@@ -152,12 +154,32 @@ class BlockingAgent(Confiding, Correcting, Agreeing):
         """Record something perceived. `content` of any size goes into the blob store, its digest into the record.
 
         `blob` names content that the caller puts into the blob store itself (`BlockingAgent.blob`). `sought` says what
-        was looked for and not found there; later records can cite that as `absence`.
+        was looked for and not found there; later records can cite that as `absence`. `checkpoint` is a signed state of
+        another agent's log, for which `observe_checkpoint` finds the evidence.
         """
         if content is not None:
             blob = self.blob(content, media_type)
-        body = body_of({}, source=source, data=data, blob=blob, sought=sought)
+        body = body_of({}, source=source, data=data, blob=blob, sought=sought, checkpoint=checkpoint)
         return self._append("observation", body, evidence=evidence, delegation=delegation, cited={"observes": observes})
+
+    def observe_checkpoint(self, note: bytes) -> Record:
+        """Record a checkpoint of another agent's log: whoever audits this record holds that log against it.
+
+        Args:
+            note: the checkpoint, signed by its agent; the record that it covers last must be held here.
+
+        Raises:
+            CheckpointError: it is none. UsageError: that record is not held. Refusal: the agent did not sign it.
+        """
+        head = parse_log(note).checkpoint
+        last = self._ledger.store.at(head.agent, head.size - 1) if head.size else None
+        if last is None:
+            raise UsageError(
+                f"the last of the {head.size} records that the checkpoint covers is not held here",
+                mend="fetch and verify it first",
+                record=head.agent,
+            )
+        return self.observe(head.origin, checkpoint=note, evidence=last)
 
     def policy(
         self,
@@ -331,6 +353,7 @@ class Agent:
         self.act = _awaited(blocking.act)
         self.decide = _awaited(blocking.decide)
         self.observe = _awaited(blocking.observe)
+        self.observe_checkpoint = _awaited(blocking.observe_checkpoint)
         self.policy = _awaited(blocking.policy)
         self.delegate = _awaited(blocking.delegate)
         self.verification = _awaited(blocking.verification)

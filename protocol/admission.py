@@ -26,6 +26,7 @@ from tslg.protocol.rules.authority import (
     rule_vocabulary,
 )
 from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_revocation, rule_target
+from tslg.protocol.rules.checkpoints import rule_checkpoint
 from tslg.protocol.rules.confidential import rule_commitments
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, Rule, manifest_in_force
 from tslg.protocol.rules.edges import rule_cross_agent, rule_edges
@@ -73,6 +74,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_anchors,
     rule_envelope,
     rule_equivocation,
+    rule_checkpoint,
     rule_key,
     rule_suite,
 )
@@ -157,6 +159,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_envelope: _kinds(*MANIFEST_KINDS),
     rule_equivocation: _kinds("equivocation"),
     rule_suite: _other_suite,
+    rule_checkpoint: _kinds("observation"),
 }
 """Which shapes a rule can refuse at all; it admits every record of any other shape."""
 

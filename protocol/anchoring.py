@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol.checkpoint import Signed, verify
+from tslg.protocol.codec import Link
 from tslg.protocol.cosignature import Policy, cosigned, policy_of
 from tslg.protocol.errors import CheckpointError
 from tslg.protocol.keys import Key
@@ -66,15 +67,23 @@ def read_anchoring(value: Any) -> Anchoring | None:
         raise ValueError(f"`anchoring.witnesses`: {error.detail}") from error
 
 
-def own(signed: Signed, keys: Iterable[Key]) -> bool:
-    """Tell whether one of these keys, registered by the log's own agent, signed a checkpoint. CheckpointError if none.
+def own(signed: Signed, keys: Iterable[Key], ends: Mapping[Link, int]) -> bool:
+    """Tell whether a key of the log's own agent, that speaks for a log of that size, signed a checkpoint.
 
     Args:
         signed: the checkpoint of an agent's log.
         keys: verified keys of any agents.
+        ends: from which position revoked keys are dead, by the record that registers each.
+
+    Raises:
+        CheckpointError: it is of no agent's log.
     """
-    agent = signed.checkpoint.agent
-    return any(verify(signed, key.public) for key in keys if key.owner == agent and key.alg == Alg.ED25519)
+    agent, size = signed.checkpoint.agent, signed.checkpoint.size
+    return any(
+        verify(signed, key.public)
+        for key in keys
+        if key.owner == agent and key.alg == Alg.ED25519 and key.seq < size <= ends.get(key.record, size)
+    )
 
 
 def vouched(signed: Signed, anchoring: Anchoring, now_ms: int) -> int | None:

@@ -133,6 +133,8 @@ class Gathering:
             self._note_key_event(record)
         elif kind == "equivocation":
             self._accusations.append(record)
+        elif kind == "observation" and "checkpoint" in record.body:
+            self._claims.add(record.body["checkpoint"], record)
         support = (record[7], record[8], record[3])
         if support not in self._supports or kind in _NAMES_MORE:
             self._supports.add(support)

@@ -265,7 +265,13 @@ KINDS: Final[Mapping[str, Kind]] = {
         _kind(
             "observation",
             "something perceived, or sought and not found",
-            {"source": NAME, "data": optional(MAP), "blob": optional(BLOB), "sought": optional(TEXT)},
+            {
+                "source": NAME,
+                "data": optional(MAP),
+                "blob": optional(BLOB),
+                "sought": optional(TEXT),
+                "checkpoint": optional(BYTES),
+            },
             mandatory="prior",
             also=f"{_BASE} observes part",
         ),

@@ -11,6 +11,7 @@ from tslg.protocol import freshness, vouching
 from tslg.protocol.checkpoint import Signed
 from tslg.protocol.codec import Link
 from tslg.protocol.gathering import Gathering
+from tslg.protocol.keys import revocations_in
 from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.report import Freshness, Undetermined
@@ -61,7 +62,8 @@ class Outlook(Gathering):
             return []
         keys = [key for id, key in self.keys.items() if key.owner == agent and self._vouches(id)]
         manifests = [manifest for manifest in self._manifests.values() if manifest is not None]
-        return self._claims.judge(agent, keys, manifests, self._findings, self.now_ms)
+        ends = revocations_in(self._revocations.get(agent, {}).values()).ends
+        return self._claims.judge(agent, keys, ends, manifests, self._findings, self.now_ms)
 
     def _vouches(self, id: Link) -> bool:
         return id not in self._findings and id not in self._unjudged and self._sealed.get(id) is True

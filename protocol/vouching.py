@@ -78,6 +78,7 @@ class Claims:
         self,
         agent: Link,
         keys: Sequence[Key],
+        ends: Mapping[Link, int],
         manifests: Iterable[Manifest],
         broken: Mapping[Link, object],
         now_ms: int,
@@ -87,6 +88,7 @@ class Claims:
         Args:
             agent: the log's agent.
             keys: verified keys of any agents.
+            ends: from which position revoked keys are dead.
             manifests: the verified manifest versions.
             broken: records that break a rule: what they cite says nothing.
             now_ms: the reader's clock.
@@ -94,7 +96,7 @@ class Claims:
         asked = [manifest for manifest in manifests if manifest.envelope.anchoring is not None]
         found = []
         for claim in self._by_agent.get(agent, ()):
-            if not anchoring.own(claim.signed, keys):
+            if not anchoring.own(claim.signed, keys, ends):
                 continue
             version, seen = _quorum(claim.signed, asked, now_ms)
             if version:

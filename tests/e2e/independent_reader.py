@@ -318,7 +318,13 @@ class Reader:
 
     def is_state_of(self, note: Note, owner: bytes) -> bool:
         """Whether the log's agent signed a checkpoint, and its tree is one of the log that was read."""
-        keys = [r for r in self.held.values() if r.id in self.sealed and r.owner == owner and "key" in r.body]
+        ours = [r for r in self.held.values() if r.id in self.sealed and r.owner == owner and r.seq < note.size]
+        ended = {
+            r.body["key"]
+            for r in self.held.values()
+            if r.owner == owner and r.kind == "revocation" and r.body["from_seq"] < note.size
+        }
+        keys = [r for r in ours if r.kind in ("genesis", "registration") and "key" in r.body and r.id not in ended]
         if not note.of(owner) or not any(note.signed_by(r.body["key"]) for r in keys if r.body["alg"] == -19):
             return False
         after = min(

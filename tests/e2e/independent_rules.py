@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256K1, Ellip
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from independent_anchoring import Note
 from independent_confidential import check_commitments, check_proof, concerned
 from independent_formats import Bad, Signature, hash_of, is_record_id, is_uint, read_seal
 from independent_records import KINDS, Record
@@ -415,7 +416,28 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
     if record.kind in VERSIONS:
         check_named(record, held)
+    if "checkpoint" in record.body:
+        check_checkpoint(record, held)
     check_key(record, held, envelope, federation)
+
+
+def check_checkpoint(record: Record, held: dict[bytes, Record]) -> None:
+    """[ANC-16]"""
+    bad = "TSLG-A-CHECKPOINT"
+    try:
+        note = Note(record.body["checkpoint"])
+    except ValueError:
+        raise Bad(bad) from None
+    cited = [(cid, agent) for cid, agent in record.cited("evidence") if agent is not None and note.of(agent)]
+    need(cited and note.size > 0, bad)
+    last = [held[cid] for cid, _ in cited if cid in held and held[cid].seq == note.size - 1]
+    if not last:
+        need(any(cid not in held for cid, _ in cited), bad)
+        return
+    key = held.get(last[0].key if last[0].key is not None else last[0].id)
+    holders = [key, *([last[0]] if last[0].kind == "registration" else [])]
+    keys = [one.body["key"] for one in holders if one is not None and "key" in one.body]
+    need(any(map(note.signed_by, keys)), bad)
 
 
 def check_edge(record: Record, edge, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:

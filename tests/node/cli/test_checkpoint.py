@@ -106,3 +106,16 @@ def test_a_proof_with_a_wrong_type_is_one_line(made, cli, tmp_path):
         (tmp_path / "proof").write_text(json.dumps(proof | {name: value}))
         cli.error("prove", "--check", tmp_path / "proof")
     assert "either" in cli.error("prove")
+
+
+def test_a_checkpoint_is_cited_by_another_agent(world, cli, tmp_path):
+    told = cli.json("checkpoint", "cite", "alpha", "--as", "beta", "--data", world.data)
+    assert told["log"] == f"tslg/{world.alpha}" and "observation" in cli.text(
+        "show", told["record"], "--data", world.data
+    )
+    cli.text("checkpoint", "beta", "--out", tmp_path / "note", "--data", world.data)
+    cited = cli.text("checkpoint", "cite", tmp_path / "note", "--as", "alpha", "--data", world.data).strip()
+    assert cli.json("verify", cited, "--data", world.data)["verdict"] == "valid"
+    assert "TSLG-U-UNKNOWN" in cli.error("checkpoint", "cite", "alpha", "--as", "nobody", "--data", world.data)
+    assert "TSLG-A-CHECKPOINT" in cli.error("checkpoint", "cite", "alpha", "--as", "alpha", "--data", world.data)
+    assert cli.text("checkpoint", "sign", "alpha", "--data", world.data).startswith("tslg/")
