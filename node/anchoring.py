@@ -167,7 +167,7 @@ class Anchorer:
             self.anchor(agent)
         except NetworkError as error:
             raise AnchoringError(
-                f"the log is {self.behind(agent)} records ahead of its anchoring ({what}): {error.detail}",
+                f"{self.behind(agent)} of the log's records are not anchored ({what}): {error.detail}",
                 mend="see that the witnesses answer, then `tslg agent anchor`; nothing is appended before",
                 record=agent,
             ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tslg.node.bench import audits, machine, manifests, narrowings, processes, stores, walks
+from tslg.node.bench import audits, logs, machine, manifests, narrowings, processes, stores, walks
 from tslg.node.bench.figures import Row
 from tslg.node.bench.lineage import SEED
 from tslg.node.bench.setting import Setting
@@ -21,6 +21,7 @@ BENCHES: Final[Mapping[str, Callable[[Setting], list[Row]]]] = {
     "audit": audits.audit,
     "ancestors": stores.ancestors,
     "manifest": manifests.threshold_manifest,
+    "log-proofs": logs.log_proofs,
     "narrowing": narrowings.narrowing_proofs,
     "help": processes.start_up,
     "linearity": walks.linearity,

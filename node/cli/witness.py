@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tslg.node.cli.access import data_option, read_home, write_home
+from tslg.node.cli.access import FILE, data_dir, data_option, existing_dir
 from tslg.node.cli.output import emit, json_option, note
 
 _FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
@@ -108,14 +108,16 @@ def run(folder: Path, listen: str, open_to_all: bool, rate: int, as_json: bool) 
 @click.argument("name")
 @click.argument("url")
 @data_option
+@click.option("--federation", type=FILE, help="The sealed root manifest that a new data directory joins.")
 @json_option
-def use(name: str, url: str, data: Path | None, as_json: bool) -> None:
+def use(name: str, url: str, data: Path | None, federation: Path | None, as_json: bool) -> None:
     """Say at which URL the witness NAME answers this node. Without it: https://NAME."""
+    from tslg.node.home import Home
     from tslg.node.witness.urls import read_urls, write_url
 
-    with write_home(data) as home:
+    path = data_dir(data) if federation is not None else existing_dir(data)
+    with Home.open(path, federation=federation) as home:
         write_url(home.store, name, url)
-    with read_home(data) as home:
         told = read_urls(home.store)
     emit({"witnesses": told}, as_json, "\n".join(f"{one}  {told[one]}" for one in sorted(told)))
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import trio
 
 from tslg.manifests import examples, text
 from tslg.manifests import genesis as geneses
@@ -17,6 +18,7 @@ from tslg.node.bundling import write_walked
 from tslg.node.home import Home
 from tslg.node.net.memory import MemoryHub
 from tslg.node.net.seam import running
+from tslg.node.node import Node
 from tslg.node.serving import Server
 from tslg.node.sources import BundleSource, StoreSource
 from tslg.node.verifying import verify, walk
@@ -26,6 +28,7 @@ from tslg.protocol.checkpoint import Signed, parse
 from tslg.protocol.cosignature import cosigned
 from tslg.protocol.errors import AnchoringError, NetworkError, UsageError
 from tslg.protocol.exchange import LOG, WALK, MessageError, WalkEnd, WalkRequest, read_walk_chunk
+from tslg.protocol.limits import Limits
 from tslg.protocol.note import COSIGNATURE
 from tslg.protocol.report import VALID
 
@@ -349,3 +352,21 @@ async def test_a_walk_carries_the_cosignatures_and_the_proofs_that_lead_from_the
     ):
         with pytest.raises(MessageError):
             read_walk_chunk(broken)
+
+
+async def test_a_running_node_catches_up_by_itself(opened, asked, tmp_path):
+    home = opened(anchoring("batch"))
+    agent = home.agent("a")
+    asked.close()
+    with pytest.raises(AnchoringError):
+        agent.state({"step": 1})
+    home.close()
+    async with Node.open(tmp_path / "d", clock=home.clock, limits=Limits(anchoring_check_ms=10)) as node:
+        await trio.sleep(0.05)
+        assert node.home.anchorer.behind(agent.id) == 1
+        asked.away = set()
+        with trio.fail_after(30):
+            while node.home.anchorer.behind(agent.id):
+                await trio.sleep(0.01)
+        again = await node.agent("a")
+        assert (await again.state({"step": 2})).seq == 3

@@ -88,7 +88,15 @@ def test_every_benchmark_gives_its_rows(rows):
     assert list(rows) == [
         *("verify", "verify-2-workers", "verify-heads", "verify-stored", "verify-and-store"),
         *("append", "append-batches", f"ancestors-{RECORDS}", f"ancestors-{RECORDS}-ms"),
-        *("manifest-cold", "manifest-warm", "narrowing-64", "narrowing-64-size", "narrowing-256", "narrowing-256-size"),
+        *("manifest-cold", "manifest-warm", "inclusion-hashes", "inclusion-verify"),
+        *(
+            "cosignature-ed25519",
+            "cosignature-ml-dsa-44",
+            "narrowing-64",
+            "narrowing-64-size",
+            "narrowing-256",
+            "narrowing-256-size",
+        ),
         *("narrowing-64-4", "narrowing-64-4-size", f"linearity-{RECORDS}"),
     ]
 
