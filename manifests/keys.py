@@ -25,7 +25,7 @@ from tslg.manifests.files import (
 from tslg.manifests.text import KEY_BYTES, POSSESSION_BYTES, SCHEMES, AnchorKeys, ManifestText
 from tslg.protocol.errors import ManifestError
 from tslg.protocol.limits import DEFAULT
-from tslg.protocol.manifest import Member
+from tslg.protocol.manifest import Anchors, Member
 
 ANCHORS_FILE: Final = "anchors.cbor"
 """Name of the file in a shared folder that a ceremony ends with."""
@@ -147,6 +147,17 @@ def read_anchors(path: Path, wanted: ManifestText) -> AnchorKeys:
         )
     members = tuple(Member(item["name"], item["key"], item["possession"]) for item in fields["members"])
     return AnchorKeys(members, fields["group_key"])
+
+
+def read_group(path: Path) -> Anchors:
+    """Read an anchors file for agents who authorise together by the keys of that ceremony.
+
+    Raises:
+        ManifestError: `TSLG-M-FILE` for a damaged file.
+    """
+    fields = read_message(path, _ANCHORS, _ANCHORS_FIELDS)
+    members = tuple(Member(item["name"], item["key"], item["possession"]) for item in fields["members"])
+    return Anchors(fields["scheme"], fields["threshold"], members, fields["group_key"])
 
 
 def _are_members(value: Any) -> bool:

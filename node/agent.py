@@ -17,6 +17,7 @@ from tslg.node.agreeing import Agreeing
 from tslg.node.authoring import Reference, References, body_of, cited_in, id_or_none, listed, reference_id
 from tslg.node.confiding import Confiding
 from tslg.node.correcting import Correcting
+from tslg.node.joining import Joining
 from tslg.node.ledger import Ledger
 from tslg.node.proving import Prover
 from tslg.protocol import cid
@@ -30,7 +31,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class BlockingAgent(Confiding, Correcting, Agreeing):
+class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
     """One agent of this node. Safe to use from several threads.
 
     Attributes:
@@ -368,6 +369,10 @@ class Agent:
         self.conclude = _awaited(blocking.conclude)
         self.opening = _awaited(blocking.opening)
         self.take_opening = _awaited(blocking.take_opening)
+        self.propose_joint = _awaited(blocking.propose_joint)
+        self.sign_joint = _awaited(blocking.sign_joint)
+        self.record_joint = _awaited(blocking.record_joint)
+        self.consent = _awaited(blocking.consent)
 
     def __repr__(self) -> str:
         return f"<Agent {self.name!r} {cid.short(self.id)}>"

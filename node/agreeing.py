@@ -35,8 +35,7 @@ class Agreeing(Author):
             policy, delegation, evidence: records to cite.
         """
         voters = sorted({reference_id(one) for one in electorate})
-        given = {"proposal": dict(data), "electorate": voters, "threshold": threshold}
-        body = {"name": name, "input": given}
+        body = {"name": name, "input": dict(data), "terms": {"electorate": voters, "threshold": threshold}}
         return self._append("action", body, policy=policy, delegation=delegation, evidence=evidence, authorised=True)
 
     def vote(
@@ -52,7 +51,7 @@ class Agreeing(Author):
         if outcome not in VOTES:
             raise UsageError(f"no vote {outcome!r}", mend=f"a vote is {', '.join(VOTES)}")
         id = reference_id(proposal)
-        body: dict[str, Any] = {"name": "vote", "outcome": outcome, "data": {"proposal": id}}
+        body: dict[str, Any] = {"name": "vote", "outcome": outcome, "vote": {"proposal": id, "choice": outcome}}
         if reason is not None:
             body["reason"] = reason
         return self._append("decision", body, policy=policy, delegation=delegation, evidence=id, authorised=True)
@@ -75,7 +74,7 @@ class Agreeing(Author):
             policy: records to cite.
         """
         id = reference_id(proposal)
-        terms = self._held(id).body.get("input", {})
+        terms = self._held(id).body.get("terms", {})
         voters = terms.get("electorate") if electorate is None else sorted({reference_id(one) for one in electorate})
         needed = terms.get("threshold") if threshold is None else threshold
         if voters is None or needed is None:

@@ -47,7 +47,30 @@ class Author:
         authorised: bool = False,
         cited: Mapping[str, References] = MappingProxyType({}),
     ) -> Record:
-        """Append a record that cites the newest state as `prior`, and what is given; `cited` has further classes.
+        """Append a record; arguments as for `_draft`."""
+        draft = self._draft(
+            kind,
+            body,
+            policy=policy,
+            evidence=evidence,
+            delegation=delegation,
+            authorised=authorised,
+            cited=cited,
+        )
+        return self._ledger.append(self.id, draft)
+
+    def _draft(
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        *,
+        policy: References = None,
+        evidence: References = None,
+        delegation: References = None,
+        authorised: bool = False,
+        cited: Mapping[str, References] = MappingProxyType({}),
+    ) -> Draft:
+        """Draft a record that cites the newest state as `prior`, and what is given; `cited` has further classes.
 
         `authorised` puts it under the agent's own policy, or the grants of the delegations, where none is named.
         """
@@ -67,7 +90,7 @@ class Author:
             if edges:
                 preds[name] = edges
         self._refuse_withdrawn(preds)
-        return self._ledger.append(self.id, Draft(kind, body, preds, self._proofs(kind, body, policies)))
+        return Draft(kind, body, preds, self._proofs(kind, body, policies))
 
     def _proofs(self, kind: str, body: Mapping[str, Any], policies: Sequence[Edge]) -> Prove | None:
         records = [self._ledger.context.record(edge.cid) for edge in policies]

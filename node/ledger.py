@@ -32,7 +32,7 @@ from tslg.protocol.opening import Opened
 from tslg.protocol.record import Edge, Head, Record
 from tslg.protocol.rules.context import Tail
 from tslg.protocol.rules.seals import rule_key
-from tslg.protocol.seal import sign1_start, to_be_signed
+from tslg.protocol.seal import Signature, sign1_start, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_sign
 
 _Items = list[tuple[Record, bytes]]
@@ -176,6 +176,60 @@ class Ledger:
             raise ticket.error
         assert ticket.record is not None
         return ticket.record
+
+    def draft(self, owner: Link, draft: Draft) -> tuple[Record, bytes | None]:
+        """Build the next record of an own log for others to sign, and what is attached to it; nothing is stored.
+
+        Raises:
+            Refusal: an admission rule refuses it.
+        """
+        with self._lock:
+            record, attachment = self._build(self._writable(owner, draft), draft)
+            refusal = self._book.refusal(record, b"")
+            if refusal is not None:
+                raise refusal
+            return record, attachment
+
+    def complete(self, record: Record, attachment: bytes | None, seal: Callable[[Signature], bytes]) -> Record:
+        """Sign a drafted record as its author and append it with the whole seal, which `seal` makes of that signature.
+
+        The author signs last: a log that has grown since makes the draft void, where a signature given before would
+        have been a second record for one place.
+
+        Raises:
+            UsageError: the log has grown since it was drafted. Refusal: the seal is not what its place demands.
+        """
+        owner = record.owner
+        if self.store.at(owner, record.seq) == record.id:
+            return record
+        if self.gate is not None:
+            self.gate.enter(owner)
+        with self._lock:
+            log = self._writable(owner, Draft(record.kind, record.body, record.preds))
+            if (record.seq, record.prev, record.key) != (log.size, log.last, log.key):
+                raise UsageError("the log has grown since it was proposed", mend="propose it anew", record=record.id)
+            signature = self.sign(owner, to_be_signed(record.data, Alg.ED25519, many=True))
+            self.admit(record.data, seal(signature), attachment)
+        if self.gate is not None:
+            self.gate.settle(owner)
+        return record
+
+    def sign(self, owner: Link, message: bytes) -> Signature:
+        """Sign bytes with an own agent's key, which the signature names as `kid`."""
+        log = self._own(owner)
+        return Signature(int(Alg.ED25519), log.key, ed25519_sign(log.secret, message))
+
+    def _writable(self, owner: Link, draft: Draft) -> OwnLog:
+        log = self._own(owner)
+        if log.blocked is not None and not log.blocked.allows(owner, draft.kind, draft.body):
+            raise log.blocked.error(owner)
+        return log
+
+    def _own(self, owner: Link) -> OwnLog:
+        log = self._logs.get(owner)
+        if log is None:
+            raise UsageError("this node does not write that agent's log", record=owner)
+        return log
 
     @contextmanager
     def batch(self, owner: Link) -> Iterator[None]:
@@ -394,31 +448,10 @@ class Ledger:
 
     def _stage(self, owner: Link, draft: Draft) -> Record:
         """Build, seal and admit one record; later records of the transaction may cite it."""
-        log = self._logs.get(owner)
-        if log is None:
-            raise UsageError("this node does not write that agent's log", record=owner)
-        if log.blocked is not None and not log.blocked.allows(owner, draft.kind, draft.body):
-            raise log.blocked.error(owner)
-        head = Head(log.size, log.peaks.root())
-        body, attachment = self._committed(draft)
-        if draft.prove is not None:
-            narrowing, attachment = draft.prove(owner, log.size, log.last)
-            body = {**body, "narrowing": narrowing}
-        record = records.build(
-            kind=draft.kind,
-            agent=owner,
-            seq=log.size,
-            prev=log.last,
-            time=max(self._clock(), log.last_time),
-            manifest=self.manifest,
-            key=log.key,
-            log=head,
-            preds=draft.preds,
-            body=body,
-            hash_name=self._hash,
-        )
-        if attachment is not None:
-            record = attachments.check(record, attachment)
+        log = self._writable(owner, draft)
+        record, attachment = self._build(log, draft)
+        assert record.log is not None
+        head = record.log
         message = to_be_signed(record.data, Alg.ED25519)
         signature = ed25519_sign(log.secret, message)
         seal = sign1_start(log.key) + signature
@@ -457,6 +490,27 @@ class Ledger:
         salts = [self._random_bytes(committed.SALT_BYTES) for _ in kind.committed]
         body, leaves = committed.commit(kind, draft.body, salts)
         return body, disclosure.encode(leaves)
+
+    def _build(self, log: OwnLog, draft: Draft) -> tuple[Record, bytes | None]:
+        """Build the next record of a log, and what is attached to it."""
+        body, attachment = self._committed(draft)
+        if draft.prove is not None:
+            narrowing, attachment = draft.prove(log.owner, log.size, log.last)
+            body = {**body, "narrowing": narrowing}
+        record = records.build(
+            kind=draft.kind,
+            agent=log.owner,
+            seq=log.size,
+            prev=log.last,
+            time=max(self._clock(), log.last_time),
+            manifest=self.manifest,
+            key=log.key,
+            log=Head(log.size, log.peaks.root()),
+            preds=draft.preds,
+            body=body,
+            hash_name=self._hash,
+        )
+        return (record if attachment is None else attachments.check(record, attachment)), attachment
 
     def _store_staged(self) -> None:
         if not self._staged:

@@ -13,7 +13,8 @@ from tslg.node.store.interface import Store
 from tslg.protocol.classes import ACTS, AUTHORITY
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
-from tslg.protocol.record import Record, parse_as
+from tslg.protocol.opening import disclosed
+from tslg.protocol.record import Record
 from tslg.protocol.rules.together import FOR
 
 MOST: Final = 10_000
@@ -125,7 +126,7 @@ def considered(store: Store, id: Link) -> list[Considered]:
     for consensus in filter(None, agreed):
         votes = [edge.cid for edge in consensus.edges("evidence") if edge.cid != consensus.body["proposal"]]
         for vote in filter(None, (_record(store, id) for id in votes)):
-            if vote.body["outcome"] != FOR:
+            if vote.body["vote"]["choice"] != FOR:
                 found.append(Considered("vote", vote.id, vote))
     return found
 
@@ -155,7 +156,7 @@ def held(store: Store, id: Link) -> Record:
 
 def _record(store: Store, id: Link) -> Record | None:
     entry = store.get(id)
-    return None if entry is None else parse_as(id, entry.data)
+    return None if entry is None else disclosed(id, entry)
 
 
 def _not_held(id: Link) -> UsageError:
@@ -215,7 +216,7 @@ def _ends_authority(store: Store, id: Link) -> bool:
 
 def _disagreeing(store: Store, about: Link, corrections: Iterable[Link]) -> list[Conflict]:
     """Return the pairs of corrections that give different values for one name."""
-    data = {id: held(store, id).body["data"] for id in corrections}
+    data = {id: held(store, id).body.get("data", {}) for id in corrections}
     return [
         Conflict(about, (a, b))
         for a, b in combinations(data, 2)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from tslg.protocol.chains import JOINT
 from tslg.protocol.classes import ACTS
 from tslg.protocol.errors import Refusal
 from tslg.protocol.kinds import KINDS, SCOPE
@@ -32,6 +33,7 @@ from tslg.protocol.rules.context import MANIFEST_KINDS, Context, Rule, manifest_
 from tslg.protocol.rules.edges import rule_cross_agent, rule_edges
 from tslg.protocol.rules.federation import rule_envelope, rule_expiry
 from tslg.protocol.rules.forks import rule_equivocation
+from tslg.protocol.rules.joint import rule_bearer, rule_joint
 from tslg.protocol.rules.log import rule_log, rule_revoked, rule_rollback
 from tslg.protocol.rules.seals import fits, rule_key, rule_seal, rule_suite
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
@@ -71,6 +73,8 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_revocation,
     rule_target,
     rule_consensus,
+    rule_bearer,
+    rule_joint,
     rule_anchors,
     rule_envelope,
     rule_equivocation,
@@ -155,6 +159,8 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_revocation: _kinds("revocation"),
     rule_target: _kinds("verification"),
     rule_consensus: _kinds("consensus"),
+    rule_bearer: _classes("joint"),
+    rule_joint: _kinds(JOINT),
     rule_anchors: _kinds(*MANIFEST_KINDS),
     rule_envelope: _kinds(*MANIFEST_KINDS),
     rule_equivocation: _kinds("equivocation"),

@@ -13,6 +13,9 @@ from tslg.protocol.codec import Link
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import MANIFEST_KINDS
 
+JOINT: Final = "joint-authorization"
+"""The kind that others than its author seal too, so that their keys are needed to judge it."""
+
 
 class Named(NamedTuple):
     """A record that an entry of an envelope names: the entry, the kind that the record must have, and its id."""
@@ -35,6 +38,8 @@ def rests_on(record: Record) -> Iterator[Link]:
     for id in (record.manifest, record.key, record.agent):
         if id is not None:
             yield id
+    if record.kind == JOINT:
+        yield from keys_of_signers(record)
     if record.kind in MANIFEST_KINDS:
         for edge in record.edges("amends"):
             yield edge.cid
@@ -42,6 +47,11 @@ def rests_on(record: Record) -> Iterator[Link]:
             yield named.id
     elif record.kind == "revocation":
         yield record.body["key"]
+
+
+def keys_of_signers(record: Record) -> list[Link]:
+    """Return the records that hold the keys of a joint authorisation's signers, in their order."""
+    return [signer["key"] for signer in record.body["signers"]]
 
 
 def named_records(envelope: Mapping[str, Any]) -> list[Named]:
@@ -59,4 +69,4 @@ def rests_well(record: Record, broken: Set[Link | None]) -> bool:
     """Whether nothing that a record's chain consists of is among the broken."""
     if not broken.isdisjoint((record.manifest, record.key, record.agent)):
         return False
-    return record.kind not in MANIFEST_KINDS or broken.isdisjoint(rests_on(record))
+    return (record.kind not in MANIFEST_KINDS and record.kind != JOINT) or broken.isdisjoint(rests_on(record))

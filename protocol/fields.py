@@ -16,6 +16,7 @@ from tslg.protocol.errors import CodecError
 from tslg.protocol.limits import DEFAULT
 
 _SMALL: Final = 2**31
+_CHOICES: Final = frozenset(("for", "against", "abstain"))
 _ACTS: Final = frozenset(("amends", "corrects", "retracts"))
 BODY_LEVEL: Final = 2
 """Nesting level of a record's body map, the record itself being level 1."""
@@ -150,6 +151,54 @@ def _frontier(value: Any) -> bool:
     )
 
 
+def _vote(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and value.keys() == {"proposal", "choice"}
+        and _link(value["proposal"])
+        and type(value["choice"]) is str
+        and value["choice"] in _CHOICES
+    )
+
+
+def _terms(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and value.keys() == {"electorate", "threshold"}
+        and _links(value["electorate"])
+        and _uint(value["threshold"])
+    )
+
+
+def _signers(value: Any) -> bool:
+    if type(value) is not list or not 0 < len(value) <= DEFAULT.anchors:
+        return False
+    return all(
+        type(item) is dict and item.keys() == {"agent", "key"} and _link(item["agent"]) and _link(item["key"])
+        for item in value
+    ) and all(a["agent"] < b["agent"] for a, b in pairwise(value))
+
+
+def _group(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and value.keys() == {"scheme", "members", "group_key"}
+        and _int(value["scheme"])
+        and (value["group_key"] is None or _bytes(value["group_key"]))
+        and type(value["members"]) is list
+        and 0 < len(value["members"]) <= DEFAULT.anchors
+        and all(
+            type(member) is dict
+            and member.keys() == {"agent", "key", "possession", "consent"}
+            and _link(member["agent"])
+            and _bytes(member["key"])
+            and _bytes(member["possession"])
+            and _bytes(member["consent"])
+            for member in value["members"]
+        )
+    )
+
+
 def _correction_rules(value: Any) -> bool:
     return type(value) is list and all(
         type(item) is dict
@@ -241,6 +290,10 @@ PURPOSE = Field("`signing` or `peer`", _one_of("signing", "peer"))
 VERDICT = Field("`valid`, `invalid` or `undetermined`", _one_of("valid", "invalid", "undetermined"))
 MODE = Field("`all` or `heads`", _one_of("all", "heads"))
 FRONTIER = Field("list of {agent: link, record: link, size: uint, root: bytes (32)}", _frontier)
+VOTE = Field("{proposal: link, choice: text}", _vote)
+TERMS_OF_VOTE = Field("{electorate: sorted set of links, threshold: uint}", _terms)
+SIGNERS = Field("list of {agent: link, key: link}", _signers)
+GROUP = Field("{scheme: int, members: [{agent: link, key, possession, consent}], group_key: bytes or null}", _group)
 CORRECTION_RULES = Field("list of {acts, kinds, by}", _correction_rules)
 COMMITMENTS = Field(
     "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}",

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final
 
 from tslg.protocol import freshness, logproof
-from tslg.protocol.chains import rests_on
+from tslg.protocol.chains import JOINT, rests_on
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError, UsageError
 from tslg.protocol.forks import only_shown
@@ -25,7 +25,7 @@ from tslg.protocol.vouching import Claims
 SIGNATURE_MODES: Final = ("all", "heads")
 LOG_MODES: Final = ("visited", "full", "none")
 
-_NAMES_MORE: Final = MANIFEST_KINDS | {"revocation"}
+_NAMES_MORE: Final = MANIFEST_KINDS | {"revocation", JOINT}
 """Kinds that name more of a chain than manifest, key and agent."""
 
 

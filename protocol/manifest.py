@@ -47,6 +47,13 @@ class Anchors:
         keys = [member.key for member in self.members]
         return bls.verify_multisig(keys, self.threshold, message, signature, bitmap)
 
+    def proofs_hold(self) -> bool:
+        """Tell whether every member holds the key it names and, with a threshold, the shares make the group key."""
+        keys = [member.key for member in self.members]
+        if not bls.verify_possessions(keys, [member.possession for member in self.members]):
+            return False
+        return self.group_key is None or bls.shares_match_group(keys, self.threshold, self.group_key)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -88,13 +95,7 @@ class Manifest:
 
     def proofs_hold(self) -> bool:
         """Tell whether every anchor holds the key it names and, with a threshold, the shares make the group key."""
-        members = self.anchors.members
-        keys = [member.key for member in members]
-        if not bls.verify_possessions(keys, [member.possession for member in members]):
-            return False
-        if self.anchors.group_key is None:
-            return True
-        return bls.shares_match_group(keys, self.anchors.threshold, self.anchors.group_key)
+        return self.anchors.proofs_hold()
 
 
 def read_anchors(value: dict[str, Any]) -> Anchors:

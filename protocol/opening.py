@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from tslg.protocol import attachments, signatures
 from tslg.protocol import record as records
+from tslg.protocol.chains import JOINT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import AttachmentError, SealError
 from tslg.protocol.exchange import Pair
@@ -48,8 +49,8 @@ def open_record(id: Link, data: bytes, seal: bytes, keys: Mapping[Link, Key] | N
     """Open one record; with `keys`, also verify the signature of an agent's record whose key is among them.
 
     Only the plain case is decided here: one signature, by the key that the record names. Every other seal (geneses,
-    federation records, key events, keys with a post-quantum half, keys not at hand) is left to the seal rule, with
-    `sealed` None.
+    federation records, joint authorisations, key events, keys with a post-quantum half, keys not at hand) is left to
+    the seal rule, with `sealed` None.
 
     Raises:
         RecordError, CodecError: the bytes are not the record with this id.
@@ -73,7 +74,7 @@ def attach(opened: Opened, attachment: bytes) -> Opened:
 
 def check_seal(record: Record, seal: bytes, keys: Mapping[Link, Key] | None) -> Opened:
     """Verify the author's signature if its key is among `keys` and the case is plain."""
-    if not keys or record.key is None or record.agent is None:
+    if not keys or record.key is None or record.agent is None or record.kind == JOINT:
         return _new(Opened, (record, seal, None, None))
     key = keys.get(record.key)
     if key is None or key.post_quantum is not None or record.kind in KEY_EVENTS:
@@ -109,7 +110,9 @@ def check_seals(items: Iterable[Opened], keys: Mapping[Link, Key]) -> list[Opene
         key = ready[id]
         if sealed:
             checked.append(one)
-        elif key is None or record[3] is None or len(seal) != key[1] or not seal.startswith(key[0]):
+        elif (
+            key is None or record[3] is None or record[2] == JOINT or len(seal) != key[1] or not seal.startswith(key[0])
+        ):
             checked.append(check_seal(record, seal, keys)._replace(attachment=attachment))
         else:
             signed = seal[-ED25519_SIGNATURE_BYTES:] + TO_BE_SIGNED_START + byte_string_head(len(data)) + data

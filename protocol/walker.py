@@ -21,7 +21,7 @@ from typing import Final
 
 from tslg.protocol import cid, forks, freshness, logproof, signatures
 from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
-from tslg.protocol.chains import rests_well
+from tslg.protocol.chains import JOINT, rests_well
 from tslg.protocol.codec import Link
 from tslg.protocol.endings import dead, without_post_quantum
 from tslg.protocol.errors import RecordError, Refusal
@@ -400,7 +400,7 @@ class Walker(Outlook):
         if self.signatures == "heads":
             segments = [segment for check in checks.values() for segment in check.segments]
             chosen = [id for segment in segments for id in self._newest_per_key(segment)]
-            chosen.extend(id for id, record in self._held.items() if record.key is None)
+            chosen.extend(id for id, record in self._held.items() if record.key is None or record.kind == JOINT)
             chosen.extend(self._by_rule)
         else:
             chosen = [id for id, sealed in self._sealed.items() if sealed is None]

@@ -59,7 +59,7 @@ def what(record: Record, names: Names) -> str:
     elif kind == "verification":
         said = f"{body['verdict']} {to_text(body['target'])[:16]}"
     elif kind in ("correction", "amendment"):
-        said = _compact(body["data"])
+        said = _compact(_field(record, "data"))
     elif kind == "consensus":
         said = f"of {body['threshold']} among {len(body['electorate'])}"
     elif kind == "registration":

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what rests on it."),
     "opening": Lazy("tslg.node.cli.opening:opening", "Hand over what opens a confidential policy."),
     "delegate": Lazy("tslg.node.cli.delegate:delegate", "Hand a task to an agent of another node."),
+    "joint": Lazy("tslg.node.cli.joint:joint", "Authorise together with agents on other machines."),
     "checkpoint": Lazy("tslg.node.cli.checkpoint:checkpoint", "Sign the state of a log, for others to keep."),
     "prove": Lazy("tslg.node.cli.proving:prove", "Prove that a record lies in its log."),
     "witness": Lazy("tslg.node.cli.witness:witness", "Cosign the logs of others, and use witnesses."),

@@ -128,10 +128,10 @@ class Telling:
     def about(self, id: Link) -> dict[str, Any]:
         """Return the same of a record that may not be held."""
         from tslg.protocol.cid import to_text
-        from tslg.protocol.record import parse_as
+        from tslg.protocol.opening import disclosed
 
         entry = self._store.get(id)
         if entry is not None:
-            return self.of(parse_as(id, entry.data))
+            return self.of(disclosed(id, entry))
         unknown = dict.fromkeys(("kind", "agent", "why"))
         return {"record": to_text(id), "name": "?", "summary": "not held here", **unknown}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tslg.protocol.chains import JOINT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal, SealError
 from tslg.protocol.keys import KEY_EVENTS, Key, key_of
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import Context, manifest_in_force, refuse
+from tslg.protocol.rules.joint import joint_fault
 from tslg.protocol.seal import Seal, Signature, to_be_signed
 from tslg.protocol.seal import parse as parse_seal
 from tslg.protocol.signatures import Alg
@@ -101,10 +103,11 @@ def _agent_fault(record: Record, seal: Seal, context: Context) -> str | None:
     if key is None:
         return "the key is not at hand"
     wanted = seats(record, key, manifest) if manifest is not None else [Seat(key.record, key.alg, key.public)]
-    many = len(wanted) > 1
-    if seal.many != many or len(seal.signatures) != len(wanted):
+    joint = record.kind == JOINT
+    many = joint or len(wanted) > 1
+    if seal.many != many or (len(seal.signatures) < len(wanted) if joint else len(seal.signatures) != len(wanted)):
         return _wanted(record, wanted)
-    for seat, entry in zip(wanted, seal.signatures, strict=True):
+    for seat, entry in zip(wanted, seal.signatures, strict=not joint):
         fault = (
             _signature_fault(record, entry, seat, many, context)
             if seat.anchors is None
@@ -112,7 +115,7 @@ def _agent_fault(record: Record, seal: Seal, context: Context) -> str | None:
         )
         if fault:
             return fault
-    return None
+    return joint_fault(record, seal.signatures[len(wanted) :], context) if joint else None
 
 
 def seats(record: Record, key: Key, manifest: Manifest) -> list[Seat]:
@@ -149,6 +152,8 @@ def _wanted(record: Record, wanted: list[Seat]) -> str:
         last = " and the anchors" if wanted[-1].anchors is not None else " alone" if len(wanted) == 1 else ""
         beside = ", its post-quantum key" if any(seat.alg == Alg.ML_DSA_65 for seat in wanted) else ""
         return f"the manifest asks for a genesis sealed by the agent{beside}{last}"
+    if record.kind == JOINT:
+        return "a joint authorisation has the signatures of its author, and those of its signers"
     if len(wanted) == 1:
         return "an agent's record has one signature"
     others = ["the anchors" if seat.anchors is not None else "its post-quantum key" for seat in wanted[1:]]

@@ -14,7 +14,7 @@ FOR: Final = "for"
 AGAINST: Final = "against"
 ABSTAIN: Final = "abstain"
 VOTES: Final = (FOR, AGAINST, ABSTAIN)
-"""Outcomes of a decision that is a vote."""
+"""What a decision that is a vote may say."""
 
 
 def rule_consensus(record: Record, seal: bytes, context: Context) -> Refusal | None:
@@ -36,7 +36,9 @@ def rule_consensus(record: Record, seal: bytes, context: Context) -> Refusal | N
     if wrong:
         return refuse("TSLG-A-CONSENSUS", record, wrong, "cite one vote on this proposal for each elector")
     # A vote that is not at hand may have been for it: only what is contradicted is refused.
-    in_favour = sum(1 for edge in votes if (vote := context.record(edge.cid)) is None or vote.body["outcome"] == FOR)
+    in_favour = sum(
+        1 for edge in votes if (vote := context.record(edge.cid)) is None or vote.body["vote"]["choice"] == FOR
+    )
     if in_favour < threshold:
         return refuse(
             "TSLG-A-CONSENSUS", record, f"{in_favour} votes for it, it needs {threshold}", "gather more votes"
@@ -46,12 +48,10 @@ def rule_consensus(record: Record, seal: bytes, context: Context) -> Refusal | N
 
 def _other_terms(proposal: Record | None, electorate: list[Link], threshold: int) -> str | None:
     """Tell how a proposal that says who votes on it, and how many must be for it, says otherwise."""
-    if proposal is None or proposal.kind != "action":
+    terms = None if proposal is None else proposal.body.get("terms")
+    if terms is None or (terms["electorate"], terms["threshold"]) == (electorate, threshold):
         return None
-    terms = proposal.body.get("input", {})
-    if terms.get("electorate", electorate) != electorate or terms.get("threshold", threshold) != threshold:
-        return "its proposal names another electorate or threshold"
-    return None
+    return "its proposal names another electorate or threshold"
 
 
 def _wrong_votes(record: Record, votes: list[Edge], context: Context) -> str | None:
@@ -72,9 +72,7 @@ def _wrong_votes(record: Record, votes: list[Edge], context: Context) -> str | N
 
 def _is_vote(vote: Record, proposal: Link) -> bool:
     """Whether a record is a vote on this proposal: a decision that says so, and has it as evidence."""
-    return (
-        vote.kind == "decision"
-        and vote.body["outcome"] in VOTES
-        and vote.body.get("data", {}).get("proposal") == proposal
-        and any(edge.cid == proposal for edge in vote.preds.get("evidence", ()))
-    )
+    said = vote.body.get("vote")
+    if said is None or said["proposal"] != proposal:
+        return False
+    return any(edge.cid == proposal for edge in vote.preds.get("evidence", ()))

@@ -28,6 +28,11 @@ def text(link: bytes) -> str:
     return "b" + base64.b32encode(link).decode().rstrip("=").lower()
 
 
+def signers(record: Record) -> set[bytes]:
+    """The records that hold the keys of those who sign together. [TOG-8]"""
+    return {signer["key"] for signer in record.body["signers"]} if record.kind == "joint-authorization" else set()
+
+
 class Reader:
     """Verifies one target of a bundle. After `verify`, `findings` and `undetermined` hold codes and reasons by id."""
 
@@ -122,6 +127,7 @@ class Reader:
                 todo += [cid for cid, _ in record.cited("amends")] + [cid for _, cid in named(record)]
             if record.kind == "revocation":
                 todo.append(record.body["key"])
+            todo += signers(record)
 
     # --- rules and seals: [VER-9], [VER-10]
 
@@ -142,6 +148,7 @@ class Reader:
         rests_on = {record.manifest, record.key, record.agent} - {None}
         if record.kind in VERSIONS:  # [FED-5]
             rests_on |= {cid for cid, _ in record.cited("amends")} | {cid for _, cid in named(record)}
+        rests_on |= signers(record)
         if rests_on & (self.findings.keys() | self.undetermined.keys() | self.unjudged):  # [VER-10]
             self.unjudged.add(record.id)
             return

@@ -52,6 +52,20 @@ _RULE = {  # [KND-6]
     "by": lambda value: value in ("author", "anyone") or _sorted_set(is_record_id)(value),
 }
 _TERMS = {"vocabulary": _sorted_set(_name), "capabilities": _bytes, "limits": _map_of(is_hash)}
+_VOTE = {"proposal": is_record_id, "choice": lambda value: value in ("for", "against", "abstain")}
+_TERMS_OF_VOTE = {"electorate": _sorted_set(is_record_id), "threshold": is_uint}
+_SIGNER = {"agent": is_record_id, "key": is_record_id}
+_GROUP = {
+    "scheme": _int,
+    "members": lambda value: (
+        type(value) is list
+        and 1 <= len(value) <= 64
+        and all(
+            has_shape(m, {"agent": is_record_id, "key": _bytes, "possession": _bytes, "consent": _bytes}) for m in value
+        )
+    ),
+    "group_key": _or_null(_bytes),
+}
 _BLOB = {"digest": is_hash, "size": is_uint, "media_type": _name}
 TYPES = {
     "text": lambda value: type(value) is str,
@@ -75,6 +89,17 @@ TYPES = {
     "{digest: bytes (32), size: uint, media_type: text}": lambda value: has_shape(value, _BLOB),
     "list of {agent: link, record: link, size: uint, root: bytes (32)}": (
         lambda value: type(value) is list and all(has_shape(item, _HEAD) for item in value)
+    ),
+    "{proposal: link, choice: text}": lambda value: has_shape(value, _VOTE),
+    "{electorate: sorted set of links, threshold: uint}": lambda value: has_shape(value, _TERMS_OF_VOTE),
+    "list of {agent: link, key: link}": lambda value: (  # [KND-7]
+        type(value) is list
+        and 1 <= len(value) <= 64
+        and all(has_shape(item, _SIGNER) for item in value)
+        and all(a["agent"] < b["agent"] for a, b in pairwise(value))
+    ),
+    "{scheme: int, members: [{agent: link, key, possession, consent}], group_key: bytes or null}": (
+        lambda value: has_shape(value, _GROUP)
     ),
     "list of {acts, kinds, by}": lambda value: type(value) is list and all(has_shape(item, _RULE) for item in value),
     "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}": (

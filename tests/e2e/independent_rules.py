@@ -6,6 +6,7 @@ from base64 import b64decode, b64encode
 from functools import cache
 from hashlib import sha256
 
+from cbor2 import dumps
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256K1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
@@ -109,14 +110,12 @@ def check_anchoring(value) -> None:
     need(len(publics) == len(named) == len(texts), bad, "witnesses")
 
 
-def check_manifest(record: Record, amended: Record | None) -> None:
-    """[MAN-4] to [MAN-12]; `amended` is the version that an amendment amends, if it is admitted."""
-    anchors, envelope = record.body["anchors"], record.body["envelope"]
+def check_anchors(anchors: dict, bad: str) -> None:
+    """[MAN-4] to [MAN-9], but for names"""
     members, threshold = anchors["members"], anchors["threshold"]
     keys = tuple(member["key"] for member in members)
-    bad = "TSLG-A-ANCHORS"
     need(anchors["scheme"] in (THRESHOLD, MULTISIG), bad, "scheme")
-    need(len(set(keys)) == len(members) == len({member["name"] for member in members}), bad, "members repeat")
+    need(len(set(keys)) == len(members), bad, "keys repeat")
     need(1 <= threshold <= len(members), bad, "threshold")
     need(all(len(key) == 48 and bls_key(key) for key in keys), bad, "a key")
     need(all(bls_possession(m["key"], m["possession"]) for m in members), bad, "possession")
@@ -126,7 +125,15 @@ def check_manifest(record: Record, amended: Record | None) -> None:
         group = anchors["group_key"]
         need(group is not None and len(group) == 48 and bls_key(group), bad, "group key")
         need(shares_fit(keys, threshold, group), bad, "shares")
-    check_envelope(envelope, threshold)
+
+
+def check_manifest(record: Record, amended: Record | None) -> None:
+    """[MAN-4] to [MAN-12]; `amended` is the version that an amendment amends, if it is admitted."""
+    anchors, envelope = record.body["anchors"], record.body["envelope"]
+    bad = "TSLG-A-ANCHORS"
+    need(len({member["name"] for member in anchors["members"]}) == len(anchors["members"]), bad, "names repeat")
+    check_anchors(anchors, bad)
+    check_envelope(envelope, anchors["threshold"])
     if record.kind == "manifest":
         need(record.body["version"] == 1, "TSLG-A-VERSION")
         return
@@ -354,25 +361,71 @@ def in_past(other: Record, record: Record, held: dict[bytes, Record]) -> bool:
 # --- together.md -----------------------------------------------------------------------------------------------------
 
 
+def check_joint(record: Record, held: dict[bytes, Record], envelope: dict) -> None:
+    """[TOG-6] to [TOG-11]"""
+    bad, body = "TSLG-A-JOINT", record.body
+    signers, group = body["signers"], body.get("group")
+    need(1 <= body["threshold"] <= len(signers), bad)
+    for signer in signers:
+        holder = held[signer["key"]]
+        need(holder.kind == "genesis" or holder.body.get("purpose") == "signing", bad)
+        need(holder.owner == signer["agent"] and holder.body["alg"] in envelope["signatures"], bad)
+    if group is None:
+        return
+    keys = {signer["agent"]: held[signer["key"]].body for signer in signers}
+    need(sorted(member["agent"] for member in group["members"]) == list(keys), bad)
+    check_anchors(group | {"threshold": body["threshold"]}, bad)
+    for member in group["members"]:
+        fields = [member["agent"], group["scheme"], body["threshold"], member["key"], group["group_key"]]
+        key, message = keys[member["agent"]], dumps(["tslg.joint.member.v1", *fields])
+        need(signed_by_key(Signature(key["alg"], b"", member["consent"], None, message), key["key"]), bad)
+
+
+def check_bearer(record: Record, held: dict[bytes, Record]) -> None:
+    """[TOG-13]"""
+    for cid, _ in record.cited("joint"):
+        if cid in held and held[cid].kind == "joint-authorization":
+            body = held[cid].body
+            need(body["expires"] is None or record.time <= body["expires"], "TSLG-A-EXPIRED")
+            given = body.get("bearers", [held[cid].owner, *(signer["agent"] for signer in body["signers"])])
+            need(record.owner in given, "TSLG-A-JOINT")
+
+
+def check_joint_seal(record: Record, many: bool, rest: list[Signature], held: dict[bytes, Record]) -> None:
+    """[TOG-9], [TOG-10], of what stands behind the author's own"""
+    bad, body = "TSLG-A-SEAL", record.body
+    need(many, bad)
+    group = body.get("group")
+    if group is not None:
+        need(len(rest) == 1 and rest[0].kid == record.id, bad)
+        need(signed_by(rest[0], group | {"threshold": body["threshold"]}), bad)
+        return
+    places = [signer["key"] for signer in body["signers"]]
+    need(all(entry.kid in places for entry in rest), bad)
+    order = [places.index(entry.kid) for entry in rest]
+    need(order == sorted(set(order)) and record.key not in [entry.kid for entry in rest], bad)
+    need(len(rest) + (record.key in places) >= body["threshold"], bad)
+    for entry in rest:
+        holder = held[entry.kid].body
+        need(entry.alg == holder["alg"] and entry.bitmap is None and signed_by_key(entry, holder["key"]), bad)
+
+
 def check_consensus(record: Record, held: dict[bytes, Record]) -> None:
     """[TOG-1] to [TOG-5]"""
     bad, body = "TSLG-A-CONSENSUS", record.body
     proposal, electorate, threshold = body["proposal"], body["electorate"], body["threshold"]
     evidence = dict(record.cited("evidence"))
     need(1 <= threshold <= len(electorate) and proposal in evidence, bad)
-    if proposal in held and held[proposal].kind == "action":
-        terms = held[proposal].body.get("input", {})
-        need(terms.get("electorate", electorate) == electorate, bad)
-        need(terms.get("threshold", threshold) == threshold, bad)
+    terms = held[proposal].body.get("terms") if proposal in held else None
+    need(terms in (None, {"electorate": electorate, "threshold": threshold}), bad)
     del evidence[proposal]
     voters = [agent or record.owner for agent in evidence.values()]
     need(set(voters) <= set(electorate) and len(set(voters)) == len(voters), bad)
     votes = [held[cid] for cid in evidence if cid in held]
     for vote in votes:
-        need(vote.kind == "decision" and vote.body["outcome"] in ("for", "against", "abstain"), bad)
-        need(vote.body.get("data", {}).get("proposal") == proposal, bad)
+        need("vote" in vote.body and vote.body["vote"]["proposal"] == proposal, bad)
         need(proposal in {cid for cid, _ in vote.cited("evidence")}, bad)
-    against = [vote for vote in votes if vote.body["outcome"] != "for"]
+    against = [vote for vote in votes if vote.body["vote"]["choice"] != "for"]
     need(len(voters) - len(against) >= threshold, bad)
 
 
@@ -412,6 +465,9 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         check_revocation(record, held)
     if record.kind == "consensus":
         check_consensus(record, held)
+    check_bearer(record, held)
+    if record.kind == "joint-authorization":
+        check_joint(record, held, envelope)
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
     if record.kind in VERSIONS:
@@ -532,7 +588,12 @@ def check_seal(record: Record, data: bytes, held: dict[bytes, Record], manifests
         expected = [manifest]
     else:
         expected = agents_seal(record, manifest, held)
-    need(many == (len(expected) > 1) and len(entries) == len(expected), bad, "number of signatures")
+    if record.kind == "joint-authorization":
+        check_joint_seal(record, many, entries[len(expected) :], held)
+        entries = entries[: len(expected)]
+    else:
+        need(many == (len(expected) > 1), bad, "form")
+    need(len(entries) == len(expected), bad, "number of signatures")
     for entry, who in zip(entries, expected, strict=True):
         if isinstance(who, Record):
             need(entry.kid == who.id and signed_by_anchors(entry, who), bad, "anchors")
@@ -594,7 +655,10 @@ def signed_by_key(entry: Signature, key: bytes) -> bool:
 
 def signed_by_anchors(entry: Signature, manifest: Record) -> bool:
     """[SEA-15], [SEA-20], [SEA-21]"""
-    anchors = manifest.body["anchors"]
+    return signed_by(entry, manifest.body["anchors"])
+
+
+def signed_by(entry: Signature, anchors: dict) -> bool:
     if entry.alg != anchors["scheme"] or len(entry.value) != 96:
         return False
     if entry.alg == THRESHOLD:

@@ -15,7 +15,9 @@ from tslg.protocol.errors import Refusal
 from tslg.protocol.record import Edge
 from tslg.protocol.rules.seals import rule_seal
 
-BREACHES = "structure authority bodies checkpoints confidential federation keys logs pruning seals standing together"
+BREACHES = (
+    "structure authority bodies checkpoints confidential federation joint keys logs pruning seals standing together"
+)
 for part in BREACHES.split():
     import_module(f"breaches_{part}")
 

@@ -21,6 +21,11 @@ BIG = DEFAULT.integer
 MEMBER = {"name": "a", "key": b"k", "possession": b"p"}
 ANCHORS = {"scheme": -70002, "threshold": 1, "members": [MEMBER], "group_key": None}
 ENTRY = {"agent": LINK, "record": LINK, "size": 0, "root": bytes(32)}
+VOTE = {"proposal": LINK, "choice": "for"}
+VOTE_TERMS = {"electorate": [LINK], "threshold": 1}
+SIGNER = {"agent": LINK, "key": LINK}
+BLS_MEMBER = {"agent": LINK, "key": b"k", "possession": b"p", "consent": b"c"}
+GROUP = {"scheme": -70001, "members": [BLS_MEMBER], "group_key": None}
 RULE = {"acts": ["corrects", "retracts"], "kinds": ["state"], "by": "author"}
 TERMS = {"vocabulary": ["a", "b"], "capabilities": bytes(64), "limits": {"n": bytes(32)}}
 BLOB = {"digest": bytes(32), "size": 0, "media_type": "text/plain"}
@@ -66,6 +71,45 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
     "list of {agent: link, record: link, size: uint, root: bytes (32)}": (
         [[], [ENTRY, ENTRY]],
         [ENTRY, [ENTRY | {"root": b""}], [ENTRY | {"size": -1}], [ENTRY | {"agent": None}], [ENTRY | {"x": 1}], [{}]],
+    ),
+    "{proposal: link, choice: text}": (
+        [VOTE, VOTE | {"choice": "against"}, VOTE | {"choice": "abstain"}],
+        [VOTE | {"choice": "maybe"}, VOTE | {"choice": None}, VOTE | {"proposal": None}, VOTE | {"x": 1}, {}, [], None],
+    ),
+    "{electorate: sorted set of links, threshold: uint}": (
+        [VOTE_TERMS, VOTE_TERMS | {"electorate": []}],
+        [VOTE_TERMS | {"electorate": [HIGHER, LOWER]}, VOTE_TERMS | {"threshold": -1}, VOTE_TERMS | {"x": 1}, {}, None],
+    ),
+    "list of {agent: link, key: link}": (
+        [[SIGNER], [SIGNER | {"agent": LOWER}, SIGNER | {"agent": HIGHER}]],
+        [
+            [],
+            SIGNER,
+            None,
+            [None],
+            [SIGNER, SIGNER],
+            [SIGNER | {"agent": HIGHER}, SIGNER | {"agent": LOWER}],
+            [SIGNER | {"key": None}],
+            [SIGNER | {"x": 1}],
+            [SIGNER | {"agent": bytes(LINK)}],
+            [SIGNER | {"agent": LOWER}] * (DEFAULT.anchors + 1),
+        ],
+    ),
+    "{scheme: int, members: [{agent: link, key, possession, consent}], group_key: bytes or null}": (
+        [GROUP, GROUP | {"group_key": b"g"}],
+        [
+            GROUP | {"members": []},
+            GROUP | {"members": [BLS_MEMBER] * (DEFAULT.anchors + 1)},
+            GROUP | {"members": [BLS_MEMBER | {"consent": None}]},
+            GROUP | {"members": [BLS_MEMBER | {"agent": None}]},
+            GROUP | {"members": [BLS_MEMBER | {"x": b""}]},
+            GROUP | {"members": BLS_MEMBER},
+            GROUP | {"scheme": "bls"},
+            GROUP | {"group_key": "g"},
+            GROUP | {"x": 1},
+            {},
+            None,
+        ],
     ),
     "list of {acts, kinds, by}": (
         [[], [RULE], [RULE, RULE | {"by": "anyone"}], [RULE | {"by": [LINK]}], [RULE | {"kinds": []}]],
@@ -147,7 +191,7 @@ BODIES_OF = {
     "decision": BODIES["decision"],
     "observation": BODIES["observation"],
     "consensus": {"proposal": LINK, "electorate": [LINK], "threshold": 1},
-    "joint-authorization": {"name": "launch", "signers": [LINK], "threshold": 1, "expires": None},
+    "joint-authorization": {"name": "launch", "signers": [SIGNER], "threshold": 1, "expires": None},
     "correction": {"reason": "a typing error", "data": {"price": 10}},
     "amendment": {"reason": "the market moved", "data": {"price": 11}},
     "retraction": {"reason": "it was a test"},
@@ -193,7 +237,7 @@ def test_the_examples_are_records(kind):
     assert parse(made.data) == made
 
 
-@pytest.mark.spec("KND-2", "KND-3", "KND-4", "KND-5", "KND-6")
+@pytest.mark.spec("KND-2", "KND-3", "KND-4", "KND-5", "KND-6", "KND-7", "KND-8")
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
 def test_a_field_accepts_its_type_and_refuses_every_other(kind, field):
     accepted, refused = VALUES[KINDS[kind].fields[field].type]

@@ -14,12 +14,13 @@ def electors(w):
 
 
 def proposed(w, **terms):
-    return w.add(w.a, "action", {"name": "propose", "input": terms}, {"policy": [w.policy]})
+    body = {"name": "propose"} | ({"terms": terms} if terms else {})
+    return w.add(w.a, "action", body, {"policy": [w.policy]})
 
 
 def voted(w, elector, proposal, outcome="for", about=None, **cites):
     author, policy = elector
-    body = {"name": "vote", "outcome": outcome, "data": {"proposal": (about or proposal).id}}
+    body = {"name": "vote", "outcome": outcome, "vote": {"proposal": (about or proposal).id, "choice": outcome}}
     return w.add(author, "decision", body, {"policy": [policy], "evidence": [proposal], **cites})
 
 
@@ -73,13 +74,13 @@ def two_votes_of_one_elector(w):
 @breaks(rule_consensus, "CONSENSUS", "no vote on its proposal")
 def votes_on_another_proposal(w):
     _, votes, all_electors = held_vote(w, "for", "for")
-    return concluded(w, proposed(w, other=1), votes, all_electors)
+    return concluded(w, proposed(w), votes, all_electors)
 
 
 @breaks(rule_consensus, "CONSENSUS", "no vote on its proposal")
 def a_vote_that_only_looked_at_the_proposal(w):
     voters = electors(w)
-    proposal, other = proposed(w), proposed(w, other=1)
+    proposal, other = proposed(w), proposed(w)
     votes = [voted(w, one, proposal, about=other) for one in voters.values()]
     return concluded(w, proposal, votes, list(voters))
 
@@ -91,14 +92,18 @@ def an_observation_for_a_vote(w):
 
 
 @breaks(rule_consensus, "CONSENSUS", "no vote on its proposal")
-def a_decision_that_is_neither_for_nor_against(w):
-    return concluded(w, *held_vote(w, "for", "maybe", "for"))
+def a_decision_that_is_no_vote(w):
+    proposal, votes, all_electors = held_vote(w, "for", "for")
+    last = list(electors(w).values())[1]
+    preds = {"policy": [last[1]], "evidence": [proposal]}
+    decided = w.add(last[0], "decision", {"name": "vote", "outcome": "for"}, preds)
+    return concluded(w, proposal, [votes[0], decided], all_electors)
 
 
 @breaks(rule_consensus, "CONSENSUS", "another electorate or threshold")
 def fewer_votes_than_the_proposal_asks_for(w):
     voters = electors(w)
-    proposal = proposed(w, threshold=3)
+    proposal = proposed(w, electorate=sorted(voters), threshold=3)
     votes = [voted(w, one, proposal) for one in voters.values()]
     return concluded(w, proposal, votes, list(voters))
 
@@ -106,6 +111,6 @@ def fewer_votes_than_the_proposal_asks_for(w):
 @breaks(rule_consensus, "CONSENSUS", "another electorate or threshold")
 def another_electorate_than_the_proposal_names(w):
     voters = electors(w)
-    proposal = proposed(w, electorate=sorted(voters))
+    proposal = proposed(w, electorate=sorted(voters), threshold=2)
     chosen = [owner for owner in voters if owner != w.b.owner]
     return concluded(w, proposal, [voted(w, voters[one], proposal) for one in chosen], chosen)
