@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from tslg.node.ledger import Draft, Ledger
+from tslg.node.drafting import Draft
+from tslg.node.ledger import Ledger
 from tslg.node.proving import Prove, Prover
 from tslg.protocol import cid
 from tslg.protocol.codec import Link

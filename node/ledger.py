@@ -11,14 +11,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from tslg.node import own_log
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
-from tslg.node.own_log import Blocked
-from tslg.node.proving import Prove
+from tslg.node.drafting import Draft, OwnLog
 from tslg.node.store.interface import ForkError, LogState, Store
 from tslg.protocol import attachments, committed, disclosure
 from tslg.protocol import record as records
@@ -29,46 +27,13 @@ from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Peaks
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
-from tslg.protocol.record import Edge, Head, Record
+from tslg.protocol.record import Head, Record
 from tslg.protocol.rules.context import Tail
 from tslg.protocol.rules.seals import rule_key
 from tslg.protocol.seal import Signature, sign1_start, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_sign
 
 _Items = list[tuple[Record, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What an agent wants to record; the ledger adds place, time, tree head, key and seal."""
-
-    kind: str
-    body: Mapping[str, Any]
-    preds: Mapping[str, Sequence[Edge]]
-    prove: Prove | None = None
-    """Makes the proofs that it stays within confidential policies, once its place is known."""
-
-
-@dataclass(slots=True)
-class OwnLog:
-    """The end of a log that this node writes, and the key it signs with."""
-
-    owner: Link
-    key: Link
-    public: bytes
-    secret: bytes = field(repr=False)
-    size: int
-    last: Link
-    last_time: int
-    peaks: Peaks
-    prior: Link
-    """The newest `state`, or the genesis: what later records derive from."""
-    blocked: Blocked | None = None
-    """Why nothing may be appended, if so."""
-
-    def state(self) -> LogState:
-        """Return the end of the log as the store keeps it."""
-        return LogState(self.owner, self.size, self.last, self.last_time, self.peaks.copy())
 
 
 @dataclass(slots=True)
@@ -460,7 +425,7 @@ class Ledger:
         context.tails[owner] = Tail(log.size, log.last, log.last_time, head.root)
         self._admit_own(record, seal, attachment)
         if owner not in self._saved:
-            self._saved[owner] = _copy(log)
+            self._saved[owner] = log.copy()
         log.peaks.append(record.id)
         log.size, log.last, log.last_time = record.seq + 1, record.id, record.time
         if record.kind == "state":
@@ -518,18 +483,3 @@ class Ledger:
         states = [self._logs[owner].state() for owner in self._saved]
         self.store.append(self._staged, states, dict(self.context.attached))
         self.context.remember(self.context.staged)
-
-
-def _copy(log: OwnLog) -> OwnLog:
-    return OwnLog(
-        log.owner,
-        log.key,
-        log.public,
-        log.secret,
-        log.size,
-        log.last,
-        log.last_time,
-        log.peaks.copy(),
-        log.prior,
-        log.blocked,
-    )

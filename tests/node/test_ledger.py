@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 from world import NOW, source
 
+from tslg.node.drafting import Draft
 from tslg.node.home import Home
-from tslg.node.ledger import Draft
 from tslg.node.sources import StoreSource
 from tslg.node.verifying import verify
 from tslg.protocol.errors import Refusal, StoreError, UsageError
