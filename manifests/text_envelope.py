@@ -12,7 +12,7 @@ from typing import Any, Final
 from tslg.manifests.text_reader import Reader, shown
 from tslg.protocol import cid
 from tslg.protocol.anchoring import read_anchoring
-from tslg.protocol.envelope import ADDRESSES, ENVELOPE_KEYS, RESERVED
+from tslg.protocol.envelope import ADDRESSES, ENVELOPE_KEYS, REDACTORS, RESERVED
 from tslg.protocol.errors import CidError, ManifestError
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
@@ -183,6 +183,20 @@ def _read_rotation(reader: Reader, value: Any, threshold: int) -> dict[str, Any]
     return {"anchors": anchors, "recovery": recovery}
 
 
+def _read_redaction(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
+    path = ("envelope", "redaction")
+    table = reader.table({} if value is None else value, path, ("by", "kinds"))
+    if not table:
+        return {}
+    by, kinds = table.get("by"), table.get("kinds")
+    if by not in REDACTORS:
+        reader.problem((*path, "by"), f"must be {_either(REDACTORS)}, not {shown(by)}")
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) and kind in KINDS for kind in kinds):
+        reader.problem((*path, "kinds"), "must be a list of kinds of records")
+        kinds = []
+    return {"by": by, "kinds": sorted(set(kinds))}
+
+
 def _flag(reader: Reader, value: Any, path: Sequence[str]) -> bool:
     if value is not None and type(value) is not bool:
         reader.problem(path, f"must be true or false, not {shown(value)}")
@@ -247,6 +261,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "genesis": Entry(_read_genesis, _same),
     "hash": _word("hash", *cid.HASHES),
     "post_quantum": Entry(_read_post_quantum, _same),
+    "redaction": Entry(_read_redaction, lambda value: value or None),
     "rotation": Entry(_read_rotation, lambda value: value or None),
     "signatures": Entry(_read_signatures, lambda value: [name_of(SIGNATURES, alg) for alg in value]),
     "tiers": Entry(_read_tiers, _same),

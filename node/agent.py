@@ -325,6 +325,37 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
             record=owner,
         )
 
+    def redact(
+        self,
+        target: Reference,
+        *,
+        fields: Iterable[str] = (),
+        blobs: Iterable[bytes] = (),
+        reason: str,
+        policy: References = None,
+    ) -> Record:
+        """Record that fields and blobs of a record are destroyed, and destroy them wherever this node keeps them.
+
+        What was handed over before is out of reach. Not for use inside a batch.
+
+        Args:
+            target: the record; its id, its seal and all proofs stay valid.
+            fields: fields that it commits to.
+            blobs: SHA-256 digests of blobs in the node's store.
+            reason: why, for everybody to read.
+            policy: under which policy; the agent's own by default.
+
+        Raises:
+            Refusal: the manifest does not let this agent redact that. StoreError: `TSLG-D-BUSY`: repeat it.
+        """
+        if self._ledger.batching:
+            raise UsageError("nothing is redacted inside a batch", mend="redact it once the batch is durable")
+        id = reference_id(target)
+        body = {"target": id, "fields": sorted(set(fields)), "blobs": sorted(set(blobs)), "reason": reason}
+        made = self._append("redaction", body, policy=policy, evidence=id, authorised=True)
+        self._ledger.carry_out([made])
+        return made
+
     def blob(self, content: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
         """Put content into the node's blob store; return what a record says of it."""
         digest = self._ledger.store.put_blob(content)
@@ -360,6 +391,7 @@ class Agent:
         self.verification = _awaited(blocking.verification)
         self.equivocation = _awaited(blocking.equivocation)
         self.blob = _awaited(blocking.blob)
+        self.redact = _awaited(blocking.redact)
         self.adopt = _awaited(blocking.adopt)
         self.correct = _awaited(blocking.correct)
         self.amend = _awaited(blocking.amend)

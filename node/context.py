@@ -118,6 +118,11 @@ class StoreContext:
             while len(kept) > CACHED_RECORDS:
                 del kept[next(iter(kept))]
 
+    def forget(self, id: Link) -> None:
+        """Drop a stored record from memory, since what is attached to it changed."""
+        with self._lock:
+            self._records.pop(id, None)
+
     def manifest(self, id: Link) -> Manifest | None:
         """Return a manifest version that is held; while a root manifest is admitted, itself."""
         found = self._manifests.get(id)

@@ -21,7 +21,7 @@ from tslg.manifests import genesis as geneses
 from tslg.manifests.files import PRIVATE_MODE, read_bytes, write_once
 from tslg.manifests.keys import AnchorKey, read_key, write_key
 from tslg.manifests.signing import Sealed, read_sealed
-from tslg.node import keyfile
+from tslg.node import keyfile, redacting
 from tslg.node.agent import BlockingAgent
 from tslg.node.anchoring import Anchorer, Asker
 from tslg.node.checkpoints import sign_head
@@ -132,6 +132,7 @@ class Home:
                         f"{path} belongs to federation {to_text(Link(pinned))}", mend="use another data directory"
                     )
                 home = cls(path, lock, store, Link(store.get_meta(FEDERATION_META) or b""), clock, random_bytes)
+                redacting.finish(store)
                 home._open_agents()
             except BaseException:
                 store.close()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tslg.node import own_log
+from tslg.node import own_log, redacting
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
 from tslg.node.drafting import Draft, OwnLog
@@ -312,7 +312,15 @@ class Ledger:
             if entry.attachment is None and in_its_log and not self.writes(record.owner):
                 self.store.set_attachment(id, attached[id])
         self.context.adopted(record for record, _ in fresh)
+        redactions = [record for record, _ in fresh if record.kind == "redaction"]
+        if redactions:
+            self.carry_out(redactions)
         return len(fresh)
+
+    def carry_out(self, redactions: Iterable[Record]) -> None:
+        """Destroy what admitted redactions name, as far as it is held here, in the store and in memory."""
+        for id in redacting.carry_out(self.store, redactions):
+            self.context.forget(id)
 
     def note_own(self, record: Record, seal: bytes) -> None:
         """Hold a record of an own log that came from elsewhere against that log.

@@ -35,6 +35,7 @@ from tslg.protocol.rules.federation import rule_envelope, rule_expiry
 from tslg.protocol.rules.forks import rule_equivocation
 from tslg.protocol.rules.joint import rule_bearer, rule_joint
 from tslg.protocol.rules.log import rule_log, rule_revoked, rule_rollback
+from tslg.protocol.rules.redaction import rule_redaction
 from tslg.protocol.rules.seals import fits, rule_key, rule_seal, rule_suite
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
 from tslg.protocol.rules.structure import (
@@ -78,6 +79,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_anchors,
     rule_envelope,
     rule_equivocation,
+    rule_redaction,
     rule_checkpoint,
     rule_key,
     rule_suite,
@@ -164,6 +166,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_anchors: _kinds(*MANIFEST_KINDS),
     rule_envelope: _kinds(*MANIFEST_KINDS),
     rule_equivocation: _kinds("equivocation"),
+    rule_redaction: _kinds("redaction"),
     rule_suite: _other_suite,
     rule_checkpoint: _kinds("observation"),
 }

@@ -16,8 +16,11 @@ from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.signatures import Alg
 
-RESERVED: Final = ("access", "recording", "redaction", "retention")
+RESERVED: Final = ("access", "recording", "retention")
 """Envelope entries whose rules this version does not enforce yet; a manifest that sets one is refused."""
+
+REDACTORS: Final = ("author", "anchors")
+"""Who may redact a record."""
 
 ADDRESSES: Final = ("flat", "merkle")
 """Address schemes: how a record's id covers its fields."""
@@ -28,6 +31,13 @@ class CrossAgent(NamedTuple):
 
     kinds: frozenset[str]
     peers: Link | None
+
+
+class Redaction(NamedTuple):
+    """Who may redact, `author` or `anchors`, and records of which kinds."""
+
+    by: str
+    kinds: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,7 @@ class Envelope:
         genesis_anchors: how many anchors attest a genesis; 0 for none.
         hash: name of H, a key of `cid.HASHES`.
         post_quantum: whether a post-quantum signature stands beside the classical one in every agent's seal.
+        redaction: who may redact records of which kinds; None where each author may redact its own.
         rotation: how keys come and go.
         signatures: COSE numbers that agents' keys may have.
         tiers: capability tiers, lowest first.
@@ -75,6 +86,7 @@ class Envelope:
     genesis_anchors: int
     hash: str
     post_quantum: bool
+    redaction: Redaction | None
     rotation: Rotation
     signatures: tuple[int, ...]
     tiers: tuple[str, ...]
@@ -106,6 +118,7 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
         genesis_anchors=_genesis(value["genesis"], threshold),
         hash=_hash(value["hash"]),
         post_quantum=_post_quantum(value["post_quantum"]),
+        redaction=_redaction(value["redaction"]),
         rotation=_rotation(value["rotation"]),
         signatures=_signatures(value["signatures"]),
         tiers=_tiers(value["tiers"]),
@@ -126,6 +139,7 @@ _READ: Final = (
     "genesis",
     "hash",
     "post_quantum",
+    "redaction",
     "rotation",
     "signatures",
     "tiers",
@@ -194,6 +208,17 @@ def _hash(value: Any) -> str:
 def _post_quantum(value: Any) -> bool:
     _need(type(value) is bool, "`post_quantum` is true or false")
     return bool(value)
+
+
+def _redaction(value: Any) -> Redaction | None:
+    if value == {}:
+        return None
+    _need(isinstance(value, dict) and value.keys() == {"by", "kinds"}, "`redaction` is {} or {by, kinds}")
+    by, kinds = value["by"], value["kinds"]
+    _need(isinstance(by, str) and by in REDACTORS, f"`redaction.by` is one of {', '.join(REDACTORS)}")
+    _need(isinstance(kinds, list) and all(isinstance(k, str) and k in KINDS for k in kinds), "unknown kind to redact")
+    _need(kinds == sorted(set(kinds)), "`redaction.kinds` is a sorted set")
+    return Redaction(by, frozenset(kinds))
 
 
 def _rotation(value: Any) -> Rotation:

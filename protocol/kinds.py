@@ -353,6 +353,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             {"target": LINK, "fields": NAMES, "blobs": DIGESTS, "reason": TEXT},
             mandatory="policy evidence",
             also=_BASE,
+            issuer="agent or federation",
         ),
         _kind(
             "prune",

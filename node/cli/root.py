@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "log": Lazy("tslg.node.cli.show:log", "List logs, or the records of one."),
     "show": Lazy("tslg.node.cli.show:show", "Show one record."),
     "disclose": Lazy("tslg.node.cli.disclose:disclose", "Show single fields of a record, with their proofs."),
+    "redact": Lazy("tslg.node.cli.redact:redact", "Destroy fields or blobs of a record, and record that."),
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, or a bundle."),
     "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),
     "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what rests on it."),

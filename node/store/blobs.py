@@ -87,6 +87,22 @@ class FileBlobs:
             raise StoreError(f"{path}: not what its name says", code="TSLG-D-BLOB", mend="restore it from a copy")
         return data
 
+    def erase(self, digests: Iterable[bytes]) -> None:
+        """Overwrite and remove these blobs, as far as they are there. StoreError if the disk does not let that be."""
+        for digest in digests:
+            path = self._path(digest)
+            try:
+                with path.open("r+b") as file:
+                    file.write(bytes(path.stat().st_size))
+                    file.flush()
+                    os.fsync(file.fileno())
+                path.unlink()
+                _sync_directory(path.parent)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise translate_os(error, path) from error
+
     def check(self) -> list[Problem]:
         """Read every blob and return those that are not what their names say."""
         problems = []

@@ -158,6 +158,17 @@ class Store(Protocol):
         """
         ...
 
+    def erase(self, attachments: Mapping[Link, bytes | None], blobs: Iterable[bytes]) -> None:
+        """Put these attachments in place of those that records had, and drop these blobs, leaving no trace.
+
+        When this returns, what was replaced or dropped stands nowhere in the store's files. Doing it again does no
+        harm. It may take as long as writing everything anew.
+
+        Raises:
+            StoreError: `TSLG-D-NOT-HELD`; `TSLG-D-BUSY` if others read on for long.
+        """
+        ...
+
     def get(self, cid: Link) -> Entry | None:
         """Return a record's entry, that of a rival kept as proof included; None if it is not held."""
         ...

@@ -85,6 +85,13 @@ class MemoryStore(Store):
             record, entry = self._records[cid]
             self._records[cid] = (record, entry._replace(attachment=attachment))
 
+    def erase(self, attachments: Mapping[Link, bytes | None], blobs: Iterable[bytes]) -> None:
+        """See `Store.erase`."""
+        for cid, attachment in attachments.items():
+            self.set_attachment(cid, attachment)
+        for digest in blobs:
+            self._blobs.pop(digest, None)
+
     def _insert(self, record: Record, seal: bytes, attachment: bytes | None) -> None:
         self._records[record.id] = (record, Entry(record.data, seal, attachment))
         self._places.setdefault(record.owner, {})[record.seq] = record.id

@@ -177,6 +177,15 @@ class ShardedStore(Store):
             tree.append(leaf)
         return tree
 
+    def erase(self, attachments: Mapping[Link, bytes | None], blobs: Iterable[bytes]) -> None:
+        """See `Store.erase`. What a shard holds went through the catalog's notes, so every file is written anew."""
+        with self._lock:
+            for cid, attachment in attachments.items():
+                self.set_attachment(cid, attachment)
+            for part in self.shards:
+                part.erase({}, ())
+            self._catalog.erase({}, blobs)
+
     def set_attachment(self, cid: Link, attachment: bytes | None) -> None:
         """See `Store.set_attachment`."""
         holder = self._holder(cid)

@@ -105,6 +105,15 @@ class SqliteStore(Store):
             if db.execute(queries.SET_ATTACHMENT, (attachment, cid)).rowcount == 0:
                 raise not_held(cid)
 
+    def erase(self, attachments: Mapping[Link, bytes | None], blobs: Iterable[bytes]) -> None:
+        """See `Store.erase`."""
+        for cid, attachment in attachments.items():
+            self.set_attachment(cid, attachment)
+        if self._writer is None:
+            raise self._read_only()
+        self._writer.rewrite()
+        self._blobs.erase(blobs)
+
     def get(self, cid: Link) -> Entry | None:
         """See `Store.get`."""
         with self._readers.use() as db:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from tslg.node.store.engine import closed, open_writer, translate
+from tslg.node.store import erasing
+from tslg.node.store.engine import closed, open_writer, translate, translated
 from tslg.node.store.interface import NOTHING_ATTACHED, ForkError, LogState, check_state
 from tslg.node.store.rows import Recent, Rows
 from tslg.protocol.cid import Link
@@ -50,6 +51,14 @@ class Writer:
             if self._db is not None:
                 self._db.close()
                 self._db = None
+
+    def rewrite(self) -> None:
+        """Write the file anew, so that nothing in it or its log is left of what was overwritten. StoreError."""
+        with self._lock:
+            if self._db is None:
+                raise closed(self._path)
+            with translated(self._path):
+                erasing.rewrite(self._db, self._path)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -25,7 +25,7 @@ from py_ecc.optimized_bls12_381 import Z1, add, curve_order, eq, multiply
 
 THRESHOLD, MULTISIG, ED25519, ES256K, ML_DSA_65 = -70001, -70002, -19, -47, -49
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-NONE_YET = ("access", "recording", "redaction", "retention")
+NONE_YET = ("access", "recording", "retention")
 VERSIONS = ("manifest", "manifest-amendment")
 NAMES = {
     "corrections": ("policy", "correction-policy"),
@@ -166,7 +166,18 @@ def shares_fit(keys: tuple[bytes, ...], threshold: int, group: bytes) -> bool:
 def check_envelope(envelope: dict, threshold: int) -> None:
     """[MAN-10]"""
     known = {"hash", "address", "edges", "signatures", "post_quantum", "fan_in", "verify_depth", "cross_agent"}
-    known |= {"genesis", "classes", "tiers", "clock_skew_ms", "corrections", "gc", "anchoring", "rotation", *NONE_YET}
+    known |= {
+        "genesis",
+        "classes",
+        "tiers",
+        "clock_skew_ms",
+        "corrections",
+        "gc",
+        "anchoring",
+        "rotation",
+        "redaction",
+        *NONE_YET,
+    }
     bad = "TSLG-A-ANCHORS"
     need(envelope.keys() == known, bad, "envelope")
     hashes = ("sha2-256", "sha2-512", "sha3-256", "blake2b-256", "blake3")
@@ -175,6 +186,12 @@ def check_envelope(envelope: dict, threshold: int) -> None:
     need(all(envelope[name] == value for name, value in fixed.items()) and envelope["hash"] in hashes, bad, "envelope")
     need(envelope["signatures"] in ([ED25519], [ES256K], [ED25519, ES256K]), bad, "signatures")
     need(type(envelope["post_quantum"]) is bool, bad, "post_quantum")
+    redaction = envelope["redaction"]
+    if redaction != {}:
+        need(type(redaction) is dict and redaction.keys() == {"by", "kinds"}, bad, "redaction")
+        kinds = redaction["kinds"]
+        need(redaction["by"] in ("author", "anchors") and type(kinds) is list, bad, "redaction")
+        need(all(type(k) is str and k in KINDS for k in kinds) and kinds == sorted(set(kinds)), bad, "redaction")
     rotation = envelope["rotation"]
     if rotation != {}:
         need(type(rotation) is dict and rotation.keys() == {"anchors", "recovery"}, bad, "rotation")
@@ -468,6 +485,8 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
     check_bearer(record, held)
     if record.kind == "joint-authorization":
         check_joint(record, held, envelope)
+    if record.kind == "redaction":
+        check_redaction(record, held, envelope, federation)
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
     if record.kind in VERSIONS:
@@ -494,6 +513,19 @@ def check_checkpoint(record: Record, held: dict[bytes, Record]) -> None:
     holders = [key, *([last[0]] if last[0].kind == "registration" else [])]
     keys = [one.body["key"] for one in holders if one is not None and "key" in one.body]
     need(any(map(note.signed_by, keys)), bad)
+
+
+def check_redaction(record: Record, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:
+    """[RED-1] to [RED-3]"""
+    bad, body, allowed = "TSLG-A-REDACTION", record.body, envelope["redaction"]
+    whose = [agent for cid, agent in record.cited("evidence") if cid == body["target"]]
+    need(whose and (body["fields"] or body["blobs"]), bad)
+    need(record.owner == federation if allowed.get("by") == "anchors" else whose == [None], bad)
+    target = held.get(body["target"])
+    if target is not None:
+        need(not allowed or target.kind in allowed["kinds"], bad)
+        names = [] if target.root_of_fields is None else KINDS[target.kind].committed
+        need(set(body["fields"]) <= set(names), bad)
 
 
 def check_edge(record: Record, edge, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:

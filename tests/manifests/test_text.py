@@ -90,7 +90,7 @@ def test_body_takes_keys_and_nonce() -> None:
         ("verify_depth = 50", 'verify_depth = "all"', 10, "envelope.verify_depth: must be a count of edges from 1"),
         ("verify_depth = 50", "verify_depth = true", 10, "envelope.verify_depth: must be a count of edges from 1"),
         ("verify_depth = 50", 'hash = "md5"', 10, 'envelope.hash: must be "sha2-256" or'),
-        ("verify_depth = 50", 'address = "merkle"', 10, "envelope.address: must be \"flat\", not 'merkle'"),
+        ("verify_depth = 50", 'address = "tree"', 10, 'envelope.address: must be "flat" or "merkle", not'),
         ("verify_depth = 50", "signatures = []", 10, "envelope.signatures: must name at least one scheme: Ed25519"),
         (
             "verify_depth = 50",
@@ -262,6 +262,10 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             "edges": "typed",
             "signatures": draw(st.sampled_from([[-19], [-47], [-19, -47]])),
             "post_quantum": draw(st.booleans()),
+            "redaction": draw(
+                st.just({})
+                | st.fixed_dictionaries({"by": st.sampled_from(["author", "anchors"]), "kinds": st.just(sorted(kinds))})
+            ),
             "rotation": draw(
                 st.sampled_from(
                     [{}] + [{"anchors": a, "recovery": r} for a, r in [(False, False), (True, False), (True, True)]]
