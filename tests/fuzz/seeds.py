@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from federations import MULTISIG, Federation
+from targets import narrowing_statement
 from world import ONE
 
 from tslg.manifests import request, signing, text
@@ -63,5 +64,6 @@ def seeds() -> dict[str, list[bytes]]:
         "frames": [frames.encode_chunk(0, chunk) + frames.encode_chunk(0, end)],
         "request-frame": [frames.encode_request(walk)],
         "manifest-text": [ONE.format(attested=0).encode(), *written],
+        "narrowing-proof": [narrowing_statement()[2]],
         "anchor-files": [signing.encode_sealed(*pairs[0]), request.encode_request(asked)],
     }

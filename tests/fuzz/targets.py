@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final
 
 from tslg.manifests import request, signing, text
 from tslg.protocol import bundle, checkpoint, cid, codec, exchange, frames, note, record, seal, tlogproof, witnessing
 from tslg.protocol.errors import TslgError
 from tslg.protocol.limits import DEFAULT
+from tslg.protocol.zk import narrowing
 
 Target = Callable[[bytes], None]
 
@@ -133,6 +135,21 @@ def _anchor_files(data: bytes) -> None:
             continue
 
 
+@cache
+def narrowing_statement() -> tuple[narrowing.Hidden, narrowing.Hidden, bytes]:
+    """Return two confidential policies, and the one proof that the second is no wider."""
+    wide = narrowing.Opening(frozenset({"pay", "scan"}), {"eur": 500}, b"\x01" * 32)
+    narrow = narrowing.Opening(frozenset({"scan"}), {"eur": 20}, b"\x02" * 32)
+    sides = narrowing.hide(("pay", "scan"), wide), narrowing.hide(("pay", "scan"), narrow)
+    return *sides, narrowing.prove(*sides, wide, narrow, binding=b"edge", entropy=bytes(32))
+
+
+def _narrowing_proof(data: bytes) -> None:
+    """Whatever else the bytes are, they are a proof only if they are the one that was made."""
+    wide, narrow, proof = narrowing_statement()
+    assert narrowing.verify(wide, narrow, binding=b"edge", proof=data) is (data == proof)
+
+
 TARGETS: Final[Mapping[str, Target]] = {
     "codec": _codec,
     "record": _record,
@@ -151,6 +168,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "request-frame": _request_frame,
     "manifest-text": _manifest_text,
     "anchor-files": _anchor_files,
+    "narrowing-proof": _narrowing_proof,
 }
 
 
