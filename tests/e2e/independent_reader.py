@@ -80,7 +80,7 @@ class Reader:
         """The committed fields of visited records that nothing discloses. [MRK-10]"""
         found = {}
         for link in self.visited:
-            if link in self.sealed and link not in self.findings:
+            if link in self.held and link in self.sealed and link not in self.findings:
                 names = withheld_fields(self.held[link], self.blocks.get(self.attachment_of.get(link)))
                 found |= {link: names} if names else {}
         return found
