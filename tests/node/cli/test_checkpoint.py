@@ -50,6 +50,7 @@ def test_a_log_that_was_rewritten_is_found_out(world, cli, tmp_path):
     assert "TSLG-V-FORK" in [finding["code"] for finding in report["findings"]]
 
 
+@pytest.mark.spec("CHK-6")
 def test_a_checkpoint_by_another_key_is_not_believed(world, later, cli, tmp_path):
     cli.text("checkpoint", "beta", "--out", tmp_path / "beta.note", "--data", world.data)
     lines = later.read_text().splitlines()
