@@ -14,6 +14,7 @@ from typing import Final
 
 import trio
 
+from tslg.node import kept_checkpoints
 from tslg.node.net.errors import ProtocolViolation
 from tslg.node.net.seam import Network, peer_id_of
 from tslg.node.pool import Pool
@@ -306,6 +307,9 @@ class _Session:
         """Get the newest record and the order of every log that was met, from whoever serves the whole of it."""
         walker = self._walker
         walker.expect(heads_for(walker, self._outside))
+        if self._store is not None:
+            kept = (kept_checkpoints.read(self._store, agent) for agent in walker.met())
+            walker.supply_checkpoints(note for note in kept if note is not None)
         if walker.log == "none":
             return
         self._supply_federation_head()

@@ -37,8 +37,8 @@ def policy_of(witnesses: Iterable[VerifierKey], quorum: int) -> Policy:
     keys = tuple(witnesses)
     if any(key.type not in (COSIGNATURE, COSIGNATURE_ML_DSA_44) for key in keys):
         raise CheckpointError("a witness's key is of signature type 04 or 06", code="TSLG-K-KEY")
-    if not distinct_keys(keys):
-        raise CheckpointError("the keys of two witnesses are the same", code="TSLG-K-KEY", mend="name each once")
+    if not distinct_keys(keys) or len({key.name for key in keys}) < len(keys):
+        raise CheckpointError("two witnesses have one name or one key", code="TSLG-K-KEY", mend="name each once")
     if not 0 <= quorum <= len(keys):
         raise CheckpointError(f"a quorum of {quorum} of {len(keys)} witnesses", code="TSLG-K-KEY")
     return Policy(keys, quorum)

@@ -54,5 +54,7 @@ def heads_in_files(files: Sequence[Path], walker: Walker) -> Iterator[OutsideHea
                 mend="get the checkpoint from its agent's node again, or verify without it",
                 record=head.agent,
             )
+        # If witnesses of the manifest cosigned it, it counts as theirs as well.
+        walker.supply_checkpoints([signed.to_bytes()])
         age = max(0, int((time.time() - path.stat().st_mtime) * 1000))
         yield OutsideHead(head.agent, head.size, head.root, "log", age)

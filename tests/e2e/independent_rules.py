@@ -106,7 +106,7 @@ def check_anchoring(value) -> None:
         need(sha256(name.encode() + b"\n" + key).hexdigest()[:8] == key_id, bad, "witnesses")
         need(key[:1] == b"\x06" or crypto_core_ed25519_is_valid_point(key[1:]), bad, "witnesses")
         publics.add(key[1:])
-        named.add((name, key_id))
+        named.add(name)
     need(len(publics) == len(named) == len(texts), bad, "witnesses")
 
 

@@ -15,6 +15,7 @@ from tslg.manifests import examples, text
 from tslg.manifests import genesis as geneses
 from tslg.node.auditor import Auditor
 from tslg.node.bundling import write_walked
+from tslg.node.cli.verify import outside_heads
 from tslg.node.home import Home
 from tslg.node.net.memory import MemoryHub
 from tslg.node.net.seam import running
@@ -370,3 +371,14 @@ async def test_a_running_node_catches_up_by_itself(opened, asked, tmp_path):
                 await trio.sleep(0.01)
         again = await node.agent("a")
         assert (await again.state({"step": 2})).seq == 3
+
+
+@pytest.mark.spec("ANC-13")
+def test_a_checkpoint_file_with_cosignatures_is_a_witnesss(opened, asked, tmp_path):
+    home = opened(anchoring("record"))
+    agent = home.agent("a")
+    target = agent.state({"step": 1})
+    (tmp_path / "head").write_bytes(home.anchorer.anchor(agent.id).to_bytes())
+    source = _State(StoreSource(home.store))
+    found = report(home, target.id, source, outside=outside_heads((tmp_path / "head",)))
+    assert found.verdict == VALID and ("witness", 3) in {(one.source, one.size) for one in found.freshness}

@@ -26,6 +26,7 @@ GOOD = {"cadence": "batch", "witnesses": KEYS, "quorum": 2}
 EPOCH = {**GOOD, "cadence": "epoch", "epoch_ms": 60_000}
 ONE = WitnessKey("w.example/a", COSIGNATURE, b"a" * 32).public
 SAME_KEY = sorted((ONE.text, ONE._replace(name="w.example/other").text))
+SAME_NAME = sorted((ONE.text, WitnessKey("w.example/a", COSIGNATURE_ML_DSA_44, b"d" * 32).public.text))
 LOG_KEY = checkpoint.log_key("w.example/log", ONE.public).text
 
 
@@ -62,6 +63,7 @@ def test_what_is_asked_for_is_read():
         {**GOOD, "witnesses": [KEYS[0], 5]},
         {**GOOD, "witnesses": [KEYS[0], "nonsense"]},
         {**GOOD, "witnesses": SAME_KEY},
+        {**GOOD, "witnesses": SAME_NAME},
         {**GOOD, "witnesses": sorted([*KEYS, LOG_KEY])},
         {
             **GOOD,

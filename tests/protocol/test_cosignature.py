@@ -120,7 +120,14 @@ def test_a_line_that_claims_to_be_a_witness_and_is_not_spoils_the_note():
 def test_policies_that_could_count_a_witness_twice_are_none():
     first = WITNESSES[0].public
     log = VerifierKey("l", note.ED25519, first.public)
-    for keys, quorum in [([first, first], 1), ([first, first._replace(name="else")], 2), ([log], 1), ([first], 2)]:
+    both = [first, VerifierKey(first.name, COSIGNATURE_ML_DSA_44, WITNESSES[2].public.public)]
+    for keys, quorum in [
+        (both, 2),
+        ([first, first], 1),
+        ([first, first._replace(name="else")], 2),
+        ([log], 1),
+        ([first], 2),
+    ]:
         with pytest.raises(CheckpointError):
             policy_of(keys, quorum)
     assert policy_of([], 0) == Policy((), 0)

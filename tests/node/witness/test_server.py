@@ -53,16 +53,16 @@ def running(witness: Witness) -> Iterator[Running]:
     thread.join()
 
 
-def policy(keys, quorum=1):
-    return cosignature.policy_of([key.public for key in keys], quorum)
+def policy(keys, which=0):
+    return cosignature.policy_of([keys[which].public], 1)
 
 
 def test_a_client_gets_cosignatures_and_catches_up(running, log, keys):
     urls = {"w.example/w": running.url}
     first, second = Witnesses(urls), Witnesses(urls)
     for client, size in ((first, 3), (second, 9), (first, 12), (first, 12), (second, 64)):
-        signed = client.gather(log.signed(size), policy(keys, 2), log.proof)
-        assert len(cosignature.cosigned(signed, policy(keys, 2))) == 2
+        signed = client.gather(log.signed(size), policy(keys, size % 2), log.proof)
+        assert len(cosignature.cosigned(signed, policy(keys, size % 2))) == 1
         assert signed.signatures[0] == log.signed(size).signatures[0]
     first.close()
     second.close()

@@ -71,8 +71,8 @@ def test_the_latest_checkpoint_is_served_with_both_signatures(witness, log, keys
     witness.answer("POST", ADD, log.request(0, 5))
     served = checkpoint.parse(witness.answer("GET", path, b"").body)
     assert served.checkpoint == log.signed(5).checkpoint and checkpoint.verify(served, log.secret[32:])
-    policy = cosignature.policy_of([key.public for key in keys], 2)
-    assert len(cosignature.cosigned(served, policy)) == 2
+    for key in keys:
+        assert list(cosignature.cosigned(served, cosignature.policy_of([key.public], 1))) == [key.public]
     assert witness.answer("POST", path, b"").status == 405
     assert witness.answer("GET", path.upper(), b"").status == 404
 
