@@ -10,7 +10,7 @@ from tslg.node.store.interface import Store
 from tslg.node.verifying import Walked
 from tslg.protocol.errors import Refusal
 from tslg.protocol.opening import Opened
-from tslg.protocol.report import INVALID, VALID
+from tslg.protocol.report import INVALID, VALID, Report
 
 
 def keep(ledger: Ledger, walked: Walked, *, source: str, now_ms: int) -> int:
@@ -37,8 +37,19 @@ def keep(ledger: Ledger, walked: Walked, *, source: str, now_ms: int) -> int:
             kept_checkpoints.keep(ledger.store, signed)
     if source != "nobody":
         remember_heads(ledger.store, walked, source=source, now_ms=now_ms)
-    ledger.store.set_verified(report.target, report.edges if report.frontier else None)
+    note_verified(ledger.store, report)
     return new
+
+
+def note_verified(store: Store, report: Report) -> None:
+    """Note how far this node verified a record, for edges to disclose; a shallower walk does not undo a deeper one."""
+    if report.verdict != VALID:
+        return
+    before = store.verified(report.target)
+    if not report.frontier:
+        store.set_verified(report.target, None)
+    elif before is None or (before.edges is not None and before.edges < report.edges):
+        store.set_verified(report.target, report.edges)
 
 
 def follow_federation(ledger: Ledger, verified: Iterable[Opened]) -> int:

@@ -286,9 +286,11 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
     def verification(self, report: Report, *, evidence: References = None, counters: References = None) -> Record:
         """Publish the report of an audit as a record of one's own, for others to rely on, deepen or refute.
 
-        `counters` cites what speaks against the finding and was weighed.
+        What the report relied on is cited as evidence, and so is `evidence`, such as an earlier verification that it
+        goes on from. `counters` cites what it speaks against, such as a verification with another verdict.
         """
-        body = {
+        relied = sorted(one.record for one in report.relied)
+        body: dict[str, Any] = {
             "target": report.target,
             "verdict": report.verdict,
             "depth": report.depth,
@@ -298,9 +300,10 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
             "report": report.digest,
             "frontier": [entry._asdict() for entry in report.frontier],
         }
-        return self._append(
-            "verification", body, evidence=[report.target, *listed(evidence)], cited={"counters": counters}
-        )
+        if relied:
+            body["relied"] = relied
+        cites = [report.target, *relied, *listed(evidence)]
+        return self._append("verification", body, evidence=cites, cited={"counters": counters})
 
     def equivocation(self, agent: Reference, seq: int | None = None, *, reason: str | None = None) -> Record:
         """Publish the proof kept here that an agent sealed two records for one position; of oneself, as a confession.

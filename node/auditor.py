@@ -44,7 +44,7 @@ from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Record
-from tslg.protocol.report import Report
+from tslg.protocol.report import Reliance, Report
 from tslg.protocol.walker import OutsideHead, Walker
 
 WORKERS: Final = 2
@@ -87,6 +87,7 @@ class Auditor:
         log: str = "visited",
         outside: Outside = (),
         known: Mapping[Link, Record] | None = None,
+        relied: Mapping[Link, Reliance] | None = None,
         tick: Tick | None = None,
     ) -> Report:
         """Walk the ancestry of `target`, asking `peers` (addresses) first, and return the report.
@@ -100,7 +101,15 @@ class Auditor:
         """
         return (
             await self.walk(
-                target, peers, depth=depth, signatures=signatures, log=log, outside=outside, known=known, tick=tick
+                target,
+                peers,
+                depth=depth,
+                signatures=signatures,
+                log=log,
+                outside=outside,
+                known=known,
+                relied=relied,
+                tick=tick,
             )
         ).report
 
@@ -114,6 +123,7 @@ class Auditor:
         log: str = "visited",
         outside: Outside = (),
         known: Mapping[Link, Record] | None = None,
+        relied: Mapping[Link, Reliance] | None = None,
         tick: Tick | None = None,
     ) -> Walked:
         """Do as `audit`, and keep what was handed over, for a bundle or a store."""
@@ -125,6 +135,7 @@ class Auditor:
             signatures=signatures,
             log=log,
             known=known,
+            relied=relied,
             limits=self._limits,
         )
         started = time.perf_counter()

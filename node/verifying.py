@@ -17,7 +17,7 @@ from tslg.protocol.exchange import Pair
 from tslg.protocol.keys import KEY_KINDS, Key, key_of
 from tslg.protocol.opening import Opened, attach
 from tslg.protocol.record import Record, parse_as
-from tslg.protocol.report import Report
+from tslg.protocol.report import Reliance, Report
 from tslg.protocol.walker import OutsideHead, Walker
 
 CHUNK: Final = 256
@@ -68,6 +68,7 @@ def verify(
     workers: int = 1,
     outside: Outside = (),
     known: Mapping[Link, Record] | None = None,
+    relied: Mapping[Link, Reliance] | None = None,
     tick: Tick | None = None,
 ) -> Report:
     """Verify the ancestry of `target` from what `source` holds. Arguments as for `Walker`; `workers` threads.
@@ -86,6 +87,7 @@ def verify(
         workers=workers,
         outside=outside,
         known=known,
+        relied=relied,
         tick=tick,
     ).report
 
@@ -103,6 +105,7 @@ def walk(
     workers: int = 1,
     outside: Outside = (),
     known: Mapping[Link, Record] | None = None,
+    relied: Mapping[Link, Reliance] | None = None,
     tick: Tick | None = None,
 ) -> Walked:
     """Do as `verify`, and keep what was handed over, for a bundle or a store."""
@@ -116,6 +119,7 @@ def walk(
         log=log,
         post_quantum=post_quantum,
         known=known,
+        relied=relied,
     )
     keys: dict[Link, Key] = {}
     with quiet_collector(), Checks(workers, keys) as checks:

@@ -48,6 +48,7 @@ from tslg.protocol.rules.structure import (
     rule_manifest,
 )
 from tslg.protocol.rules.together import rule_consensus
+from tslg.protocol.rules.verifications import rule_verification
 
 STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_issuer,
@@ -73,6 +74,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_registration,
     rule_revocation,
     rule_target,
+    rule_verification,
     rule_consensus,
     rule_bearer,
     rule_joint,
@@ -160,6 +162,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_registration: _kinds("genesis", "registration"),
     rule_revocation: _kinds("revocation"),
     rule_target: _kinds("verification"),
+    rule_verification: _kinds("verification"),
     rule_consensus: _kinds("consensus"),
     rule_bearer: _classes("joint"),
     rule_joint: _kinds(JOINT),

@@ -18,6 +18,7 @@ from tslg.protocol.logproof import Needs
 from tslg.protocol.opening import Opened
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.record import Record
+from tslg.protocol.report import Reliance
 from tslg.protocol.rules.context import MANIFEST_KINDS
 from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 from tslg.protocol.vouching import Claims
@@ -42,6 +43,7 @@ class Gathering:
             `none` proves nothing and the report says so.
         post_quantum: every agent's record in the ancestry must bear a post-quantum signature beside its classical one.
         known: records that an earlier walk verified, whose seals are not checked again.
+        relied: by target, verifications that the reader relies on: the walk does not go behind their targets.
         limits: bounds on the work.
     """
 
@@ -56,6 +58,7 @@ class Gathering:
         log: str = "visited",
         post_quantum: bool = False,
         known: Mapping[Link, Record] | None = None,
+        relied: Mapping[Link, Reliance] | None = None,
         limits: Limits = DEFAULT,
     ) -> None:
         if signatures not in SIGNATURE_MODES or log not in LOG_MODES:
@@ -78,6 +81,7 @@ class Gathering:
         self._attachments: dict[Link, bytes] = {}
         self._sealed: dict[Link, bool | None] = {}
         self.known: Mapping[Link, Record] = known if known is not None else {}
+        self.relied: Mapping[Link, Reliance] = relied if relied is not None else {}
         self._findings: dict[Link, tuple[str, str]] = {}
         self._unavailable: dict[Link, str] = {}
         self._support: dict[Link, None] = {federation: None}
@@ -110,7 +114,7 @@ class Gathering:
         pending, traversal = self._pending, self._traversal
         held, unavailable, findings = self._held, self._unavailable, self._findings
         while not pending and not traversal.done:
-            found = traversal.expand_whole(held.get)
+            found = traversal.expand_whole(held.get) if not self.relied else None
             for id in traversal.expand(self._steps) if found is None else found:
                 if id not in held and id not in unavailable and id not in findings:
                     pending.add(id)
@@ -201,7 +205,7 @@ class Gathering:
 
     def _steps(self, id: Link) -> Iterable[PlainStep]:
         record = self._held.get(id)
-        return () if record is None else steps_of(record)
+        return () if record is None or id in self.relied else steps_of(record)
 
     # --- heads and log proofs --------------------------------------------------------------------------------------
 

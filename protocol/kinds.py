@@ -293,6 +293,7 @@ KINDS: Final[Mapping[str, Kind]] = {
                 "records": UINT,
                 "report": DIGEST,
                 "frontier": FRONTIER,
+                "relied": optional(LINKS),
             },
             mandatory="evidence",
             also=f"{_BASE} counters",

@@ -95,6 +95,19 @@ class ForkNote(NamedTuple):
     confessed: bool
 
 
+class Reliance(NamedTuple):
+    """A verification that the reader relied on instead of walking behind its target itself.
+
+    `depth` is that verification's D, None for unbounded; `edges` how many it traversed.
+    """
+
+    record: Link
+    agent: Link
+    target: Link
+    depth: int | None
+    edges: int
+
+
 def nearest(
     findings: Mapping[Link, tuple[str, str]], traversal: Traversal, room: int
 ) -> tuple[tuple[Finding, ...], int]:
@@ -179,6 +192,7 @@ class Report:
     round_trips: int | None = None
     manifest: NewestManifest | None = None
     forks: tuple[ForkNote, ...] = ()
+    relied: tuple[Reliance, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -251,6 +265,12 @@ class Report:
                 for note in self.forks
             ],
         }
+        if self.relied:
+            links = ("record", "agent", "target")
+            document["relied"] = [
+                {name: text(value) if name in links else value for name, value in one._asdict().items()}
+                for one in self.relied
+            ]
         if self.undisclosed:
             document["undisclosed"] = [
                 {

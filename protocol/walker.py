@@ -449,7 +449,7 @@ class Walker(Outlook):
     ) -> Report:
         traversal = self._traversal
         missing = [Undetermined(id, reason) for id, reason in sorted(self._unavailable.items())]
-        if self.depth is None and (traversal.rest or self._stopped()):
+        if self.depth is None and (traversal.rest or self._stopped() - self.relied.keys()):
             missing.append(Undetermined(self.target, f"limit: more than {self.limits.walk_edges} edges"))
         held, broken, sealed = self._held, self._findings, self._sealed
         whole = [id for id in traversal.visited if id in held and id not in broken]
@@ -479,6 +479,7 @@ class Walker(Outlook):
             forks=forks,
             records=verified,
             manifest=self._newest_manifest(),
+            relied=tuple(self.relied[id] for id in sorted(self.relied) if id in verified),
             undisclosed=undisclosed(verified),
         )
 
@@ -486,5 +487,6 @@ class Walker(Outlook):
         """Return the records some of whose edges the depth left out."""
         traversal = self._traversal
         stopped = {child for _, _, child, _ in traversal.rest}
-        stopped.update(id for id in traversal.level if id in self._held and self._held[id].preds)
+        ends = (*traversal.level, *(id for id in self.relied if id in traversal.visited))
+        stopped.update(id for id in ends if id in self._held and self._held[id].preds)
         return stopped

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tslg.node.cli.access import FILE, find_record, whole_id
+from tslg.node.cli.composed import publish, record_option
 from tslg.node.cli.output import emit, json_option, note
 from tslg.node.cli.verify import outside_heads, walk_options
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 )
 @walk_options
 @click.option("--head", "heads", type=FILE, multiple=True, help="A checkpoint to hold a log against; repeat.")
+@record_option
 @click.option("--export", "car", type=FILE, help="Write what was verified as a bundle.")
 @click.option("--report", "page", type=FILE, help="Write the report as one HTML page.")
 @json_option
@@ -56,6 +58,7 @@ def audit(target: str, **options: Any) -> int:
         walked = _run(id, federation, store, options, tick)
         if home is not None:
             _remember(home, walked)
+        published = {} if options["recorder"] is None else _publish(home, options["recorder"], walked)
     if options["car"] is not None:
         _export(options["car"], walked)
     if options["page"] is not None:
@@ -63,8 +66,30 @@ def audit(target: str, **options: Any) -> int:
         from tslg.node.cli.page import page
 
         write_replacing(options["page"], page(walked.report).encode())
-    emit(walked.report.to_json(), options["as_json"], lambda: report_text(walked.report))
+    emit(walked.report.to_json() | published, options["as_json"], lambda: report_text(walked.report))
     return walked.report.exit_code
+
+
+def _publish(home: Home | None, name: str, walked: Walked) -> dict[str, str]:
+    """Record the report as a verification of the agent's, with the target kept here so that it can be cited."""
+    from tslg.node.adopting import keep
+    from tslg.node.home import wall_clock
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.errors import UsageError
+
+    if home is None or not home.writable:
+        raise UsageError(
+            "a report is recorded by an agent of a node that nobody else writes", mend="give its --data directory"
+        )
+    keep(home.ledger, walked, source="peer", now_ms=wall_clock())
+    if not home.store.has(walked.report.target):
+        raise UsageError(
+            f"what is {walked.report.verdict} is not kept here, and so cannot be cited",
+            mend="write what was received with --export, and hand it over with the report",
+        )
+    made = to_text(publish(home, name, walked.report).id)
+    note(f"published as verification {made}")
+    return {"verification": made}
 
 
 def _check_peers(peers: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from tslg.node.cli.access import HeldNames, data_option, find_record, read_home
+from tslg.node.cli.composed import verified
 from tslg.node.cli.describing import what, who
 from tslg.node.cli.output import emit, json_option
 from tslg.node.cli.standing import considered, operative, policy_at
@@ -31,6 +32,7 @@ def query() -> None:
 query.add_command(operative)
 query.add_command(considered)
 query.add_command(policy_at)
+query.add_command(verified)
 
 
 def _question(command: C) -> C:

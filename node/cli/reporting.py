@@ -61,6 +61,10 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
             "stopped",
             f"{who(entry.agent, names)} at {to_text(entry.record)}, whose log commits to {entry.size} before",
         )
+    for one in _cut(report.relied):
+        depth = "all edges" if one.depth is None else f"at most {one.depth} edges"
+        said = f"which walked {one.edges} edges, {depth}"
+        yield "relied", f"on {who(one.agent, names)} for {to_text(one.target)}, {said}  {to_text(one.record)}"
     for item in _cut(report.freshness):
         yield "freshness", f"{who(item.agent, names)}: {freshness_text(item)}"
     if report.manifest is not None and (report.manifest.version > 1 or report.manifest.expires is not None):

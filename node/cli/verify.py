@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from tslg.node.cli.access import FILE, data_option, find_record, read_home, whole_id
+from tslg.node.cli.access import FILE, data_option, find_record, read_home, whole_id, write_home
+from tslg.node.cli.composed import composing_options
 from tslg.node.cli.log_proofs import check_log_proof, is_log_proof, policy_options
 from tslg.node.cli.output import emit, json_option
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tslg.protocol.codec import Link
     from tslg.protocol.errors import BundleError
     from tslg.protocol.record import Record
-    from tslg.protocol.report import Report
+    from tslg.protocol.report import Reliance, Report
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -52,6 +53,7 @@ def walk_options(command: C) -> C:
 @click.option("--federation", help="The federation's id, the only thing that is trusted.")
 @click.option("--tree/--no-tree", default=True, help="Draw the ancestry.  [yes]")
 @policy_options
+@composing_options
 @json_option
 def verify(target: str, **options: Any) -> int:
     """Verify the ancestry of a record held here, or of the targets of a bundle, or a proof that a log holds a record.
@@ -62,19 +64,39 @@ def verify(target: str, **options: Any) -> int:
     if is_log_proof(path):
         return check_log_proof(path, options, options["as_json"])
     if path.suffix == ".car" or os.sep in target or (len(target) < 256 and path.is_file()):
+        _refuse_building_on_a_file(options)
         return _verify_bundle(path, options)
     return _verify_held(target, options)
 
 
-def _verify_held(target: str, options: Mapping[str, Any]) -> int:
-    from tslg.node.sources import StoreSource
+def _refuse_building_on_a_file(options: Mapping[str, Any]) -> None:
+    from tslg.protocol.errors import UsageError
 
-    with read_home(options["data"]) as home:
+    for name, option in (("relied", "rely"), ("deepen", "deepen"), ("recorder", "record")):
+        if options[name]:
+            raise UsageError(
+                f"--{option} builds on records held here, not on a file",
+                mend="take the file in with `tslg import car`, and verify the record by its id",
+            )
+
+
+def _verify_held(target: str, options: Mapping[str, Any]) -> int:
+    from tslg.node.cli.composed import concluded, earlier, publish
+    from tslg.node.sources import StoreSource
+    from tslg.protocol.cid import to_text
+
+    name = options["recorder"]
+    with read_home(options["data"]) if name is None else write_home(options["data"]) as home:
         pinned = home.federation if options["federation"] is None else whole_id(options["federation"])
-        id = find_record(home.store, target)
+        id, source = find_record(home.store, target), StoreSource(home.store)
         outside = outside_heads(options["heads"], home.store)
-        report = _walk(StoreSource(home.store), id, pinned, options, outside)
-        return _tell([report], {}, options)
+        alone = {**options, "depth": 0, "full": False, "log": "visited", "save": None, "resume": None}
+        before = earlier(home.store, options, lambda one: _walk(source, one, pinned, alone, ()))
+        report = _walk(source, id, pinned, options, outside, before.relying.reliances)
+        told, extra, against = concluded(report, before, home.ledger.context.record)
+        if name is not None:
+            extra["verification"] = to_text(publish(home, name, report, before.deepened, against).id)
+        return _tell([told], extra, options)
 
 
 def _verify_bundle(path: Path, options: Mapping[str, Any]) -> int:
@@ -128,7 +150,14 @@ def walk_depth(source: Source, target: Link, depth: int | None, full: bool) -> i
         return None
 
 
-def _walk(source: Source, id: Link, pinned: Link, options: Mapping[str, Any], outside: Outside) -> Report:
+def _walk(
+    source: Source,
+    id: Link,
+    pinned: Link,
+    options: Mapping[str, Any],
+    outside: Outside,
+    relied: Mapping[Link, Reliance] | None = None,
+) -> Report:
     from tslg.node.cli import saved
     from tslg.node.cli.terminal import counting
     from tslg.node.home import wall_clock
@@ -149,6 +178,7 @@ def _walk(source: Source, id: Link, pinned: Link, options: Mapping[str, Any], ou
             workers=options["workers"] or min(4, os.cpu_count() or 1),
             outside=outside,
             known=known,
+            relied=relied,
             tick=tick,
         )
     if options["save"] is not None:
@@ -178,9 +208,11 @@ def _tell(reports: list[Report], extra: Mapping[str, Any], options: Mapping[str,
     from tslg.protocol.report import EXIT_CODES, INVALID, UNDETERMINED, VALID
 
     verdict = next(one for one in (INVALID, UNDETERMINED, VALID) if any(report.verdict == one for report in reports))
-    notes = []
+    notes: list[str] = []
+    if "verification" in extra:
+        notes.append(f"  published as verification {extra['verification']}")
     if extra.get("federation_pinned") is False:
-        notes = [
+        notes += [
             f"  the federation {to_text(reports[0].federation)} was taken from the bundle itself:",
             "  this says that the bundle is consistent, not whose it is; give --federation ID to pin it",
         ]

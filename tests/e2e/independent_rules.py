@@ -489,6 +489,7 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         check_redaction(record, held, envelope, federation)
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
+        check_verification(record, held)
     if record.kind in VERSIONS:
         check_named(record, held)
     if "checkpoint" in record.body:
@@ -526,6 +527,27 @@ def check_redaction(record: Record, held: dict[bytes, Record], envelope: dict, f
         need(not allowed or target.kind in allowed["kinds"], bad)
         names = [] if target.root_of_fields is None else KINDS[target.kind].committed
         need(set(body["fields"]) <= set(names), bad)
+
+
+def check_verification(record: Record, held: dict[bytes, Record]) -> None:
+    """[VRF-1], [VRF-2]"""
+    body, bad = record.body, "TSLG-A-VERIFICATION"
+    agents = [entry["agent"] for entry in body["frontier"]]
+    need(body["depth"] is None or body["edges"] <= body["depth"], bad, "edges")
+    need(body["records"] <= body["edges"] + 1 and agents == sorted(set(agents)), bad, "records or frontier")
+    if body["verdict"] == "valid":
+        need(body["records"] > 0 and (body["depth"] is not None or not agents or "relied" in body), bad, "valid")
+    relied = set(body.get("relied", ()))
+    need(relied <= {cid for cid, _ in record.cited("evidence")} - {body["target"]}, bad, "relied")
+    for other in (held[cid] for cid in relied if cid in held):
+        need(other.kind == "verification" and other.body["verdict"] == "valid", bad, "relied")
+    for cid, _ in record.cited("counters"):
+        other = held.get(cid)
+        need(other is None or other.kind != "verification" or other.body["target"] == body["target"], bad, "counters")
+    for entry in body["frontier"]:
+        other = held.get(entry["record"])
+        need(other is None or (other.owner, other.seq) == (entry["agent"], entry["size"]), bad, "frontier")
+        need(other is None or other.root == entry["root"], bad, "frontier")
 
 
 def check_edge(record: Record, edge, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:

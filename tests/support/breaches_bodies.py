@@ -6,6 +6,7 @@ from breach import NOWHERE, OPEN, amending, breaks
 from world import founded
 
 from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_target
+from tslg.protocol.rules.verifications import rule_verification
 
 
 def registering(w, **changes):
@@ -52,6 +53,76 @@ def a_key_of_small_order(w):
 def a_genesis_for_other_federations(w):
     genesis, seed = w.genesis("c", federations=[NOWHERE])
     return genesis, w.seal_genesis(genesis, seed)
+
+
+def found(w, **body):
+    """A verification of an observation, with these fields."""
+    preds = body.pop("preds", {})
+    return w.sealed(w.a, "verification", {"target": w.seen.id, **body}, {"evidence": [w.seen], **preds})
+
+
+def at(record, **entry):
+    value = {"agent": record.owner, "record": record.id, "size": record.log.size, "root": record.log.root}
+    return value | entry
+
+
+@breaks(rule_verification, "VERIFICATION", "4 edges within a depth of 3")
+def a_verification_beyond_its_depth(w):
+    return found(w, depth=3, edges=4)
+
+
+@breaks(rule_verification, "VERIFICATION", "3 records over 1 edges")
+def a_verification_of_more_records_than_edges_lead_to(w):
+    return found(w, edges=1, records=3)
+
+
+@breaks(rule_verification, "VERIFICATION", "without a single record verified")
+def a_verification_of_nothing_that_is_valid(w):
+    return found(w, records=0)
+
+
+@breaks(rule_verification, "VERIFICATION", "yet with a frontier")
+def a_verification_without_a_bound_that_stopped(w):
+    return found(w, frontier=[at(w.seen)])
+
+
+@breaks(rule_verification, "VERIFICATION", "not sorted by agent")
+def a_verification_with_two_frontiers_in_one_log(w):
+    return found(w, depth=0, frontier=[at(w.policy), at(w.seen)])
+
+
+@breaks(rule_verification, "VERIFICATION", "what that record does not")
+def a_verification_whose_frontier_commits_to_another_tree(w):
+    return found(w, depth=0, frontier=[at(w.seen, root=bytes(32))])
+
+
+@breaks(rule_verification, "VERIFICATION", "what that record does not")
+def a_verification_whose_frontier_names_another_log(w):
+    return found(w, depth=0, frontier=[at(w.seen, agent=w.b.owner)])
+
+
+@breaks(rule_verification, "VERIFICATION", "does not cite as evidence")
+def a_verification_that_relies_on_what_it_does_not_cite(w):
+    earlier = w.add(w.a, "verification", {"target": w.seen.id}, {"evidence": [w.seen]})
+    return found(w, relied=[earlier.id])
+
+
+@breaks(rule_verification, "VERIFICATION", "which is no verification that found its target valid")
+def a_verification_that_relies_on_a_bad_one(w):
+    body = {"target": w.seen.id, "verdict": "undetermined", "records": 0}
+    earlier = w.add(w.a, "verification", body, {"evidence": [w.seen]})
+    return found(w, relied=[earlier.id], preds={"evidence": [w.seen, earlier]})
+
+
+@breaks(rule_verification, "VERIFICATION", "relies on the very record")
+def a_verification_that_relies_on_its_target(w):
+    return found(w, relied=[w.seen.id])
+
+
+@breaks(rule_verification, "VERIFICATION", "a verification of another record")
+def a_verification_that_counters_one_of_another_record(w):
+    other = w.add(w.a, "verification", {"target": w.policy.id}, {"evidence": [w.policy]})
+    return found(w, preds={"counters": [other]})
 
 
 @breaks(rule_target, "TARGET", "not among its evidence")
