@@ -264,6 +264,14 @@ class Context:
         """Return none: the log is not here."""
         return NO_REVOCATIONS
 
+    def pruned(self, root: bytes) -> None:
+        """Return None: anchors let nothing go."""
+        return
+
+    def stretch(self, owner: Link, first: int, last: int) -> None:
+        """Return None: the log is not here."""
+        return
+
     def tail(self, owner: Link) -> Tail | None:
         """Return None: the log is not here."""
         return None

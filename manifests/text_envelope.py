@@ -155,6 +155,13 @@ def _read_fan_in(reader: Reader, value: Any, threshold: int) -> dict[str, int]:
     return {"min": low, "max": high}
 
 
+def _read_retention(reader: Reader, value: Any, threshold: int) -> dict[str, int]:
+    path = ("envelope", "retention")
+    table = reader.table({} if value is None else value, path, tuple(KINDS))
+    known = [kind for kind in table if kind in KINDS]
+    return {kind: reader.integer(table[kind], (*path, kind), 0, DEFAULT.integer, "milliseconds") for kind in known}
+
+
 def _read_genesis(reader: Reader, value: Any, threshold: int) -> dict[str, int]:
     path = ("envelope", "genesis")
     count = reader.table({} if value is None else value, path, ("anchors",)).get("anchors", threshold)
@@ -262,6 +269,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "hash": _word("hash", *cid.HASHES),
     "post_quantum": Entry(_read_post_quantum, _same),
     "redaction": Entry(_read_redaction, lambda value: value or None),
+    "retention": Entry(_read_retention, lambda value: value or None),
     "rotation": Entry(_read_rotation, lambda value: value or None),
     "signatures": Entry(_read_signatures, lambda value: [name_of(SIGNATURES, alg) for alg in value]),
     "tiers": Entry(_read_tiers, _same),

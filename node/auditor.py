@@ -43,6 +43,7 @@ from tslg.protocol.keys import Key
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
 from tslg.protocol.opening import Opened
+from tslg.protocol.proofs import PrunedProof
 from tslg.protocol.record import Record
 from tslg.protocol.report import Reliance, Report
 from tslg.protocol.walker import OutsideHead, Walker
@@ -180,6 +181,7 @@ class _Session:
         self._tick = tick
         self._pool = pool
         self._beside: list[Opened] = []
+        self._pruned: list[PrunedProof] = []
         self.round_trips = 0
 
     async def run(self) -> None:
@@ -278,6 +280,7 @@ class _Session:
             self._homes.setdefault(claim.agent, []).append(peer)
         self._pool.note_end(end)
         self._beside.extend(self._pool.take(end.beside))
+        self._pruned.extend(end.pruned)
         self._walker.supply_proofs(end.inclusion, end.consistency)
         self._walker.supply_checkpoints(end.checkpoints)
 
@@ -341,6 +344,7 @@ class _Session:
                 self._beside.extend(self._pool.take(pair for _, pair in source.beside(agent)))
         for opened in self._beside:
             walker.supply_beside(opened)
+        walker.supply_pruned(self._pruned)
         await self._fetch_all()
         for agent, size in walker.wants_logs().items():
             await self._fetch_log(agent, size)

@@ -44,6 +44,7 @@ def write_walked(stream: BinaryIO, walked: Walked, shown: Shown | None = None) -
         records=[(one.record.id, one.record.data, one.seal) for one in [*opened, *beside]],
         attachments=_attached(opened, shown),
         beside=[one.record.id for one in walker.beside()],
+        pruned=walker.pruned_proofs(),
     )
 
 

@@ -14,7 +14,7 @@ from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Record
-from tslg.protocol.rules.context import SUPERSEDING_KINDS, Tail, superseded_by
+from tslg.protocol.rules.context import SUPERSEDING_KINDS, Pruned, Tail, superseded_by
 
 CACHED_RECORDS = 16_384
 """Parsed records kept at hand: the neighbours of what is being appended, at about 3 KiB each."""
@@ -37,6 +37,7 @@ class StoreContext:
         self._lock = threading.Lock()
         self._manifests: dict[Link, Manifest] = {}
         self._keys: dict[Link, Key] = {}
+        self.pruning: dict[bytes, Pruned] = {}
         self._superseding: dict[Link, tuple[Link, ...]] = {}
         self._staged_superseding: dict[Link, list[Link]] = {}
         self._revocations: dict[Link, Revocations] = {}
@@ -162,6 +163,17 @@ class StoreContext:
                 self._revocations.clear()
             self._revocations[owner] = found
         return found
+
+    def pruned(self, root: bytes) -> Pruned | None:
+        """Return what the pruning under way lets go of."""
+        return self.pruning.get(root)
+
+    def stretch(self, owner: Link, first: int, last: int) -> list[bytes] | None:
+        """Return the ids at these positions of a log that is held whole, with what the transaction has staged."""
+        state = self._store.log_state(owner)
+        if state is None or last >= state.size:
+            return None
+        return self._store.leaves(owner, last + 1)[first:]
 
     def tail(self, owner: Link) -> Tail | None:
         """Return the end of a log that is held whole, as the transaction under way sees it."""

@@ -21,7 +21,7 @@ from tslg.manifests import genesis as geneses
 from tslg.manifests.files import PRIVATE_MODE, read_bytes, write_once
 from tslg.manifests.keys import AnchorKey, read_key, write_key
 from tslg.manifests.signing import Sealed, read_sealed
-from tslg.node import keyfile, redacting
+from tslg.node import keyfile, pruning, redacting
 from tslg.node.agent import BlockingAgent
 from tslg.node.anchoring import Anchorer, Asker
 from tslg.node.checkpoints import sign_head
@@ -133,6 +133,7 @@ class Home:
                     )
                 home = cls(path, lock, store, Link(store.get_meta(FEDERATION_META) or b""), clock, random_bytes)
                 redacting.finish(store)
+                pruning.go_on(store)
                 home._open_agents()
             except BaseException:
                 store.close()

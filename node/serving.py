@@ -259,10 +259,14 @@ class _WalkAnswer:
             made = self._source.proofs(agent, needed)
             inclusion.extend(made[0])
             consistency.extend(made[1])
-        missing = tuple((id, "absent") for id in sorted(self._missing))
+        gone = self._store.pruned_by(self._missing)
+        pruned = self._source.pruned([*gone][: self._limits.walk_roots])
+        beside.update(self._source.pairs([*dict.fromkeys(proof.prune for proof in pruned)]))
+        missing = tuple((id, "pruned" if id in gone else "absent") for id in sorted(self._missing))
         claims = tuple(one.claim for one in newest.values())
         told = tuple(beside.values())[: self._limits.walk_roots]
-        return WalkEnd(missing, claims, tuple(inclusion), tuple(consistency), told, tuple(notes)).to_bytes()
+        proofs = tuple(inclusion), tuple(consistency)
+        return WalkEnd(missing, claims, *proofs, told, tuple(notes), tuple(pruned)).to_bytes()
 
     def _room_for(self, notes: Sequence[bytes]) -> bool:
         """Tell whether one more checkpoint leaves room in the last chunk for everything else."""

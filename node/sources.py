@@ -11,17 +11,20 @@ from tslg.protocol import codec
 from tslg.protocol import record as records
 from tslg.protocol.bundle import Bundle
 from tslg.protocol.codec import Link
+from tslg.protocol.commitment import CommittedSet
 from tslg.protocol.exchange import Pair
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.log import Tree
 from tslg.protocol.logproof import Needs
-from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, PrunedProof
 from tslg.protocol.walker import OutsideHead
 
 CHAIN_RECORDS: Final = 4_096
 """First records and registrations read ahead; a walk that needs others asks for them."""
 READ_AHEAD: Final = 1_000
 """Records read from a store at a time."""
+SETS_KEPT: Final = 4
+"""Commitments of prune records kept at hand to make proofs from, at about 140 bytes a record."""
 RIVALS: Final = 16
 """Records shown as proof that one log is forked: two convict, and the rest convict again."""
 _REVOCATION: Final = codec.encode("kind") + codec.encode("revocation")
@@ -72,6 +75,9 @@ class Source(Protocol):
     def beside(self, agent: Link) -> Iterable[tuple[Link, Pair]]:
         """Return records that say something of an agent's log without being needed: proof of forks, confessions."""
 
+    def pruned(self, ids: Sequence[Link]) -> Sequence[PrunedProof]:
+        """Return proofs that these records were pruned, as far as they were; `pairs` has the prune records."""
+
 
 class StoreSource:
     """A node's own store. Trees of logs that are held whole are built on first use and kept."""
@@ -81,6 +87,7 @@ class StoreSource:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._trees: dict[Link, Tree] = {}
+        self._sets: dict[Link, CommittedSet] = {}
 
     def ahead(self, target: Link, depth: int | None) -> Iterable[tuple[Link, Pair]]:
         """Return the first records and registrations of all logs, then the ancestry, nearest first."""
@@ -151,6 +158,19 @@ class StoreSource:
         ids = [id for fork in forks for id in fork.records][:RIVALS]
         return self._store.get_many([*ids, *said]).items()
 
+    def pruned(self, ids: Sequence[Link]) -> list[PrunedProof]:
+        """Prove that records whose bytes are gone are among those that a prune record commits to."""
+        proofs = []
+        for id, prune in self._store.pruned_by(ids).items():
+            if prune not in self._sets:
+                if len(self._sets) >= SETS_KEPT:
+                    self._sets.clear()
+                self._sets[prune] = CommittedSet(self._store.pruned_ids(prune))
+            member = self._sets[prune].member(id)
+            if member is not None:
+                proofs.append(PrunedProof(id, prune, member.place, member.proof))
+        return proofs
+
     def _tree(self, agent: Link) -> Tree | None:
         state = self._store.log_state(agent)
         if state is None:
@@ -218,6 +238,10 @@ class BundleSource:
         """Return what the bundle lists beside the ancestry, of whatever log."""
         held = self._bundle.records
         return [(id, held[id]) for id in self._bundle.beside if id in held]
+
+    def pruned(self, ids: Sequence[Link]) -> Sequence[PrunedProof]:
+        """Return the bundle's proofs that records were pruned."""
+        return self._bundle.pruned
 
 
 def heads_seen(store: Store, agents: Iterable[Link], now_ms: int) -> list[OutsideHead]:

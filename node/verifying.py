@@ -166,6 +166,10 @@ def complete_logs(walker: Walker, source: Source, opener: Opener) -> None:
     for agent in walker.met():
         for opened in opener.open(source.beside(agent)):
             walker.supply_beside(opened)
+    pruned = source.pruned(walker.lacking())
+    for opened in opener.open(source.pairs([*dict.fromkeys(proof.prune for proof in pruned)]).items()):
+        walker.supply_beside(opened)
+    walker.supply_pruned(pruned)
     opener.run(source)
     for agent, size in walker.wants_logs().items():
         for opened in opener.open(source.whole_log(agent, size)):

@@ -35,6 +35,7 @@ from tslg.protocol.rules.federation import rule_envelope, rule_expiry
 from tslg.protocol.rules.forks import rule_equivocation
 from tslg.protocol.rules.joint import rule_bearer, rule_joint
 from tslg.protocol.rules.log import rule_log, rule_revoked, rule_rollback
+from tslg.protocol.rules.pruning import rule_gc_policy, rule_prune, rule_summary
 from tslg.protocol.rules.redaction import rule_redaction
 from tslg.protocol.rules.seals import fits, rule_key, rule_seal, rule_suite
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
@@ -83,6 +84,9 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_equivocation,
     rule_redaction,
     rule_checkpoint,
+    rule_gc_policy,
+    rule_prune,
+    rule_summary,
     rule_key,
     rule_suite,
 )
@@ -172,6 +176,9 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_redaction: _kinds("redaction"),
     rule_suite: _other_suite,
     rule_checkpoint: _kinds("observation"),
+    rule_gc_policy: _kinds("gc-policy"),
+    rule_prune: _kinds("prune"),
+    rule_summary: _kinds("summary"),
 }
 """Which shapes a rule can refuse at all; it admits every record of any other shape."""
 

@@ -13,7 +13,7 @@ from tslg.protocol import cid, codec
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import BundleError, CodecError
 from tslg.protocol.limits import DEFAULT, Limits
-from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, read_list, read_notes
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, PrunedProof, read_list, read_notes
 
 VERSION: Final = 1
 CAR_VERSION: Final = 1
@@ -21,7 +21,7 @@ CAR_VERSION: Final = 1
 _ROOT_KEYS: Final = frozenset(
     ("tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records")
 )
-_OPTIONAL_KEYS: Final = frozenset(("beside", "checkpoints"))
+_OPTIONAL_KEYS: Final = frozenset(("beside", "checkpoints", "pruned"))
 """Keys of the root block that are left out where their list is empty."""
 _VARINT_BYTES: Final = 9
 _DIGEST_BYTES: Final = 64
@@ -47,7 +47,9 @@ class Bundle:
         attachments: by record id, what is attached to those of them whose attachment's block is there.
         absent: records that are listed, but one of whose two blocks is left out.
         broken: records one of whose blocks is not what its id says, with one line that says which.
-        beside: listed records that no target needs, but that say something of a log: proof of forks, confessions.
+        beside: listed records that no target needs, but that say something of a log: proof of forks, confessions,
+            prune records.
+        pruned: proofs that records which are not there were pruned.
     """
 
     root: Link
@@ -63,6 +65,7 @@ class Bundle:
     absent: list[Link]
     broken: list[tuple[Link, str]]
     beside: tuple[Link, ...] = ()
+    pruned: tuple[PrunedProof, ...] = ()
 
 
 def write(
@@ -78,6 +81,7 @@ def write(
     attachments: Mapping[Link, bytes] | None = None,
     beside: Iterable[Link] = (),
     checkpoints: Iterable[bytes] = (),
+    pruned: Iterable[PrunedProof] = (),
 ) -> Link:
     """Write a bundle and return the id of its root block. The same input always makes the same bytes.
 
@@ -93,6 +97,7 @@ def write(
         attachments: by id, what is attached to some of the records.
         beside: those of the records that no target needs.
         checkpoints: signed states of logs, for readers that ask for witnesses.
+        pruned: proofs that records which are needed and not there were pruned.
 
     Raises:
         BundleError: the input does not make a bundle that `read` would accept.
@@ -114,6 +119,9 @@ def write(
         value["beside"] = listed
     if notes := list(checkpoints):
         value["checkpoints"] = notes
+    proofs = [proof.to_map() for proof in pruned]
+    if proofs:
+        value["pruned"] = proofs
     data = codec.encode(value)
     root = cid.compute(data)
     if len(data) > DEFAULT.bundle_root_bytes:
@@ -188,6 +196,7 @@ class _Root:
             self.consistency = read_list(ConsistencyProof.from_map, value["consistency"], limits.walk_edges, limits)
             notes = "checkpoints" in value
             self.checkpoints = read_notes(value["checkpoints"], limits) if notes else ()
+            self.pruned = read_list(PrunedProof.from_map, value.get("pruned", []), limits.walk_edges, limits)
         except ValueError as error:
             raise _damage("PROOF", offset, f"a head or proof of the root block: {error}") from error
         self.pairs = _read_pairs(value["records"], offset, limits)
@@ -238,6 +247,7 @@ class _Root:
             absent,
             broken,
             self.beside,
+            self.pruned,
         )
 
 

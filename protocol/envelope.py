@@ -6,6 +6,7 @@ because it could not enforce it. Normative text: docs/spec/manifest.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.signatures import Alg
 
-RESERVED: Final = ("access", "recording", "retention")
+RESERVED: Final = ("access", "recording")
 """Envelope entries whose rules this version does not enforce yet; a manifest that sets one is refused."""
 
 REDACTORS: Final = ("author", "anchors")
@@ -67,6 +68,7 @@ class Envelope:
         hash: name of H, a key of `cid.HASHES`.
         post_quantum: whether a post-quantum signature stands beside the classical one in every agent's seal.
         redaction: who may redact records of which kinds; None where each author may redact its own.
+        retention: by kind, how long its records must be kept at least (ms).
         rotation: how keys come and go.
         signatures: COSE numbers that agents' keys may have.
         tiers: capability tiers, lowest first.
@@ -87,6 +89,7 @@ class Envelope:
     hash: str
     post_quantum: bool
     redaction: Redaction | None
+    retention: Mapping[str, int]
     rotation: Rotation
     signatures: tuple[int, ...]
     tiers: tuple[str, ...]
@@ -119,6 +122,7 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
         hash=_hash(value["hash"]),
         post_quantum=_post_quantum(value["post_quantum"]),
         redaction=_redaction(value["redaction"]),
+        retention=_retention(value["retention"]),
         rotation=_rotation(value["rotation"]),
         signatures=_signatures(value["signatures"]),
         tiers=_tiers(value["tiers"]),
@@ -140,6 +144,7 @@ _READ: Final = (
     "hash",
     "post_quantum",
     "redaction",
+    "retention",
     "rotation",
     "signatures",
     "tiers",
@@ -230,6 +235,12 @@ def _rotation(value: Any) -> Rotation:
     _need(type(anchors) is bool and type(recovery) is bool, "`rotation.anchors` and `.recovery` are true or false")
     _need(anchors or not recovery, "`rotation.recovery` needs `rotation.anchors`")
     return Rotation(anchors, recovery)
+
+
+def _retention(value: Any) -> Mapping[str, int]:
+    _need(isinstance(value, dict) and all(kind in KINDS for kind in value), "`retention` is {} or {kind: ms}")
+    _need(all(_count(least) for least in value.values()), "`retention` is {} or {kind: ms}")
+    return dict(value)
 
 
 def _signatures(value: Any) -> tuple[int, ...]:

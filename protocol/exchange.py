@@ -15,7 +15,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, NetworkError
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
-from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, read_list, read_notes
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, PrunedProof, read_list, read_notes
 
 WALK: Final = "/tslg/walk/1"
 LOG: Final = "/tslg/log/1"
@@ -80,6 +80,7 @@ class WalkEnd(NamedTuple):
     consistency: tuple[ConsistencyProof, ...] = ()
     beside: tuple[Pair, ...] = ()
     checkpoints: tuple[bytes, ...] = ()
+    pruned: tuple[PrunedProof, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the chunk. What is seldom there has no key if it is not."""
@@ -90,9 +91,11 @@ class WalkEnd(NamedTuple):
             "consistency": [proof.to_map() for proof in self.consistency],
         }
         if self.beside:
-            end["beside"] = list(map(list, self.beside))
+            end["beside"] = [_travelling(pair) for pair in self.beside]
         if self.checkpoints:
             end["checkpoints"] = list(self.checkpoints)
+        if self.pruned:
+            end["pruned"] = [proof.to_map() for proof in self.pruned]
         return codec.encode({"end": end})
 
 
@@ -113,6 +116,7 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
     beside = _pairs(end.pop("beside", []), limits)
     _need(len(beside) <= limits.walk_roots, "beside")
     notes = [end.pop("checkpoints")] if "checkpoints" in end else []
+    pruned = end.pop("pruned", [])
     missing, heads, inclusion, consistency = _fields(end, "missing", "heads", "inclusion", "consistency")
     _need(_is_list(missing, limits.walk_edges), "missing")
     try:
@@ -123,6 +127,7 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
             read_list(ConsistencyProof.from_map, consistency, limits.walk_edges, limits),
             tuple(beside),
             read_notes(notes[0], limits) if notes else (),
+            read_list(PrunedProof.from_map, pruned, limits.walk_edges, limits),
         )
     except ValueError as error:
         raise MessageError(f"a walk's end: {error}") from error

@@ -16,7 +16,7 @@ from tslg.protocol.keys import KEY_EVENTS, Key, key_of
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
 from tslg.protocol.opening import Opened
-from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, PrunedProof
 from tslg.protocol.record import Record
 from tslg.protocol.report import Reliance
 from tslg.protocol.rules.context import MANIFEST_KINDS
@@ -102,6 +102,7 @@ class Gathering:
         self._beside: dict[Link, Opened] = {}
         self._in_log: set[Link] = set()
         self._claims = Claims(limits)
+        self._pruned: dict[Link, PrunedProof] = {}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -329,8 +330,8 @@ class Gathering:
     def supply_beside(self, opened: Opened) -> None:
         """Take a record that the ancestry does not need, but that says something of a log that was met.
 
-        It may be one of two for one position, or its author's confession of that. It is judged on its own, and counts
-        only if its seal holds.
+        It may be one of two for one position, its author's confession of that, or a prune record. It is judged on its
+        own, and counts only if its seal holds.
         """
         record = opened.record
         room = self.limits.rivals_per_log * (1 + len(self._by_agent()))
@@ -340,6 +341,20 @@ class Gathering:
         before = set(self._pending)
         self._want_support(record)
         self._optional |= self._pending - before
+
+    def lacking(self) -> list[Link]:
+        """Return what the walk needed and could not have, so that sources can say whether it was pruned."""
+        return sorted(self._unavailable)
+
+    def supply_pruned(self, proofs: Iterable[PrunedProof]) -> None:
+        """Take proofs that records which could not be had were pruned; the prune records come by `supply_beside`."""
+        for proof in proofs:
+            if proof.record in self._unavailable:
+                self._pruned.setdefault(proof.record, proof)
+
+    def pruned_proofs(self) -> list[PrunedProof]:
+        """Return the proofs that were taken, for a bundle."""
+        return list(self._pruned.values())
 
     def only_shown(self) -> Set[Link]:
         """Return the visited records that are only shown as proof of equivocation: nothing rests on them."""

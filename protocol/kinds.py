@@ -360,8 +360,8 @@ KINDS: Final[Mapping[str, Kind]] = {
             "prune",
             "releases the bytes of earlier records, whose ids and places stay provable",
             {"before": UINT, "count": UINT, "root": DIGEST},
-            mandatory="policy",
-            also=_BASE,
+            mandatory="policy evidence",
+            also="prior",
         ),
         _kind(
             "summary",
@@ -396,7 +396,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         _kind(
             "gc-policy",
             "what storage may release, and what it keeps",
-            {"name": NAME, "horizon_ms": UINT, "kinds": NAMES},
+            {"name": NAME, "horizon_ms": UINT, "keep": optional(UINT), "kinds": NAMES, "summarised": optional(NAMES)},
             mandatory="prior",
             also="amends",
             issuer="federation",
@@ -467,3 +467,24 @@ KINDS: Final[Mapping[str, Kind]] = {
     )
 }
 """Every kind that this version reads and writes, by name."""
+
+PRUNABLE: Final = frozenset(
+    (
+        "action",
+        "composite",
+        "consensus",
+        "decision",
+        "decomposition",
+        "delegation",
+        "evaluation",
+        "inference",
+        "joint-authorization",
+        "observation",
+        "policy",
+        "rejection",
+        "state",
+        "verification",
+    )
+)
+"""Kinds whose bytes a gc policy may let go of. Keys, manifests, what ends or changes the standing of other records, and
+the commitments themselves are kept for good: without them nobody could judge what is left."""

@@ -72,6 +72,25 @@ class ConsistencyProof(NamedTuple):
         return cls(_link(agent), _uint(old_size, limits), _uint(size, limits), _proof(proof, limits))
 
 
+class PrunedProof(NamedTuple):
+    """A proof that `record` is the one at `place` among the ids to which the prune record `prune` commits."""
+
+    record: Link
+    prune: Link
+    place: int
+    proof: tuple[bytes, ...]
+
+    def to_map(self) -> dict[str, Any]:
+        """Return the map that stands in bundles and walks."""
+        return {"record": self.record, "prune": self.prune, "place": self.place, "proof": list(self.proof)}
+
+    @classmethod
+    def from_map(cls, value: Any, limits: Limits = DEFAULT) -> PrunedProof:
+        """Read such a map; ValueError if it has any other shape."""
+        record, prune, place, proof = _fields(value, "record", "prune", "place", "proof")
+        return cls(_link(record), _link(prune), _uint(place, limits), _proof(proof, limits))
+
+
 def read_list(read: Callable[[Any, Limits], T], value: Any, most: int, limits: Limits = DEFAULT) -> tuple[T, ...]:
     """Read a list of at most `most` such maps with `read`, one of the `from_map`; ValueError for anything else."""
     if type(value) is not list or len(value) > most:

@@ -19,8 +19,9 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Final
 
-from tslg.protocol import cid, forks, freshness, logproof, signatures
+from tslg.protocol import freshness, logproof, signatures
 from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
+from tslg.protocol.beside import Beside
 from tslg.protocol.chains import JOINT, rests_well
 from tslg.protocol.codec import Link
 from tslg.protocol.endings import dead, without_post_quantum
@@ -31,8 +32,8 @@ from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.narrowings import withheld
 from tslg.protocol.opening import Opened
-from tslg.protocol.outlook import Outlook
 from tslg.protocol.past import Past
+from tslg.protocol.pruned import let_go
 from tslg.protocol.record import Record
 from tslg.protocol.report import (
     ForkNote,
@@ -54,7 +55,7 @@ _CLASSICAL: Final = ("TSLG-V-POST-QUANTUM", "no post-quantum signature stands be
 _UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key")
 
 
-class Walker(Outlook):
+class Walker(Beside):
     """Verifies the ancestry of one record, up to `depth` typed edges. Arguments as for `Gathering`."""
 
     def _prepare(self) -> None:
@@ -91,6 +92,14 @@ class Walker(Outlook):
     def revocations(self, owner: Link) -> Revocations:
         """Revocations are applied along the logs once these are proved: see `_apply_revocations`."""
         return NO_REVOCATIONS
+
+    def pruned(self, root: bytes) -> None:
+        """A walk holds no record that is gone."""
+        return
+
+    def stretch(self, owner: Link, first: int, last: int) -> None:
+        """A walk holds parts of logs."""
+        return
 
     def tail(self, owner: Link) -> None:
         """Logs are checked by proofs; a walk holds no log's end."""
@@ -162,6 +171,7 @@ class Walker(Outlook):
         forks, doubts = self._forks()
         unproved = self._unproved(checks) + self._gaps() + withheld(self._held, self._attachments, self._findings)
         fresh, tails = self._freshness(checks)
+        self._say_what_was_pruned()
         self._forget_what_is_only_shown()
         return self._report(unproved + tails + doubts + self._expired(), fresh, forks)
 
@@ -335,37 +345,6 @@ class Walker(Outlook):
             if refusal is not None:
                 self._findings.setdefault(record.id, (refusal.code, refusal.detail))
 
-    def _check_forks(self) -> None:
-        """Two records that one author sealed for one position convict it; neither is the right one."""
-        if len(set(map(_PLACE, self._held.values()))) == len(self._held):
-            return
-        shown = self.only_shown()
-        relied_on = [record for record in self._held.values() if record.id not in shown]
-        for (_, seq), ids in forks.shared_places(relied_on).items():
-            sealed = [id for id in ids if self._stands(self._held[id])]
-            for id in sealed if len(sealed) > 1 else ():
-                other = next(one for one in sealed if one != id)
-                detail = f"position {seq} of its log also holds {cid.to_text(other)}"
-                self._findings.setdefault(id, ("TSLG-V-FORK", detail))
-
-    def _forks(self) -> tuple[tuple[ForkNote, ...], list[Undetermined]]:
-        """Say which logs that were met are forked, by what is held and what was handed over beside it."""
-        if not self._beside and len(set(map(_PLACE, self._held.values()))) == len(self._held):
-            return (), []
-        beside = {id: one.record for id, one in self._beside.items()}
-        shared = forks.shared_places([*self._held.values(), *beside.values()])
-        confessed = forks.confessions([record for record in {**beside, **self._held}.values() if self._stands(record)])
-        notes = []
-        for (agent, seq), ids in shared.items():
-            sealed = tuple(id for id in ids if self._stands(self._held.get(id) or beside[id]))
-            if len(sealed) > 1:
-                notes.append(ForkNote(agent, seq, sealed, forks.covered((agent, seq), confessed)))
-        ids = [*self._traversal.visited, *self._support]
-        found = forks.outcome(notes, list(forks.relied_on(self._held, ids, self.only_shown())))
-        for id, finding in found.findings.items():
-            self._findings.setdefault(id, finding)
-        return tuple(notes), list(found.undetermined)
-
     def _stands(self, record: Record) -> bool:
         """Whether a record was sealed by its log's owner, under a key of its own, as far as chains are at hand."""
         known = record.manifest in self._manifests and (record.key is None or record.key in self.keys)
@@ -375,15 +354,8 @@ class Walker(Outlook):
             return self._holds(record.id)
         return judge(record, self._beside[record.id].seal, self, SEAL_RULES) is None
 
-    def _forget_what_is_only_shown(self) -> None:
-        """Nothing rests on what is only shown as proof of equivocation, so that nothing wrong with it counts."""
-        cited = {edge.cid for record in self._accusations for edge in record.preds.get("evidence", ())}
-        for id in self.only_shown():
-            # What is not what its id says was altered on its way here, and the proof itself must be had.
-            if id in self._held:
-                self._findings.pop(id, None)
-            elif id not in cited:
-                self._unavailable.pop(id, None)
+    def _breaks_no_rule(self, record: Record) -> bool:
+        return self._book.refusal(record, b"") is None
 
     def _holds(self, id: Link) -> bool:
         """Whether a record's seal holds, which is found out if nobody did yet."""
@@ -441,7 +413,9 @@ class Walker(Outlook):
         for agent, size in self.wants_logs().items():
             held = len(self._by_agent()[agent])
             if held < size:
-                gaps.append(Undetermined(agent, f"absent: {size - held} of the {size} records of its log"))
+                gone = let_go(self._held.values(), agent, self._findings)
+                why = "pruned" if size - held <= gone else "absent"
+                gaps.append(Undetermined(agent, f"{why}: {size - held} of the {size} records of its log"))
         return gaps
 
     def _report(

@@ -61,6 +61,14 @@ def given_lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def given_span(text: str) -> int:
+    """Return a length of time such as `90m`, `12h` or `7d` in ms. Raises UsageError."""
+    span = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if span is None:
+        raise UsageError(f"{text[:80]!r} is no length of time", mend="give 90m, 12h or 7d")
+    return int(span[1]) * _UNITS[span[2]]
+
+
 def given_moment(text: str, now_ms: int) -> int:
     """Return a moment in ms since 1970 UTC: `90m`, `12h` or `7d` from now, an ISO 8601 time, or the number itself.
 

@@ -103,6 +103,18 @@ class FileBlobs:
             except OSError as error:
                 raise translate_os(error, path) from error
 
+    def drop(self, digests: Iterable[bytes]) -> int:
+        """Remove blobs, durably; return how many were there. StoreError if the disk refuses."""
+        paths = [path for path in map(self._path, digests) if path.exists()]
+        try:
+            for path in paths:
+                path.unlink()
+            for directory in {path.parent for path in paths}:
+                _sync_directory(directory)
+        except OSError as error:
+            raise translate_os(error, self._directory) from error
+        return len(paths)
+
     def check(self) -> list[Problem]:
         """Read every blob and return those that are not what their names say."""
         problems = []

@@ -87,6 +87,15 @@ class SeenHead(NamedTuple):
     seen_ms: int
 
 
+class LogRow(NamedTuple):
+    """One place of a log as the index has it: which record, its kind and claimed time (ms), None where pruned."""
+
+    cid: Link
+    seq: int
+    kind: str | None
+    time: int | None
+
+
 class Fork(NamedTuple):
     """One place of a log for which its author sealed several records, all of them kept.
 
@@ -272,6 +281,44 @@ class Store(Protocol):
 
     def forks(self, owner: Link | None = None) -> list[Fork]:
         """Return the places (of one log) for which several records are kept, by owner and place."""
+        ...
+
+    def log_rows(self, owner: Link, stop: int) -> list[LogRow]:
+        """Return the places of a log below `stop`, by position, without reading the records."""
+        ...
+
+    def citations(self, owner: Link, stop: int, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:
+        """Return the edges into a log's records below `stop`, of these classes or from records of these kinds."""
+        ...
+
+    def begin_prune(self, prune: Link, cids: Sequence[Link]) -> None:
+        """Note, durably, that a held prune record commits to these records of its log; their bytes stay until dropped.
+
+        What is noted twice is noted once.
+        """
+        ...
+
+    def drop_pruned(self, limit: int) -> int:
+        """Drop, durably, the bytes and edges of at most `limit` records noted by `begin_prune`; return how many.
+
+        Their ids, places and prune records are remembered: leaves, trees and `at` answer as before.
+        """
+        ...
+
+    def pruned_by(self, cids: Iterable[Link]) -> dict[Link, Link]:
+        """Return, for those of these records that were pruned and not restored, the newest prune record of each."""
+        ...
+
+    def pruned_ids(self, prune: Link) -> list[Link]:
+        """Return the ids to which a prune record commits, sorted; empty where that is not known here."""
+        ...
+
+    def drop_blobs(self, digests: Iterable[bytes]) -> int:
+        """Remove these blobs; return how many were there."""
+        ...
+
+    def reclaim(self) -> None:
+        """Give the space of what was dropped back to the disk, as far as nobody else is reading."""
         ...
 
     def set_verified(self, cid: Link, edges: int | None) -> None:

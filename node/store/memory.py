@@ -15,6 +15,7 @@ from tslg.node.store.interface import (
     Entry,
     Fork,
     ForkError,
+    LogRow,
     LogState,
     LogSummary,
     Problem,
@@ -46,6 +47,8 @@ class MemoryStore(Store):
         self._heads: dict[Link, list[SeenHead]] = {}
         self._verified: dict[Link, Verified] = {}
         self._blobs: dict[bytes, bytes] = {}
+        self._pruned: dict[Link, dict[Link, bool]] = {}
+        """By prune record, the records that it commits to, and whether their bytes are still to be dropped."""
         self._rivals: dict[Link, tuple[Record, Entry]] = {}
 
     def append(
@@ -63,7 +66,7 @@ class MemoryStore(Store):
                     continue
                 owner, seq = record.owner, record.seq
                 held = self._places.get(owner, {}).get(seq) or places.get((owner, seq))
-                if held is not None:
+                if held is not None and held != record.id:
                     raise ForkError(record, held)
                 places[owner, seq] = record.id
                 fresh[record.id] = (record, seal)
@@ -134,7 +137,9 @@ class MemoryStore(Store):
         """See `Store.logs`."""
         with self._lock:
             return [
-                LogSummary(owner, len(places), max(places), owner in self._states)
+                LogSummary(
+                    owner, sum(cid in self._records for cid in places.values()), max(places), owner in self._states
+                )
                 for owner, places in sorted(self._places.items())
             ]
 
@@ -142,7 +147,7 @@ class MemoryStore(Store):
         """See `Store.log_range`."""
         with self._lock:
             places = self._places.get(owner, {})
-            seqs = sorted(seq for seq in places if start <= seq < stop)
+            seqs = sorted(seq for seq, cid in places.items() if start <= seq < stop and cid in self._records)
             return [(places[seq], self._records[places[seq]][1]) for seq in seqs]
 
     def at(self, owner: Link, seq: int) -> Link | None:
@@ -152,7 +157,8 @@ class MemoryStore(Store):
     def newest_seq(self, owner: Link) -> int | None:
         """See `Store.newest_seq`."""
         with self._lock:
-            return max(self._places.get(owner, ()), default=None)
+            places = self._places.get(owner, {})
+            return max((seq for seq, cid in places.items() if cid in self._records), default=None)
 
     def leaves(self, owner: Link, size: int) -> list[bytes]:
         """See `Store.leaves`."""
@@ -239,6 +245,66 @@ class MemoryStore(Store):
             records = [record for record, _ in self._rivals.values()]
         rows = sorted((r.owner, r.seq, r.id) for r in records if owner is None or r.owner == owner)
         return group_forks(rows)
+
+    def log_rows(self, owner: Link, stop: int) -> list[LogRow]:
+        """See `Store.log_rows`."""
+        with self._lock:
+            found = [(seq, cid, self._record(cid)) for seq, cid in sorted(self._places.get(owner, {}).items())]
+        return [
+            LogRow(cid, seq, record.kind if record else None, record.time if record else None)
+            for seq, cid, record in found
+            if seq < stop
+        ]
+
+    def citations(self, owner: Link, stop: int, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:
+        """See `Store.citations`."""
+        with self._lock:
+            below = [cid for seq, cid in self._places.get(owner, {}).items() if seq < stop]
+            return [
+                EdgeRow(child, name, cid)
+                for cid in below
+                for name, child in self._children.get(cid, ())
+                if name in classes or self._records[child][0].kind in kinds
+            ]
+
+    def begin_prune(self, prune: Link, cids: Sequence[Link]) -> None:
+        """See `Store.begin_prune`."""
+        with self._lock:
+            noted = self._pruned.setdefault(prune, {})
+            for cid in cids:
+                noted.setdefault(cid, True)
+
+    def drop_pruned(self, limit: int) -> int:
+        """See `Store.drop_pruned`."""
+        with self._lock:
+            due = [(noted, cid) for noted in self._pruned.values() for cid, pending in noted.items() if pending][:limit]
+            for noted, cid in due:
+                noted[cid] = False
+                found = self._records.pop(cid, None)
+                if found is not None:
+                    record = found[0]
+                    del self._kinds[record.kind][cid]
+                    for name, cited in record.preds.items():
+                        for edge in cited:
+                            del self._children[edge.cid][name, cid]
+            return len(due)
+
+    def pruned_by(self, cids: Iterable[Link]) -> dict[Link, Link]:
+        """See `Store.pruned_by`."""
+        with self._lock:
+            gone = [cid for cid in cids if cid not in self._records]
+            return {cid: prune for prune, noted in self._pruned.items() for cid in gone if cid in noted}
+
+    def pruned_ids(self, prune: Link) -> list[Link]:
+        """See `Store.pruned_ids`."""
+        return sorted(self._pruned.get(prune, ()))
+
+    def drop_blobs(self, digests: Iterable[bytes]) -> int:
+        """See `Store.drop_blobs`."""
+        return sum(self._blobs.pop(digest, None) is not None for digest in digests)
+
+    def reclaim(self) -> None:
+        """See `Store.reclaim`."""
 
     def set_verified(self, cid: Link, edges: int | None) -> None:
         """See `Store.set_verified`."""

@@ -28,7 +28,7 @@ STATE: Final = """
     JOIN record AS last ON last.id = log.last WHERE record.cid = ?"""
 LOGS: Final = """
     SELECT owner.cid, held.count, held.newest, log.id IS NOT NULL
-    FROM (SELECT log, count(*) AS count, max(seq) AS newest FROM record WHERE log IS NOT NULL GROUP BY log) AS held
+    FROM (SELECT log, count(data) AS count, max(seq) AS newest FROM record WHERE log IS NOT NULL GROUP BY log) AS held
     JOIN record AS owner ON owner.id = held.log LEFT JOIN log ON log.id = held.log ORDER BY owner.cid"""
 RANGE: Final = f"""
     SELECT cid, data, seal, attachment FROM record
@@ -36,6 +36,28 @@ RANGE: Final = f"""
 AT: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq = ?"
 NEWEST: Final = f"SELECT seq FROM record WHERE log = {_ID} AND data IS NOT NULL ORDER BY seq DESC LIMIT 1"
 IDS: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq >= ? AND seq < ? ORDER BY seq"
+LOG_ROWS: Final = f"""
+    SELECT record.cid, record.seq, name.text, record.time FROM record LEFT JOIN name ON name.id = record.kind
+    WHERE record.log = {_ID} AND record.seq < ? ORDER BY record.seq"""
+CITATIONS: Final = f"""
+    SELECT child.cid, name.text, parent.cid FROM record AS parent JOIN edge ON edge.parent = parent.id
+    JOIN record AS child ON child.id = edge.child JOIN name ON name.id = edge.class
+    WHERE parent.log = {_ID} AND parent.seq < ? AND (edge.class IN ({{classes}}) OR child.kind IN ({{kinds}}))"""
+NOTE_PRUNED: Final = """
+    INSERT OR IGNORE INTO pruned (prune, record, pending)
+    SELECT (SELECT id FROM record WHERE cid = ?), id, 1 FROM record WHERE cid = ?"""
+PENDING: Final = "SELECT prune, record FROM pruned WHERE pending = 1 LIMIT ?"
+DROP_RECORD: Final = """
+    UPDATE record SET data = NULL, seal = NULL, attachment = NULL, kind = NULL, time = NULL WHERE id = ?"""
+DROP_EDGES: Final = "DELETE FROM edge WHERE child = ?"
+DROPPED: Final = "UPDATE pruned SET pending = 0 WHERE prune = ? AND record = ?"
+PRUNED_BY: Final = """
+    SELECT record.cid, prune.cid FROM record JOIN pruned ON pruned.record = record.id
+    JOIN record AS prune ON prune.id = pruned.prune
+    WHERE record.cid IN ({marks}) AND record.data IS NULL ORDER BY prune.seq"""
+PRUNED_IDS: Final = """
+    SELECT record.cid FROM record AS prune JOIN pruned ON pruned.prune = prune.id
+    JOIN record ON record.id = pruned.record WHERE prune.cid = ? ORDER BY record.cid"""
 LEAVES: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq < ? ORDER BY seq"
 # The queue of a recursive query is first in, first out, so this walks breadth first.
 ANCESTORS: Final = """

@@ -20,6 +20,7 @@ from tslg.node.store.interface import (
     Entry,
     Fork,
     ForkError,
+    LogRow,
     LogState,
     LogSummary,
     Problem,
@@ -276,6 +277,24 @@ class ShardedStore(Store):
     def newest_seq(self, owner: Link) -> int | None:
         """See `Store.newest_seq`."""
         return max((seq for shard in self.shards if (seq := shard.newest_seq(owner)) is not None), default=None)
+
+    # --- pruning: a prune record and what it commits to would lie in several shards, in no one transaction ------------
+
+    def log_rows(self, owner: Link, stop: int) -> list[LogRow]:
+        """Refuse: nothing of a sharded lineage is pruned. Raises StoreError `TSLG-D-SHARDS`."""
+        raise StoreError(
+            "nothing is pruned of a lineage that is spread over shards",
+            code="TSLG-D-SHARDS",
+            mend="prune where its logs are held whole",
+        )
+
+    def pruned_by(self, cids: Iterable[Link]) -> dict[Link, Link]:
+        """See `Store.pruned_by`: nothing."""
+        return {}
+
+    def pruned_ids(self, prune: Link) -> list[Link]:
+        """See `Store.pruned_ids`: not known here."""
+        return []
 
     def leaves(self, owner: Link, size: int) -> list[bytes]:
         """See `Store.leaves`."""

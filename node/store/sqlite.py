@@ -21,6 +21,7 @@ from tslg.node.store.interface import (
     EdgeRow,
     Entry,
     Fork,
+    LogRow,
     LogState,
     LogSummary,
     Problem,
@@ -295,6 +296,58 @@ class SqliteStore(Store):
         with self._readers.use() as db:
             rows = db.execute(queries.RIVALS, (owner, owner)).fetchall()
         return group_forks((Link(found), seq, Link(cid)) for found, seq, cid in rows)
+
+    def log_rows(self, owner: Link, stop: int) -> list[LogRow]:
+        """See `Store.log_rows`."""
+        with self._readers.use() as db:
+            rows = db.execute(queries.LOG_ROWS, (owner, stop)).fetchall()
+        return [LogRow(Link(cid), seq, kind, time) for cid, seq, kind, time in rows]
+
+    def citations(self, owner: Link, stop: int, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:
+        """See `Store.citations`."""
+        with self._readers.use() as db:
+            ids = dict(db.execute("SELECT text, id FROM name"))
+            named, made = ([ids[text] for text in texts if text in ids] for texts in (classes, kinds))
+            marks = {"classes": ",".join("?" * len(named)), "kinds": ",".join("?" * len(made))}
+            rows = db.execute(queries.CITATIONS.format(**marks), (owner, stop, *named, *made)).fetchall()
+        return [EdgeRow(Link(child), name, Link(parent)) for child, name, parent in rows]
+
+    def begin_prune(self, prune: Link, cids: Sequence[Link]) -> None:
+        """See `Store.begin_prune`."""
+        with self._write() as db:
+            db.executemany(queries.NOTE_PRUNED, ((prune, cid) for cid in cids))
+
+    def drop_pruned(self, limit: int) -> int:
+        """See `Store.drop_pruned`."""
+        if self._writer is None:
+            raise self._read_only()
+        return self._writer.drop_pruned(limit)
+
+    def pruned_by(self, cids: Iterable[Link]) -> dict[Link, Link]:
+        """See `Store.pruned_by`."""
+        found: dict[Link, Link] = {}
+        with self._readers.use() as db:
+            for marks, values in in_lists(tuple(cids)):
+                for cid, prune in db.execute(queries.PRUNED_BY.format(marks=marks), values):
+                    found[Link(cid)] = Link(prune)
+        return found
+
+    def pruned_ids(self, prune: Link) -> list[Link]:
+        """See `Store.pruned_ids`."""
+        with self._readers.use() as db:
+            return _links(db.execute(queries.PRUNED_IDS, (prune,)))
+
+    def drop_blobs(self, digests: Iterable[bytes]) -> int:
+        """See `Store.drop_blobs`."""
+        if self._writer is None:
+            raise self._read_only()
+        return self._blobs.drop(digests)
+
+    def reclaim(self) -> None:
+        """See `Store.reclaim`."""
+        if self._writer is None:
+            raise self._read_only()
+        self._writer.reclaim()
 
     def set_verified(self, cid: Link, edges: int | None) -> None:
         """See `Store.set_verified`."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from tslg.node.store import erasing
+from tslg.node.store import erasing, queries
 from tslg.node.store.engine import closed, open_writer, translate, translated
 from tslg.node.store.interface import NOTHING_ATTACHED, ForkError, LogState, check_state
 from tslg.node.store.rows import Recent, Rows
@@ -117,6 +117,29 @@ class Writer:
                 self._append(db, fresh, states, attachments)
             except sqlite3.IntegrityError as error:
                 self._raise_fork(db, fresh, error)
+
+    def drop_pruned(self, limit: int) -> int:
+        """Drop the bytes and edges of records that a prune record commits to; see `Store.drop_pruned`."""
+        with self.transaction() as db:
+            rows = db.execute(queries.PENDING, (limit,)).fetchall()
+            for query in (queries.DROP_RECORD, queries.DROP_EDGES):
+                db.executemany(query, ((record,) for _, record in rows))
+            db.executemany(queries.DROPPED, rows)
+            # What comes back later is written anew, and so must not be remembered as held.
+            self._recent.clear()
+        return len(rows)
+
+    def reclaim(self) -> None:
+        """Rewrite the file without what was dropped. A reader in the middle of something puts it off."""
+        with self._lock:
+            if self._db is None:
+                raise closed(self._path)
+            try:
+                self._db.execute("VACUUM")
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise translate(error, self._path) from error
 
     def _append(
         self,

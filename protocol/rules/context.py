@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from tslg.protocol.codec import Link
@@ -19,6 +19,20 @@ class Tail(NamedTuple):
     last: Link
     time: int
     root: bytes
+
+
+class Pruned(NamedTuple):
+    """What a prune record commits to, where it is at hand.
+
+    Attributes:
+        ids: the ids of the records, sorted.
+        newest: by kind, the latest time among them (ms).
+        last: the highest position among them.
+    """
+
+    ids: Sequence[Link]
+    newest: Mapping[str, int]
+    last: int
 
 
 class Context(Protocol):
@@ -59,6 +73,12 @@ class Context(Protocol):
 
     def revocations(self, owner: Link) -> Revocations:
         """Return the revocations in a log that is held whole."""
+
+    def pruned(self, root: bytes) -> Pruned | None:
+        """Return the records to which the commitment with this root is made, None where they are not at hand."""
+
+    def stretch(self, owner: Link, first: int, last: int) -> Sequence[bytes] | None:
+        """Return the ids at these positions of a log, None where not all of them are at hand."""
 
     def tail(self, owner: Link) -> Tail | None:
         """Return the end of a log that is held whole, None for a log of which nothing is held."""

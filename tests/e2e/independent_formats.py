@@ -271,7 +271,7 @@ def _check_root(value) -> set[bytes]:
     keys = {"tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records"}
     if (
         type(value) is not dict
-        or value.keys() - {"beside", "checkpoints"} != keys
+        or value.keys() - {"beside", "pruned", "checkpoints"} != keys
         or type(value["tslg"]) is not int
         or value["tslg"] != 1
     ):
@@ -286,6 +286,8 @@ def _check_root(value) -> set[bytes]:
         "inclusion": {"record": is_record_id, "size": is_uint, "proof": is_proof},
         "consistency": {"agent": is_record_id, "old_size": is_uint, "size": is_uint, "proof": is_proof},
     }
+    if "pruned" in value:
+        shapes["pruned"] = {"record": is_record_id, "prune": is_record_id, "place": is_uint, "proof": is_proof}
     for name, shape in shapes.items():
         if type(value[name]) is not list or not all(has_shape(item, shape) for item in value[name]):
             raise Bad("TSLG-B-PROOF")

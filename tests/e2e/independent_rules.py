@@ -25,7 +25,7 @@ from py_ecc.optimized_bls12_381 import Z1, add, curve_order, eq, multiply
 
 THRESHOLD, MULTISIG, ED25519, ES256K, ML_DSA_65 = -70001, -70002, -19, -47, -49
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-NONE_YET = ("access", "recording", "retention")
+NONE_YET = ("access", "recording")
 VERSIONS = ("manifest", "manifest-amendment")
 NAMES = {
     "corrections": ("policy", "correction-policy"),
@@ -173,6 +173,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
         "clock_skew_ms",
         "corrections",
         "gc",
+        "retention",
         "anchoring",
         "rotation",
         "redaction",
@@ -212,6 +213,8 @@ def check_envelope(envelope: dict, threshold: int) -> None:
         need(type(kinds) is list and all(type(k) is str and k in KINDS for k in kinds), bad, "cross_agent")
         need(kinds == sorted(set(kinds)), bad, "cross_agent")
     check_anchoring(envelope["anchoring"])
+    retention = envelope["retention"]
+    need(type(retention) is dict and all(k in KINDS and is_uint(v) for k, v in retention.items()), bad, "retention")
     for name in ("corrections", "gc"):
         entry = envelope[name]
         need(entry == {} or (type(entry) is dict and entry.keys() == {"policy"}), bad, name)
@@ -232,7 +235,7 @@ def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) 
         need(not {"uses", "spends", "class", "tier"} & record.body.keys(), "TSLG-A-SCOPE")
     for cid, _ in record.cited("policy"):
         policy = held.get(cid)
-        if policy is None:
+        if policy is None or policy.kind != "policy":
             continue
         body = policy.body
         need(body["not_before"] is None or record.time >= body["not_before"], "TSLG-A-WINDOW")
@@ -487,6 +490,7 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         check_joint(record, held, envelope)
     if record.kind == "redaction":
         check_redaction(record, held, envelope, federation)
+    check_pruning(record, held, envelope)
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
         check_verification(record, held)
@@ -604,6 +608,31 @@ def check_revocation(record: Record, held: dict[bytes, Record]) -> None:
         return
     need(registers(holder) and holder.owner == record.agent and holder.seq < record.seq, bad)
     need(start >= record.seq and (start > record.seq or record.key != holder.id), bad)
+
+
+PRUNABLE = {"action", "composite", "consensus", "decision", "decomposition", "delegation", "evaluation", "inference"}
+PRUNABLE |= {"joint-authorization", "observation", "policy", "rejection", "state", "verification"}
+
+
+def check_pruning(record: Record, held: dict[bytes, Record], envelope: dict) -> None:
+    """[PRN-3] to [PRN-5], [SUM-2]"""
+    body = record.body
+    if record.kind == "gc-policy":
+        need({*body["kinds"], *body.get("summarised", ())} <= PRUNABLE, "TSLG-A-PRUNE")
+    if record.kind == "prune":
+        policies, lasts = record.cited("policy"), record.cited("evidence")
+        need(envelope["gc"] != {} and [cid for cid, _ in policies] == [envelope["gc"]["policy"]], "TSLG-A-PRUNE")
+        need(0 < body["count"] < body["before"] <= record.seq and len(lasts) == 1, "TSLG-A-PRUNE")
+        last, policy = held.get(lasts[0][0]), held.get(policies[0][0])
+        if last is not None:
+            need((last.owner, last.seq) == (record.owner, body["before"] - 1), "TSLG-A-PRUNE")
+            need(policy is None or last.time + policy.body["horizon_ms"] <= record.time, "TSLG-A-PRUNE")
+    if record.kind == "summary":
+        first, final = body["first"], body["last"]
+        need(first <= final < record.seq, "TSLG-A-SUMMARY")
+        for cid, agent in record.cited("part"):
+            need(agent is None, "TSLG-A-SUMMARY")
+            need(cid not in held or first <= held[cid].seq <= final, "TSLG-A-SUMMARY")
 
 
 def check_key(record: Record, held: dict[bytes, Record], envelope: dict, federation: bytes) -> None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+
 import pytest
 from federations import Federation, Log, rebuilt, without
 from test_independent_reader import agreed, decide
+from world import NOW, ONE, World
 
+from tslg.manifests.signing import encode_sealed
+from tslg.node import pruning
+from tslg.node.bundling import write_walked
+from tslg.node.home import Home
+from tslg.node.sources import StoreSource
+from tslg.node.verifying import walk
 from tslg.protocol.codec import Link
+from tslg.protocol.commitment import stretch_root
 from tslg.protocol.errors import BundleError
 
 own, foreign = Log.own, Log.foreign
@@ -100,3 +111,71 @@ def test_beside_what_is_not_listed(forked):
     for listed in ([forked.second.id], [forked.w.target.id] * 2):
         with pytest.raises(BundleError, match="beside"):
             rebuilt(data, beside=lambda given, listed=listed: listed)
+
+
+# --- pruning ---------------------------------------------------------------------------------------------------------
+
+
+def set_root_by_the_book(ids):
+    """[PRN-1], by the recursive definition of RFC 9162, section 2.1.1."""
+    if len(ids) == 1:
+        return hashlib.sha256(b"\x00" + bytes.fromhex("74736c672e7072756e65642e763100") + ids[0]).digest()
+    split = 1 << ((len(ids) - 1).bit_length() - 1)
+    left, right = set_root_by_the_book(ids[:split]), set_root_by_the_book(ids[split:])
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def test_what_a_node_prunes(tmp_path):
+    ticks = iter(range(NOW + 10_000, NOW + 90_000_000, 1_000))
+    anchors = World(ONE.format(attested=0), "two programs")
+    first = anchors.anchors.log[0]
+    root = tmp_path / "root.sealed"
+    root.write_bytes(encode_sealed(first.data, anchors.seals[first.id]))
+    body = {"name": "gc", "horizon_ms": 3_500, "kinds": ["observation"]}
+    policy = anchors.add(anchors.anchors, "gc-policy", body, {"prior": [first]})
+    anchors.amend(gc={"policy": policy.id}, retention={"state": 5})
+    with Home.open(
+        tmp_path / "a", federation=root, clock=lambda: next(ticks), random_bytes=lambda size: bytes(size)
+    ) as home:
+        home.follow_federation([(record, anchors.seals[record.id]) for record in anchors.anchors.log[1:]])
+        agent = home.agent("a")
+        seen = [agent.observe("sensor", {"n": n}) for n in range(9)]
+        decided = agent.decide("go", "yes", evidence=seen)
+        planned = pruning.plan(home.store, agent.id, home.manifest, now_ms=home.clock())
+        made = pruning.prune(home.ledger, planned)
+        assert made.body["root"] == set_root_by_the_book(sorted(planned.pruned.ids)) and len(planned.pruned.ids) > 2
+        found = {}
+        for target in (decided, made):
+            walked = walk(StoreSource(home.store), target.id, home.federation, now_ms=home.clock())
+            stream = io.BytesIO()
+            write_walked(stream, walked)
+            found[target.kind] = agreed(stream.getvalue(), home.federation, now=home.clock())
+        assert found == {"decision": ("undetermined", set()), "prune": ("valid", set())}
+
+
+def test_what_nobody_may_let_go_of(world):
+    w = world.clone()
+    body = {"name": "gc", "horizon_ms": 0, "kinds": ["genesis"]}
+    made = w.log.add("gc-policy", {"prior": [own(w.log.last)]}, body)
+    assert agreed(w.bundle(made), w.root.id) == ("invalid", {"TSLG-A-PRUNE"})
+
+
+def test_pruning_without_a_policy(world):
+    w = world.clone()
+    body = {"name": "gc", "horizon_ms": 0, "kinds": ["state"]}
+    policy = w.log.add("gc-policy", {"prior": [own(w.log.last)]}, body)
+    edges = {"policy": [foreign(policy)], "evidence": [own(w.a.records[3])]}
+    made = w.a.add("prune", edges, {"before": 4, "count": 1, "root": bytes(32)})
+    assert agreed(w.bundle(made), w.root.id) == ("invalid", {"TSLG-A-PRUNE"})
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "part", "verdict"),
+    [(1, 3, 2, "valid"), (1, 3, 4, "invalid"), (3, 1, 2, "invalid"), (1, 99, 2, "invalid")],
+)
+def test_summaries(world, first, last, part, verdict):
+    w = world.clone()
+    body = {"first": first, "last": last, "root": stretch_root([record.id for record in w.a.records[first : last + 1]])}
+    made = w.a.add("summary", {"part": [own(w.a.records[part])]}, body)
+    expected = set() if verdict == "valid" else {"TSLG-A-SUMMARY"}
+    assert agreed(w.bundle(made), w.root.id) == (verdict, expected)

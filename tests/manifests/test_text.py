@@ -257,6 +257,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
         },
         "envelope": {
             **{name: {} for name in RESERVED},
+            "retention": draw(st.just({}) | st.just({"decision": 86_400_000, "state": 0})),
             "hash": draw(st.sampled_from(["sha2-256", "blake3"])),
             "address": "flat",
             "edges": "typed",

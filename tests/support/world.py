@@ -30,10 +30,10 @@ from tslg.protocol.log import Tree
 from tslg.protocol.logproof import Needs
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.past import Past
-from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
+from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, PrunedProof
 from tslg.protocol.record import Edge, Head, Record
 from tslg.protocol.report import Report
-from tslg.protocol.rules.context import Rule, Tail
+from tslg.protocol.rules.context import Pruned, Rule, Tail
 from tslg.protocol.rules.seals import seats
 from tslg.protocol.seal import Signature, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_secret, ed25519_sign
@@ -126,6 +126,7 @@ class World:
         self.federation = self.founded.manifest_record.id
         self.now_ms = NOW + 1_000_000
         self.complete = True
+        self.plans: dict[bytes, Pruned] = {}
         self.time = NOW
         self.held: dict[Link, Record] = {}
         self._past = (0, Past([]))
@@ -170,6 +171,13 @@ class World:
     def revocations(self, owner: Link) -> Revocations:
         author = self.authors.get(owner)
         return revocations_in(() if author is None else author.log)
+
+    def pruned(self, root: bytes) -> Pruned | None:
+        return self.plans.get(root)
+
+    def stretch(self, owner: Link, first: int, last: int) -> Sequence[bytes] | None:
+        author = self.authors.get(owner)
+        return None if author is None else [record.id for record in author.log[first : last + 1]]
 
     def tail(self, owner: Link) -> Tail | None:
         author = self.authors.get(owner)
@@ -412,6 +420,7 @@ class Supply:
         self.revoking: dict[Link, list[Link]] = {}
         self.heads = True
         self.shown: list[Link] = []
+        self.gone: list[PrunedProof] = []
         self.proves = True
 
     def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
@@ -457,6 +466,9 @@ class Supply:
 
     def beside(self, agent: Link) -> Iterable[tuple[Link, tuple[bytes, bytes]]]:
         return [(id, self.handed[id]) for id in self.shown]
+
+    def pruned(self, ids: Sequence[Link]) -> Sequence[PrunedProof]:
+        return self.gone
 
 
 def sign(
