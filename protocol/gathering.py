@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from tslg.protocol import freshness, logproof
@@ -20,12 +20,15 @@ from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, Pr
 from tslg.protocol.record import Record
 from tslg.protocol.report import Reliance
 from tslg.protocol.rules.context import MANIFEST_KINDS
+from tslg.protocol.signatures import Alg
 from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 from tslg.protocol.vouching import Claims
 
 SIGNATURE_MODES: Final = ("all", "heads")
 LOG_MODES: Final = ("visited", "full", "none")
 
+_MOST_NOTES: Final = 16
+"""So many times the checkpoints of one reply are looked at in a walk, which may ask several peers."""
 _NAMES_MORE: Final = MANIFEST_KINDS | {"revocation", JOINT}
 """Kinds that name more of a chain than manifest, key and agent."""
 
@@ -103,6 +106,7 @@ class Gathering:
         self._in_log: set[Link] = set()
         self._claims = Claims(limits)
         self._pruned: dict[Link, PrunedProof] = {}
+        self._notes: list[bytes] = []
         self._prepare()
 
     def _prepare(self) -> None:
@@ -139,7 +143,7 @@ class Gathering:
         elif kind == "equivocation":
             self._accusations.append(record)
         elif kind == "observation" and "checkpoint" in record.body:
-            self._claims.add(record.body["checkpoint"], record)
+            self._claims.cite(record.body["checkpoint"], record)
         support = (record[7], record[8], record[3])
         if support not in self._supports or kind in _NAMES_MORE:
             self._supports.add(support)
@@ -277,15 +281,24 @@ class Gathering:
 
     def supply_checkpoints(self, notes: Iterable[bytes]) -> None:
         """Take checkpoints of logs, from anybody: whether they are believed is judged when the walk ends."""
-        for note in notes:
-            self._claims.add(note)
+        room = _MOST_NOTES * self.limits.checkpoints - len(self._notes)
+        self._notes.extend(islice(notes, max(0, room)))
 
-    def checkpoints(self) -> list[bytes]:
-        """Return the checkpoints that were handed in, for a bundle or a store."""
-        return self._claims.notes()
+    def _sift(self) -> None:
+        """Sort the checkpoints that came by what the walk knows of keys by now."""
+        if not self._notes:
+            return
+        keys: dict[Link, list[Key]] = {}
+        for key in self.keys.values():
+            if key.alg == Alg.ED25519:
+                keys.setdefault(key.owner, []).append(key)
+        for note in self._notes:
+            self._claims.hand(note, keys)
+        self._notes.clear()
 
     def _heads_of(self, agent: Link) -> list[OutsideHead]:
         """Return every head of a log that is known, or claimed, from elsewhere."""
+        self._sift()
         return [*self._outside.get(agent, ()), *self._claims.heads(agent)]
 
     def supply_log(self, opened: Opened) -> None:

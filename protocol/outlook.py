@@ -56,8 +56,13 @@ class Outlook(Gathering):
         """Return the checkpoints of logs that were met which a quorum of a manifest's witnesses cosigned."""
         return [one.signed for agent in self.met() for one in self._vouched(agent) if one.version]
 
+    def checkpoints(self) -> list[bytes]:
+        """Return these checkpoints as bytes, for a bundle."""
+        return [signed.to_bytes() for signed in self.cosigned()[: self.limits.checkpoints]]
+
     def _vouched(self, agent: Link) -> list[Vouched]:
         """Return the heads of a log that its agent signed, and witnesses or another agent's record vouch for."""
+        self._sift()
         if not self._claims.heads(agent):
             return []
         keys = [key for id, key in self.keys.items() if key.owner == agent and self._vouches(id)]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tslg.protocol import anchoring, checkpoint
-from tslg.protocol.checkpoint import Signed
+from tslg.protocol import anchoring
+from tslg.protocol.checkpoint import Signed, parse_log, verify
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CheckpointError
 from tslg.protocol.freshness import Log, OutsideHead, shows
@@ -21,8 +21,8 @@ from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
 from tslg.protocol.report import Undetermined
 
-_PER_LOG = 8
-"""Checkpoints of one log that a walk looks at: those with which it was handed, largest first, and a few cited ones."""
+_PER_LOG = 64
+"""Checkpoints of one log that a walk looks at: the largest of those that it was handed, and of those that are cited."""
 
 
 class Claim(NamedTuple):
@@ -52,27 +52,42 @@ class Claims:
         self._limits = limits
         self._by_agent: dict[Link, list[Claim]] = {}
 
-    def add(self, note: bytes, cited_by: Record | None = None) -> None:
-        """Take a checkpoint as it came; what is none, or of no agent's log, is dropped: its bearer may lie."""
+    def hand(self, note: bytes, keys: Mapping[Link, Sequence[Key]]) -> None:
+        """Take a checkpoint that somebody handed over, who may lie: dropped unless a key of its agent signed it.
+
+        Args:
+            note: the checkpoint as it came.
+            keys: by agent, the keys that the walk holds, verified or not: whoever has none cannot crowd out others.
+        """
+        signed = self._read(note)
+        if signed is not None and any(verify(signed, key.public) for key in keys.get(signed.checkpoint.agent, ())):
+            self._keep(Claim(signed))
+
+    def cite(self, note: bytes, record: Record) -> None:
+        """Take the checkpoint that a record carries."""
+        signed = self._read(note)
+        if signed is not None:
+            self._keep(Claim(signed, record))
+
+    def _read(self, note: bytes) -> Signed | None:
         try:
-            signed = checkpoint.parse_log(note, self._limits)
-            agent = signed.checkpoint.agent
+            signed = parse_log(note, self._limits)
         except CheckpointError:
+            return None
+        return signed
+
+    def _keep(self, claim: Claim) -> None:
+        known = self._by_agent.setdefault(claim.signed.checkpoint.agent, [])
+        alike = [one for one in known if (one.cited_by is None) == (claim.cited_by is None)]
+        if any(one.signed == claim.signed for one in alike):
             return
-        known = self._by_agent.setdefault(agent, [])
-        if all(one.signed != signed for one in known):
-            known.append(Claim(signed, cited_by))
-            known.sort(key=lambda claim: -claim.signed.checkpoint.size)
-            del known[_PER_LOG:]
+        known.append(claim)
+        if len(alike) >= _PER_LOG:
+            known.remove(min([*alike, claim], key=lambda one: one.signed.checkpoint.size))
 
     def heads(self, agent: Link) -> list[OutsideHead]:
         """Return what is claimed of a log, to ask for the proofs that hold it against the log."""
         return [claim.head("witness", 0) for claim in self._by_agent.get(agent, ())]
-
-    def notes(self) -> list[bytes]:
-        """Return the checkpoints that no record carries, to be handed on with the walk's records."""
-        claims = (claim for agent in sorted(self._by_agent) for claim in self._by_agent[agent])
-        return [claim.signed.to_bytes() for claim in claims if claim.cited_by is None]
 
     def judge(
         self,

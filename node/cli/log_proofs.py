@@ -37,6 +37,17 @@ def policy_options(command: C) -> C:
     return command
 
 
+def refuse_policy(options: Mapping[str, Any]) -> None:
+    """Refuse these options where no proof file is checked. Raises UsageError."""
+    from tslg.protocol.errors import UsageError
+
+    if options["witnesses"] or options["log_keys"] or options["quorum"] is not None:
+        raise UsageError(
+            "--witness, --quorum and --log-key are for proof files",
+            mend="leave them out: the witnesses of records are those of their manifest",
+        )
+
+
 def is_log_proof(path: Path) -> bool:
     """Tell whether a file begins like a `tlog-proof`."""
     from tslg.protocol.tlogproof import HEADER

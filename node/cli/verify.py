@@ -11,7 +11,7 @@ import click
 
 from tslg.node.cli.access import FILE, data_option, find_record, read_home, whole_id, write_home
 from tslg.node.cli.composed import composing_options
-from tslg.node.cli.log_proofs import check_log_proof, is_log_proof, policy_options
+from tslg.node.cli.log_proofs import check_log_proof, is_log_proof, policy_options, refuse_policy
 from tslg.node.cli.output import emit, json_option
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def verify(target: str, **options: Any) -> int:
     path = Path(target)
     if is_log_proof(path):
         return check_log_proof(path, options, options["as_json"])
+    refuse_policy(options)
     if path.suffix == ".car" or os.sep in target or (len(target) < 256 and path.is_file()):
         _refuse_building_on_a_file(options)
         return _verify_bundle(path, options)

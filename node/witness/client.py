@@ -58,7 +58,7 @@ class Witnesses:
         pool = ThreadPoolExecutor(max_workers=max(1, len(policy.witnesses)))
         asked = [pool.submit(self.ask, key, signed, prove, genesis) for key in policy.witnesses]
         try:
-            for done in as_completed(asked):
+            for done in as_completed(asked, 4 * self._limits.progress_timeout_ms / 1000):
                 try:
                     with_quorum = witnessing.merge(with_quorum, [done.result()])
                 except NetworkError as error:
@@ -66,6 +66,8 @@ class Witnesses:
                     continue
                 if len(cosignature.cosigned(with_quorum, policy)) >= policy.quorum:
                     return with_quorum
+        except TimeoutError:
+            failures.append("the others did not answer in time")
         finally:
             # Nobody waits for the slow ones once enough have cosigned; what they answer is asked for again next time.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -289,6 +289,11 @@ def test_checkpoints_that_do_not_hold_anchor_nothing(opened, asked, clock):
         assert "witness" not in {one.source for one in found.freshness}, name
     state.notes = (Signed(head, (own, a, b)).to_bytes(),)
     assert report(home, target.id, state).verdict == VALID
+    # However many larger ones a liar hands over first, they do not crowd out the one that holds.
+    fakes = [Signed(head._replace(size=100 + n), (own, a, b)).to_bytes() for n in range(500)]
+    state.notes = (*fakes, *state.notes)
+    crowded = walk(state, target.id, home.federation, now_ms=home.clock())
+    assert crowded.report.verdict == VALID and len(crowded.walker.checkpoints()) == 1
     assert reasons(report(home, target.id, state, log="none")) == ["unanchored"]
 
 

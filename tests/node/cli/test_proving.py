@@ -222,3 +222,8 @@ def test_a_directory_of_another_log_is_left_alone(cli, grown, made, tmp_path):
     assert "TSLG-K-TILES" in cli.error("export", "tiles", "beta", tmp_path / "tiles", "--data", small)
     assert "TSLG-K-TILES" in cli.error("export", "tiles", "alpha", tmp_path / "tiles", "--data", small)
     assert read_tiles(tmp_path / "tiles") == before
+
+
+def test_a_policy_of_witnesses_is_for_proof_files(made, cli):
+    for option in (asking(WITNESSES[0]), ["--quorum", "1"], ["--log-key", "x"]):
+        assert "are for proof files" in cli.error("verify", made.car, *option)

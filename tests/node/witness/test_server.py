@@ -266,3 +266,27 @@ def test_without_an_address_a_witness_is_asked_at_its_name(log, keys, monkeypatc
     with pytest.raises(NetworkError):
         Witnesses({}).ask(keys[0].public, log.signed(5), log.proof)
     assert asked == ["https://w.example/w/add-checkpoint"]
+
+
+def test_a_witness_that_drips_is_not_waited_for(log, keys):
+    """Header after header, each just in time: the quorum is called off all the same."""
+    drip, ended = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def serve_drops() -> None:
+        with suppress(OSError):
+            connection, _ = drip.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not ended.wait(0.02):
+                    connection.sendall(b"x: y\r\n")
+
+    thread = threading.Thread(target=serve_drops)
+    thread.start()
+    client = Witnesses({"w.example/w": f"http://127.0.0.1:{drip.getsockname()[1]}"}, Limits(progress_timeout_ms=100))
+    try:
+        with pytest.raises(NetworkError, match="in time"):
+            client.gather(log.signed(3), policy(keys), log.proof)
+    finally:
+        ended.set()
+        drip.close()
+        thread.join()
