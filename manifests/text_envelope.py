@@ -262,7 +262,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "clock_skew_ms": Entry(_read_clock_skew, _same),
     "corrections": _policy("corrections"),
     "cross_agent": Entry(_read_cross_agent, _write_cross_agent),
-    "edges": _word("edges", "typed"),
+    "edges": _word("edges", "typed", "flat"),
     "fan_in": Entry(_read_fan_in, _same),
     "gc": _policy("gc"),
     "genesis": Entry(_read_genesis, _same),

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tslg.node.store.interface import Store
 from tslg.protocol import signatures
+from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError
+from tslg.protocol.flat import recover
 from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Record
-from tslg.protocol.rules.context import SUPERSEDING_KINDS, Pruned, Tail, superseded_by
+from tslg.protocol.rules.context import Pruned, Tail, superseded_by
 
 CACHED_RECORDS = 16_384
 """Parsed records kept at hand: the neighbours of what is being appended, at about 3 KiB each."""
@@ -54,8 +56,16 @@ class StoreContext:
             entry = self._store.get(id)
             if entry is None:
                 return None
-            found = disclosed(id, entry)
+            found = recover(disclosed(id, entry), self._plain)
             self.remember({id: found})
+        return found
+
+    def _plain(self, id: Link) -> Record | None:
+        """Return a record as it was written, whose own edges nobody asks for."""
+        found = self.staged.get(id) or self._records.get(id)
+        if found is None:
+            entry = self._store.get(id)
+            found = None if entry is None else disclosed(id, entry)
         return found
 
     def stage(self, record: Record) -> None:
@@ -90,8 +100,9 @@ class StoreContext:
         """Return the policies that amend, and retractions that withdraw, a record: those held, and those staged."""
         found = self._superseding.get(id)
         if found is None:
-            children = map(self.record, self._store.children(id, ("amends", "retracts")))
-            found = tuple(one.id for one in children if one is not None and one.kind in SUPERSEDING_KINDS)
+            # Of records whose edges had no class yet when they were stored, only they themselves can tell.
+            children = map(self.record, self._store.children(id, ("amends", "retracts", FLAT)))
+            found = tuple(one.id for one in children if one is not None and id in superseded_by(one))
             if len(self._superseding) >= CACHED_RECORDS:
                 self._superseding.clear()
             self._superseding[id] = found

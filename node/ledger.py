@@ -18,12 +18,14 @@ from tslg.node import own_log, redacting
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
 from tslg.node.drafting import Draft, OwnLog
+from tslg.node.flattening import as_meant, writes_flat
 from tslg.node.store.interface import ForkError, LogState, Store
 from tslg.protocol import attachments, committed, disclosure
 from tslg.protocol import record as records
 from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal, UsageError
+from tslg.protocol.flat import flatten, recover
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Peaks
 from tslg.protocol.manifest import Manifest
@@ -74,6 +76,7 @@ class Ledger:
         self._book = RuleBook(self.context)
         self._hash = hash_name
         self._random_bytes = random_bytes
+        self._flat = writes_flat(self.context.manifest(manifest))
         self._clock = clock
         self._lock = threading.RLock()
         self._queue: deque[_Ticket] = deque()
@@ -260,6 +263,7 @@ class Ledger:
                 if refusal.code == "TSLG-A-FORK":
                     self._keep_rival(record, seal)
                 raise
+            record = recover(record, self.context.record)
             self.context.stage(record)
             state = self.store.log_state(record.owner)
             peaks = state.peaks.copy() if state is not None and tail is not None else Peaks()
@@ -283,7 +287,8 @@ class Ledger:
         """Make what follows under the newest manifest version of the federation."""
         if record.kind == "manifest-amendment":
             self.manifest = record.id
-            self._hash = Manifest.from_record(record).envelope.hash
+            newest = Manifest.from_record(record)
+            self._hash, self._flat = newest.envelope.hash, writes_flat(newest)
 
     def adopt(self, verified: Iterable[Opened]) -> int:
         """Store records of other agents' logs that a walk verified; return how many were new.
@@ -480,10 +485,11 @@ class Ledger:
             manifest=self.manifest,
             key=log.key,
             log=Head(log.size, log.peaks.root()),
-            preds=draft.preds,
+            preds=flatten(draft.preds) if self._flat else draft.preds,
             body=body,
             hash_name=self._hash,
         )
+        record = as_meant(record, draft.preds, self.context.record) if self._flat else record
         return (record if attachment is None else attachments.check(record, attachment)), attachment
 
     def _store_staged(self) -> None:

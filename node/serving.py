@@ -15,6 +15,7 @@ from tslg.node.withholding import Shown, cut_pair
 from tslg.protocol import freshness, logproof
 from tslg.protocol import record as records
 from tslg.protocol.chains import rests_on
+from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.exchange import (
     HeadReply,
@@ -32,6 +33,7 @@ from tslg.protocol.exchange import (
     records_chunk,
     size_of,
 )
+from tslg.protocol.flat import recover
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.proofs import ConsistencyProof, InclusionProof
 from tslg.protocol.record import Record
@@ -214,7 +216,13 @@ class _WalkAnswer:
 
     def _steps(self, id: Link) -> Iterable[PlainStep]:
         record = self._records.get(id)
-        return () if record is None else steps_of(record, self._asked.classes)
+        if record is None:
+            return ()
+        if FLAT in record.preds and self._asked.classes is not None:
+            held = self._store.get_many(edge.cid for edge in record.edges())
+            cited = {one: records.parse_as(one, entry.data) for one, entry in held.items()}
+            record = recover(record, cited.get)
+        return steps_of(record, self._asked.classes)
 
     def _newest(self) -> dict[Link, NewestRecord]:
         """Return the newest record of every log that was met and is held whole, the federation's included."""

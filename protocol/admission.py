@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tslg.protocol.chains import JOINT
-from tslg.protocol.classes import ACTS
+from tslg.protocol.classes import ACTS, FLAT
 from tslg.protocol.errors import Refusal
+from tslg.protocol.flat import recover
 from tslg.protocol.kinds import KINDS, SCOPE
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
@@ -30,7 +31,7 @@ from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_rev
 from tslg.protocol.rules.checkpoints import rule_checkpoint
 from tslg.protocol.rules.confidential import rule_commitments
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, Rule, manifest_in_force
-from tslg.protocol.rules.edges import rule_cross_agent, rule_edges
+from tslg.protocol.rules.edges import rule_cross_agent, rule_edges, rule_form
 from tslg.protocol.rules.federation import rule_envelope, rule_expiry
 from tslg.protocol.rules.forks import rule_equivocation
 from tslg.protocol.rules.joint import rule_bearer, rule_joint
@@ -53,6 +54,7 @@ from tslg.protocol.rules.verifications import rule_verification
 
 STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_issuer,
+    rule_form,
     rule_classes,
     rule_manifest,
     rule_hash,
@@ -146,7 +148,13 @@ def _other_suite(record: Record, context: Context) -> bool:
     return not fits(key, manifest)
 
 
+def _may_be_flat(record: Record, context: Context) -> bool:
+    manifest = manifest_in_force(record, context)
+    return manifest is not None and manifest.envelope.edges == "flat"
+
+
 _CONCERNS: Final[dict[Rule, Concern]] = {
+    rule_form: _may_be_flat,
     rule_fan_in: _narrow_fan_in,
     rule_expiry: _may_expire,
     rule_edges: lambda record, context: bool(record.preds),
@@ -181,6 +189,34 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_summary: _kinds("summary"),
 }
 """Which shapes a rule can refuse at all; it admits every record of any other shape."""
+
+
+_OF_CLASSES: Final[frozenset[Rule]] = frozenset(
+    (
+        rule_classes,
+        rule_commitments,
+        rule_scope,
+        rule_vocabulary,
+        rule_narrowing,
+        rule_delegation,
+        rule_granted,
+        rule_principal,
+        rule_delegating,
+        rule_in_force,
+        rule_correction,
+        rule_target,
+        rule_verification,
+        rule_consensus,
+        rule_bearer,
+        rule_joint,
+        rule_checkpoint,
+        rule_redaction,
+        rule_prune,
+        rule_summary,
+        rule_equivocation,
+    )
+)
+"""Rules of what a record cites, and does not cite, as what: not judged while edges without a class are left."""
 
 
 def shape(record: Record) -> tuple[object, ...]:
@@ -220,6 +256,8 @@ class RuleBook:
         kept = shape(record)
         rules = self._rules.get(kept)
         if rules is None:
+            if FLAT in record.preds:
+                return self._flat(record, seal)
             refusal = judge(record, seal, context, SHAPE_RULES)
             if refusal is not None:
                 return refusal
@@ -229,6 +267,19 @@ class RuleBook:
             if refusal is not None:
                 return refusal
         return None
+
+    def _flat(self, record: Record, seal: bytes) -> Refusal | None:
+        """Judge a record by the classes that its edges are recovered to have."""
+        context = self._context
+        refusal = judge(record, seal, context, (rule_issuer, rule_manifest, rule_form))
+        if refusal is not None:
+            return refusal
+        recovered = recover(record, context.record)
+        if FLAT not in recovered.preds:
+            return self.refusal(recovered, seal)
+        # Some lead to what is not at hand. Admission refuses that; a walk judges what needs no class.
+        rules = tuple(rule for rule in STRUCTURE_RULES if rule not in _OF_CLASSES)
+        return judge(recovered, seal, context, rules)
 
     def admit(self, record: Record, seal: bytes) -> None:
         """Pass the record through every rule, those of the log's end and the seal included. Raises Refusal."""
@@ -252,6 +303,4 @@ def admit(record: Record, seal: bytes, context: Context) -> None:
     Raises:
         Refusal: the code of the first rule broken, the record's id, what is wrong and what would mend it.
     """
-    refusal = judge(record, seal, context)
-    if refusal is not None:
-        raise refusal
+    RuleBook(context).admit(record, seal)

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 OWN: Final = "own"
 OTHER: Final = "other"
+FLAT: Final = "any"
+"""Stands for all classes in the records of a flat federation: see `protocol.flat`."""
 
 
 class Leads(NamedTuple):

@@ -60,7 +60,7 @@ class Envelope:
         clock_skew_ms: how far ahead of the reader's clock a record may lie.
         corrections: the correction policy record, None where none governs corrections.
         cross_agent: None where X_admit is open.
-        edges: `typed` in this version.
+        edges: `typed`, or `flat` if records name their predecessors without classes.
         fan_in_min: fewest edges of a record that does not start a log.
         fan_in_max: most edges of any record.
         gc: the policy record that governs what storage may release, None where nothing may be.
@@ -187,8 +187,8 @@ def _cross_agent(value: Any) -> CrossAgent | None:
 
 
 def _edges(value: Any) -> str:
-    _need(value == "typed", "`edges` must be typed in this version")
-    return "typed"
+    _need(value in ("typed", "flat") and isinstance(value, str), "`edges` is typed or flat")
+    return str(value)
 
 
 def _fan_in(value: Any) -> tuple[int, int]:

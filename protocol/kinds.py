@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tslg.protocol.classes import CLASSES as CLASSES
-from tslg.protocol.classes import ELSEWHERE, Leads
+from tslg.protocol.classes import ELSEWHERE, FLAT, Leads
 from tslg.protocol.fields import (
     AMOUNTS,
     ANCHORS,
@@ -154,6 +154,8 @@ def _kind(
     allowed = needed | frozenset(also.split())
     leads = {cls: ELSEWHERE.get((name, cls), CLASSES[cls].leads) for cls in CLASSES}
     restricted = {cls: None if where == Leads() else where for cls, where in leads.items()}
+    # Where an edge leads whose class is not recovered yet, nobody can say.
+    restricted[FLAT] = None
     committed = tuple(_COMMITTED.get(name, "").split())
     return Kind(name, issuer, first, needed, allowed, fields, meaning, required, valid, restricted, committed)
 

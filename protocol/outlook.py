@@ -14,7 +14,7 @@ from tslg.protocol.gathering import Gathering
 from tslg.protocol.keys import revocations_in
 from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
-from tslg.protocol.report import Freshness, Undetermined
+from tslg.protocol.report import Freshness, NewestManifest, Undetermined
 from tslg.protocol.vouching import Vouched
 
 
@@ -72,3 +72,17 @@ class Outlook(Gathering):
 
     def _vouches(self, id: Link) -> bool:
         return id not in self._findings and id not in self._unjudged and self._sealed.get(id) is True
+
+    def _newest_manifest(self) -> NewestManifest | None:
+        """Return the newest version that holds, by its number and then its id."""
+        known = [manifest for manifest in self._manifests.values() if manifest is not None]
+        newest = max(known, key=lambda manifest: (manifest.version, manifest.id), default=None)
+        return None if newest is None else NewestManifest(newest.id, newest.version, newest.expires)
+
+    def _expired(self) -> list[Undetermined]:
+        """Say so if even the newest manifest version known has expired: a newer one may be withheld."""
+        newest = self._newest_manifest()
+        if newest is None or newest.expires is None or self.now_ms <= newest.expires:
+            return []
+        reason = f"expired: manifest version {newest.version} expired at {newest.expires}, and no newer one is known"
+        return [Undetermined(newest.record, reason)]

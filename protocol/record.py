@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid, codec, committed
 from tslg.protocol.cid import is_record_id
+from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.committed import Commitment
 from tslg.protocol.errors import RecordError
@@ -257,7 +258,7 @@ def _preds(value: Any, id: Link) -> dict[str, tuple[Edge, ...]]:
         raise _wrong("EDGES", "`preds` is a map", id)
     count = 0
     for name, items in value.items():
-        if name not in CLASSES:
+        if name not in CLASSES and (name != FLAT or len(value) != 1):
             raise _wrong("CLASS", f"unknown predecessor class {name[:40]!r}", id)
         if type(items) is not list or not items:
             raise _wrong("EDGES", "a class holds a non-empty list of edges", id)

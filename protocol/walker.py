@@ -26,6 +26,7 @@ from tslg.protocol.chains import JOINT, rests_well
 from tslg.protocol.codec import Link
 from tslg.protocol.endings import dead, without_post_quantum
 from tslg.protocol.errors import RecordError, Refusal
+from tslg.protocol.flat import recover_all
 from tslg.protocol.freshness import OutsideHead as OutsideHead
 from tslg.protocol.keys import NO_REVOCATIONS, Key, Revocations
 from tslg.protocol.logproof import LogCheck
@@ -38,7 +39,6 @@ from tslg.protocol.record import Record
 from tslg.protocol.report import (
     ForkNote,
     Freshness,
-    NewestManifest,
     Report,
     Undetermined,
     frontier,
@@ -145,6 +145,8 @@ class Walker(Beside):
             return self._checks
         for id in sorted(self._pending):
             self.cannot(id, "absent")
+        if recover_all(self._held, self._support, self.federation):
+            self._groups = None
         broken = self._judge_chains()
         visited = self._traversal.visited
         self._judge_all([id for id in visited if id in self._held and id not in self._support], broken)
@@ -174,20 +176,6 @@ class Walker(Beside):
         self._say_what_was_pruned()
         self._forget_what_is_only_shown()
         return self._report(unproved + tails + doubts + self._expired(), fresh, forks)
-
-    def _newest_manifest(self) -> NewestManifest | None:
-        """Return the newest version that holds, by its number and then its id."""
-        known = [manifest for manifest in self._manifests.values() if manifest is not None]
-        newest = max(known, key=lambda manifest: (manifest.version, manifest.id), default=None)
-        return None if newest is None else NewestManifest(newest.id, newest.version, newest.expires)
-
-    def _expired(self) -> list[Undetermined]:
-        """Say so if even the newest manifest version known has expired: a newer one may be withheld."""
-        newest = self._newest_manifest()
-        if newest is None or newest.expires is None or self.now_ms <= newest.expires:
-            return []
-        reason = f"expired: manifest version {newest.version} expired at {newest.expires}, and no newer one is known"
-        return [Undetermined(newest.record, reason)]
 
     def _judge_chains(self) -> set[Link | None]:
         """Judge manifests oldest version first, then the geneses and registrations, which rest on them.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from tslg.protocol import cid, policy
+from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
 from tslg.protocol.kinds import SCOPE
@@ -151,6 +152,9 @@ def _chain(start: Link, context: Context) -> Chain:
         if held is None:
             whole = False
             continue
+        if FLAT in held.preds:
+            # Some of its edges have no class yet, so there may be policies among them.
+            whole = False
         fresh = {edge.cid for edge in held.preds.get("policy", ())} - ids
         ids |= fresh
         todo.extend(sorted(fresh))

@@ -6,14 +6,15 @@ from bisect import bisect_left
 from typing import Final
 
 from tslg.protocol import cid
-from tslg.protocol.classes import CLASSES, OWN, Leads
+from tslg.protocol.classes import CLASSES, FLAT, OWN, Leads
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
+from tslg.protocol.flat import Recovered
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.record import Edge, Record
 from tslg.protocol.rules.context import Context, manifest_in_force, refuse
 
-_RESOLVED: Final = frozenset(("policy", "delegation", "consensus", "joint"))
+_RESOLVED: Final = frozenset(("policy", "delegation", "consensus", "joint", FLAT))
 """Classes that confer authority: what they lead to must be at hand at admission whatever the kind."""
 
 _OWN_LOG: Final = CLASSES["prior"].leads if CLASSES["prior"].leads == Leads(OWN) else None
@@ -51,6 +52,19 @@ def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
                 if wrong:
                     return refuse("TSLG-A-EDGE-KIND", record, wrong)
     return None
+
+
+def rule_form(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """Edges stand by class or in one list as the manifest says; a federation's own log always has them by class."""
+    manifest = manifest_in_force(record, context)
+    if manifest is None or not record.preds:
+        return None
+    flat = isinstance(record, Recovered) or FLAT in record.preds
+    if flat == (manifest.envelope.edges == "flat" and record.owner != context.federation):
+        return None
+    form = "in one list without classes" if flat else "by class"
+    detail = f"its edges stand {form}, which its manifest does not allow here"
+    return refuse("TSLG-A-EDGES", record, detail, "write them as the manifest's `edges` says")
 
 
 def _unheld(record: Record, name: str, edge: Edge, context: Context) -> Refusal | None:

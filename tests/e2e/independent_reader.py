@@ -18,6 +18,7 @@ from pathlib import Path
 from independent_anchoring import Note, quorum
 from independent_confidential import withheld
 from independent_disclosure import withheld as withheld_fields
+from independent_flat import recover
 from independent_formats import Bad, Tree, consistent, read_bundle
 from independent_records import Record, read_record
 from independent_rules import VERSIONS, check_key, check_record, check_seal, named
@@ -137,12 +138,22 @@ class Reader:
             chain = record.kind in ("genesis", "registration")
             return (0 if own else 1 if chain else 2, record.seq, record.id)
 
-        for record in sorted(self.held.values(), key=rank):
-            self.judge(record)
-
+        ordered = sorted(self.held.values(), key=rank)
+        for record in ordered:
+            if record.owner == self.federation:
+                self.judge(record)
+        self.recover_classes()
+        for record in ordered:
+            if record.owner != self.federation:
+                self.judge(record)
         for link, record in self.held.items():
             if link not in self.findings and withheld(record, self.held):  # [ZKN-21]
                 self.undetermined.setdefault(link, "withheld")
+
+    def recover_classes(self) -> None:
+        """[FLA-3]"""
+        for record in self.held.values():
+            recover(record, self.held, self.manifests, self.federation)
 
     def judge(self, record: Record) -> None:
         rests_on = {record.manifest, record.key, record.agent} - {None}
@@ -156,7 +167,7 @@ class Reader:
             check_record(record, self.held, self.manifests, self.federation, self.now)
             seal = self.blocks[self.seal_of[record.id]]
             check_seal(record, seal, self.held, self.manifests, self.federation)
-            if record.kind == "equivocation":
+            if record.kind == "equivocation" and not record.cited("any"):
                 self.check_equivocation(record)
         except Bad as bad:
             self.findings[record.id] = bad.code
@@ -374,6 +385,7 @@ class Reader:
             if head["agent"] != owner or head["record"] in self.held:
                 continue
             self.read(head["record"])
+            self.recover_classes()
             for link in sorted(self.held.keys() - before[0], key=lambda link: self.held[link].seq):
                 self.judge(self.held[link])
             if self.counts(head):

@@ -175,6 +175,7 @@ def read_kinds() -> tuple[set[str], dict[str, Kind]]:
                 kinds[name].committed = sorted([*kinds[name].committed, name_])
     for name, kind in kinds.items():
         kind.leads = {edge: other.get((name, edge), where) for edge, where in usual.items()}
+        kind.leads["any"] = ("any", None, None)
     return classes, kinds
 
 
@@ -199,6 +200,7 @@ class Record:
     body: dict
     attachment: bytes | None = None
     root_of_fields: bytes | None = None
+    flat: bool = False
 
     @property
     def owner(self) -> bytes:
@@ -218,7 +220,7 @@ _RECORD = {
     "manifest": _or_null(is_record_id),
     "key": _or_null(is_record_id),
     "log": _or_null(lambda value: has_shape(value, {"size": is_uint, "root": is_hash})),
-    "preds": lambda value: type(value) is dict and value.keys() <= CLASSES,
+    "preds": lambda value: type(value) is dict and (value.keys() <= CLASSES or list(value) == ["any"]),
     "body": lambda value: type(value) is dict,
 }
 
@@ -253,8 +255,8 @@ def read_record(link: bytes, data: bytes) -> Record:
         raise Bad("TSLG-R", "a body field is missing")
     edges = _edges(value["preds"])
     fields = {name: value[name] for name in ("kind", "agent", "seq", "prev", "time", "manifest", "key", "body")}
-    root = None if head is None else head["root"]
-    return Record(id=link, data=data, root=root, edges=edges, root_of_fields=root_of_fields, **fields)
+    root, flat = None if head is None else head["root"], "any" in value["preds"]
+    return Record(id=link, data=data, root=root, edges=edges, root_of_fields=root_of_fields, flat=flat, **fields)
 
 
 def _edges(preds: dict) -> list[tuple[str, bytes, bytes | None]]:

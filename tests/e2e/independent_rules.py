@@ -183,7 +183,8 @@ def check_envelope(envelope: dict, threshold: int) -> None:
     need(envelope.keys() == known, bad, "envelope")
     hashes = ("sha2-256", "sha2-512", "sha3-256", "blake2b-256", "blake3")
     need(envelope["address"] in ("flat", "merkle"), bad, "address")
-    fixed = {"edges": "typed", **{name: {} for name in NONE_YET}}
+    need(envelope["edges"] in ("typed", "flat"), bad, "edges")
+    fixed = {**{name: {} for name in NONE_YET}}
     need(all(envelope[name] == value for name, value in fixed.items()) and envelope["hash"] in hashes, bad, "envelope")
     need(envelope["signatures"] in ([ED25519], [ES256K], [ED25519, ES256K]), bad, "signatures")
     need(type(envelope["post_quantum"]) is bool, bad, "post_quantum")
@@ -315,6 +316,7 @@ def reaches(policy: bytes, grant: bytes, held: dict[bytes, Record]) -> bool | No
         if current is None:
             unknown = True
             continue
+        unknown = unknown or bool(current.cited("any"))  # [FLA-6]
         for cid, _ in current.cited("policy"):
             if cid == grant:
                 return True
@@ -457,9 +459,11 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
     kind = KINDS[record.kind]
     need(("federation" if record.owner == federation else "agent") in kind.logs, "TSLG-A-ISSUER")
     classes = {name for name, _, _ in record.edges}
-    need(kind.mandatory <= classes <= kind.allowed, "TSLG-A-CLASSES")
     manifest = record if record.id == federation else manifests.get(record.manifest)
     need(manifest is not None, "TSLG-A-MANIFEST")
+    wanted = manifest.body["envelope"].get("edges") == "flat" and record.owner != federation
+    need(not classes or record.flat == wanted, "TSLG-A-EDGES")  # [FLA-1]
+    need("any" in classes or kind.mandatory <= classes <= kind.allowed, "TSLG-A-CLASSES")
     if record.kind == "manifest" or record.kind == "manifest-amendment":
         amended = manifests.get(record.cited("amends")[0][0]) if record.kind == "manifest-amendment" else None
         check_manifest(record, amended)
@@ -473,16 +477,28 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
     for edge in record.edges:
         check_edge(record, edge, held, envelope, federation)
     check_peers(record, held, envelope, federation)
+    if "any" not in classes:  # [FLA-5]
+        check_by_class(record, held, manifests, manifest, federation)
+    if record.kind in ("genesis", "registration"):
+        check_registration(record, envelope, federation)
+    if record.kind == "revocation":
+        check_revocation(record, held)
+    if record.kind in VERSIONS:
+        check_named(record, held)
+    check_key(record, held, envelope, federation)
+
+
+def check_by_class(record: Record, held: dict[bytes, Record], manifests: dict, manifest: Record, federation) -> None:
+    """[ADM-15] to [ADM-18], [ADM-20]"""
+    envelope = manifest.body["envelope"]
+    if "checkpoint" in record.body:
+        check_checkpoint(record, held)
     check_policies(record, held, manifest)
     check_delegations(record, held, federation)
     check_in_force(record, held, manifests, federation)
     if record.kind in ACTS:
         fine = [may(record, cid, agent, held, manifest, federation) for cid, agent in record.cited(ACTS[record.kind])]
         need(False not in fine, "TSLG-A-CORRECTION")
-    if record.kind in ("genesis", "registration"):
-        check_registration(record, envelope, federation)
-    if record.kind == "revocation":
-        check_revocation(record, held)
     if record.kind == "consensus":
         check_consensus(record, held)
     check_bearer(record, held)
@@ -494,11 +510,6 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
         check_verification(record, held)
-    if record.kind in VERSIONS:
-        check_named(record, held)
-    if "checkpoint" in record.body:
-        check_checkpoint(record, held)
-    check_key(record, held, envelope, federation)
 
 
 def check_checkpoint(record: Record, held: dict[bytes, Record]) -> None:

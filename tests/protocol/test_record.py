@@ -217,7 +217,7 @@ def manifest_with(**changes):
         ("hash", "md5", "whitelist"),
         ("hash", ["sha2-256"], "whitelist"),
         ("address", "tree", "`address`"),
-        ("edges", "flat", "`edges`"),
+        ("edges", "loose", "`edges`"),
         ("signatures", [], "`signatures`"),
         ("signatures", [-47, -19], "`signatures`"),
         ("signatures", [-19, -49], "`signatures`"),

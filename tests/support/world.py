@@ -24,6 +24,7 @@ from tslg.protocol.admission import RULES
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
 from tslg.protocol.exchange import Pair
+from tslg.protocol.flat import flatten, recover
 from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Tree
@@ -102,6 +103,11 @@ class Author:
     @property
     def last(self) -> Record:
         return self.log[-1]
+
+    @property
+    def prior(self) -> Record:
+        """The newest state, or the genesis: what a flat federation's records derive from."""
+        return next(record for record in reversed(self.log) if record.kind in ("state", "genesis"))
 
     def push(self, record: Record) -> None:
         self.log.append(record)
@@ -199,13 +205,22 @@ class World:
         kind: str,
         body: Mapping[str, Any] | None = None,
         preds: Mapping[str, Iterable[Record | Edge]] | None = None,
+        as_written: Mapping[str, list[Edge]] | None = None,
         **fields: Any,
     ) -> Record:
-        """Return the next record of a log; `fields` replaces any of its fields, for better or worse."""
+        """Return the next record of a log; `fields` replaces any of its fields, for better or worse.
+
+        Edges are put into the form of the manifest, unless they are given `as_written`.
+        """
+        newest = self.manifest(self.newest_manifest)
+        flat = newest is not None and newest.envelope.edges == "flat" and author.owner != self.federation
         if preds is None:
-            preds = {"prior": [author.last]}
+            preds = {"prior": [author.prior if flat else author.last]}
         self.time += 10
         size = len(author.log)
+        edges = {name: [self.edge(author, item) for item in items] for name, items in preds.items()}
+        if flat:
+            edges = flatten(edges)
         value: dict[str, Any] = {
             "kind": kind,
             "agent": author.owner,
@@ -215,7 +230,7 @@ class World:
             "manifest": self.newest_manifest,
             "key": author.key,
             "log": Head(size, author.tree.root()),
-            "preds": {name: [self.edge(author, item) for item in items] for name, items in preds.items()},
+            "preds": edges if as_written is None else as_written,
             "body": dict(BODIES.get(kind, {})) | dict(body or {}),
         }
         return self._built(value | fields)
@@ -361,6 +376,10 @@ class World:
         """Judge a record by all rules, or by all but one."""
         return admission.judge(record, seal, self, [rule for rule in RULES if rule is not without])
 
+    def judge_as_book(self, record: Record) -> Refusal | None:
+        """Judge an unsealed record as a ledger does, by all rules of records and their predecessors."""
+        return admission.RuleBook(self).refusal(record, b"")
+
     def admit(self, record: Record, seal: bytes, author: Author) -> None:
         """Pass a record through every rule and append it."""
         admission.admit(record, seal, self)
@@ -368,7 +387,7 @@ class World:
 
     def put(self, record: Record, seal: bytes, author: Author | None = None) -> Record:
         """Hold a record whatever the rules say; in `author`'s log if one is given, else in the owner's if it fits."""
-        self.held[record.id] = record
+        self.held[record.id] = recover(record, self.held.get)
         self.seals[record.id] = seal
         if author is None:
             author = self.authors.get(record.owner)
