@@ -150,7 +150,7 @@ def build_genesis(
         log=None,
         preds={},
         body=body,
-        hash_name=manifest.envelope.hash,
+        hash_name=manifest.envelope.ids,
     )
 
 

@@ -123,6 +123,19 @@ def _read_clock_skew(reader: Reader, value: Any, threshold: int) -> int:
     return reader.integer(skew, ("envelope", "clock_skew_ms"), 0, DEFAULT.clock_skew_ms, "60000 for one minute")
 
 
+def _read_address(reader: Reader, value: Any, threshold: int) -> str | dict[str, str]:
+    path = ("envelope", "address")
+    if isinstance(value, dict):
+        table = reader.table(value, path, ("hybrid",), ("hybrid",))
+        preds = table.get("hybrid")
+        if preds not in tuple(cid.HASHES):
+            reader.problem((*path, "hybrid"), f"must be {_either(tuple(cid.HASHES))}, not {shown(preds)}")
+        return {"hybrid": str(preds)}
+    if value is not None and value not in ADDRESSES:
+        reader.problem(path, f"must be {_either(ADDRESSES)}, not {shown(value)}")
+    return "flat" if value is None else value
+
+
 def _read_cross_agent(reader: Reader, value: Any, threshold: int) -> str | dict[str, Any]:
     path = ("envelope", "cross_agent")
     if value is None or isinstance(value, str):
@@ -256,7 +269,7 @@ def _either(words: Sequence[str] | Mapping[str, int]) -> str:
 
 ENTRIES: Final[Mapping[str, Entry]] = {
     **{name: _reserved(name) for name in RESERVED},
-    "address": _word("address", *ADDRESSES),
+    "address": Entry(_read_address, _same),
     "anchoring": Entry(_read_anchoring, lambda value: value or None),
     "classes": Entry(_read_classes, _same),
     "clock_skew_ms": Entry(_read_clock_skew, _same),

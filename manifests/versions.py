@@ -122,7 +122,7 @@ def _next(
         log=Head(len(history), log.root([item.id for item in history])),
         preds=preds,
         body=body,
-        hash_name=manifest.envelope.hash,
+        hash_name=manifest.envelope.ids,
     )
 
 
@@ -144,7 +144,7 @@ def read_history(files: Sequence[tuple[str, bytes]]) -> list[Sealed]:
     history: list[Sealed] = []
     for position, (name, content) in enumerate(files):
         records = [item for item, _ in history]
-        hash_name = in_force(records).envelope.hash if records else None
+        hash_name = in_force(records).envelope.ids if records else None
         read, seal = decode_sealed(content, name, hash_name)
         continues = (
             read.seq == position

@@ -54,7 +54,7 @@ async def _ask(network: Network, home: Home, peer: str, limits: Limits) -> list[
 def _take(home: Home, pairs: Sequence[Pair]) -> list[Record]:
     fresh: list[Record] = []
     for pair in pairs:
-        record = parse(pair[0], home.manifest.envelope.hash)
+        record = parse(pair[0], home.manifest.envelope.ids)
         if record.owner == home.federation:
             fresh += home.follow_federation([(record, pair[1])])
     return fresh

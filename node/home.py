@@ -79,7 +79,7 @@ class Home:
         self.openings = Openings(path / "openings")
         self._agents: dict[str, BlockingAgent] = {}
         manifest = self._newest_manifest()
-        self.ledger = Ledger(store, federation, manifest.id, manifest.envelope.hash, clock, random_bytes=random_bytes)
+        self.ledger = Ledger(store, federation, manifest.id, manifest.envelope.ids, clock, random_bytes=random_bytes)
         self.witnesses: Asker | None = None
         """Who is asked for cosignatures; made on first use."""
         self.anchorer = Anchorer(
@@ -367,6 +367,6 @@ def _pin(store: Store, sealed: tuple[Record, bytes], clock: Callable[[], int]) -
     manifest = Manifest.from_record(sealed[0])
     if sealed[0].seq != 0:
         raise UsageError("that is not a root manifest", mend="pin the federation's root manifest")
-    ledger = Ledger(store, manifest.id, manifest.id, manifest.envelope.hash, clock)
+    ledger = Ledger(store, manifest.id, manifest.id, manifest.envelope.ids, clock)
     ledger.admit(sealed[0].data, sealed[1])
     store.set_meta(FEDERATION_META, manifest.id)

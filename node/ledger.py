@@ -279,16 +279,16 @@ class Ledger:
         """Read a record under the hash of the manifest version that it names, as far as that is known."""
         record = records.parse(data, self._hash)
         manifest = None if record.manifest is None else self.context.manifest(record.manifest)
-        if manifest is None or manifest.envelope.hash == self._hash:
+        if manifest is None or manifest.envelope.ids == self._hash:
             return record
-        return records.parse(data, manifest.envelope.hash)
+        return records.parse(data, manifest.envelope.ids)
 
     def _take_manifest(self, record: Record) -> None:
         """Make what follows under the newest manifest version of the federation."""
         if record.kind == "manifest-amendment":
             self.manifest = record.id
             newest = Manifest.from_record(record)
-            self._hash, self._flat = newest.envelope.hash, writes_flat(newest)
+            self._hash, self._flat = newest.envelope.ids, writes_flat(newest)
 
     def adopt(self, verified: Iterable[Opened]) -> int:
         """Store records of other agents' logs that a walk verified; return how many were new.

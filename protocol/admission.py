@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tslg.protocol.chains import JOINT
+from tslg.protocol.cid import hash_name
 from tslg.protocol.classes import ACTS, FLAT
 from tslg.protocol.errors import Refusal
 from tslg.protocol.flat import recover
@@ -221,7 +222,10 @@ _OF_CLASSES: Final[frozenset[Rule]] = frozenset(
 
 def shape(record: Record) -> tuple[object, ...]:
     """Return all that `SHAPE_RULES` and `rules_of_a_walk` look at: they need to run once for many records."""
-    return (record[2], record[7], record[3], record[8], record[0][:4], record[13] is None, tuple(record[10]))
+    id = record[0]
+    # A hybrid id names its hashes further behind.
+    hashes = id[:4] if id[2] else hash_name(id)
+    return (record[2], record[7], record[3], record[8], hashes, record[13] is None, tuple(record[10]))
 
 
 def rules_of_a_walk(record: Record, context: Context) -> tuple[Rule, ...]:

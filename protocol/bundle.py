@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
-from tslg.protocol import cid, codec
+from tslg.protocol import cid, codec, hybrid
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import BundleError, CodecError
 from tslg.protocol.limits import DEFAULT, Limits
@@ -21,13 +21,15 @@ CAR_VERSION: Final = 1
 _ROOT_KEYS: Final = frozenset(
     ("tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records")
 )
-_OPTIONAL_KEYS: Final = frozenset(("beside", "checkpoints", "pruned"))
+_OPTIONAL_KEYS: Final = frozenset(("beside", "blocks", "checkpoints", "pruned"))
 """Keys of the root block that are left out where their list is empty."""
 _VARINT_BYTES: Final = 9
 _DIGEST_BYTES: Final = 64
 """Longest digest of the whitelist (sha2-512)."""
 _PIECE_BYTES: Final = 1024 * 1024
 """Most bytes asked of a stream at once, so that a length that lies costs no memory."""
+_PLAIN_START: Final = bytes((1, cid.DAG_CBOR, 0x12, 32))
+"""CIDv1, dag-cbor, sha2-256, 32 bytes."""
 _SEAL_ID_START: Final = bytes((1, cid.RAW, 0x12, 32))
 """CIDv1, raw, sha2-256, 32 bytes."""
 
@@ -122,6 +124,8 @@ def write(
     proofs = [proof.to_map() for proof in pruned]
     if proofs:
         value["pruned"] = proofs
+    if plain := [cid.compute(record) for link, record, _ in blocks if _is_hybrid(link)]:
+        value["blocks"] = plain
     data = codec.encode(value)
     root = cid.compute(data)
     if len(data) > DEFAULT.bundle_root_bytes:
@@ -132,9 +136,9 @@ def write(
     _write_block(stream, root, data)
     written: set[Link] = set()
     for link, record, others in blocks:
-        if not cid.matches(link, record):
+        if not (hybrid.is_id_of(link, record) if _is_hybrid(link) else cid.matches(link, record)):
             raise BundleError("the bytes of a record have another id", code="TSLG-B-BLOCK", record=link)
-        _write_block(stream, link, record)
+        _write_block(stream, cid.compute(record) if _is_hybrid(link) else link, record)
         for other in others:
             other_link = cid.compute_raw(other)
             if other_link not in written:
@@ -202,7 +206,9 @@ class _Root:
         self.pairs = _read_pairs(value["records"], offset, limits)
         self.attached = {entry[0]: entry[2] for entry in value["records"] if len(entry) == 3}
         self._attachments = frozenset(self.attached.values())
-        self.listed = {link for pair in self.pairs.items() for link in pair} | self._attachments
+        self.block_of = _read_blocks(value.get("blocks"), self.pairs, offset)
+        own = {self.block_of.get(link, link) for link in self.pairs}
+        self.listed = own | set(self.pairs.values()) | self._attachments
         self.beside = _read_beside(value.get("beside"), self.pairs, offset)
 
     def most_bytes(self, link: Link, limits: Limits) -> int:
@@ -224,10 +230,13 @@ class _Root:
             elif attachment_link in blocks:
                 broken.append((link, "the bytes of the attachment's block have another id"))
         for link, seal_link in self.pairs.items():
-            record, seal = blocks.get(link), blocks.get(seal_link)
-            if record is not None and seal is not None:
+            block = self.block_of.get(link, link)
+            record, seal = blocks.get(block), blocks.get(seal_link)
+            if record is not None and block is not link and not hybrid.is_id_of(link, record):
+                broken.append((link, "the bytes of the record's block have another hybrid id"))
+            elif record is not None and seal is not None:
                 records[link] = (record, seal)
-            elif record is None and link in blocks:
+            elif record is None and block in blocks:
                 broken.append((link, "the bytes of the record's block have another id"))
             elif seal is None and seal_link in blocks:
                 broken.append((link, "the bytes of the seal's block have another id"))
@@ -375,6 +384,21 @@ def _read_pairs(value: Any, offset: int, limits: Limits) -> dict[Link, Link]:
             raise _damage("ROOT", offset, f"`records` lists {cid.to_text(pair[0])} twice")
         pairs[pair[0]] = pair[1]
     return pairs
+
+
+def _read_blocks(value: Any, listed: Mapping[Link, Link], offset: int) -> dict[Link, Link]:
+    """Read `blocks` of a root block: for each listed record with a hybrid id, in order, the plain id of its bytes."""
+    hybrids = [link for link in listed if _is_hybrid(link)]
+    if value is None and not hybrids:
+        return {}
+    sound = type(value) is list and all(type(link) is Link and link.startswith(_PLAIN_START) for link in value)
+    if not sound or not hybrids or len(value) != len(hybrids) or len(set(value)) < len(value):
+        raise _damage("ROOT", offset, "`blocks` has a dag-cbor sha2-256 link for each record with a hybrid id")
+    return dict(zip(hybrids, value, strict=True))
+
+
+def _is_hybrid(link: Link) -> bool:
+    return link.startswith(cid.HYBRID_START)
 
 
 def _read_beside(value: Any, listed: Mapping[Link, Link], offset: int) -> tuple[Link, ...]:

@@ -42,8 +42,12 @@ class Hash:
     dag_cbor_prefix: bytes
     raw_prefix: bytes
 
+    def multihash(self, data: bytes) -> bytes:
+        """Return the multihash of `data`: code, size, digest."""
+        return self.dag_cbor_prefix[2:] + self.digest(data)
 
-def _varint(number: int) -> bytes:
+
+def varint(number: int) -> bytes:
     """Encode an unsigned varint (multiformats): 7 bits a byte, least significant first."""
     out = bytearray()
     while number >= 0x80:
@@ -54,7 +58,7 @@ def _varint(number: int) -> bytes:
 
 
 def _hash(name: str, code: int, size: int, digest: Callable[[bytes], bytes]) -> Hash:
-    multihash = _varint(code) + _varint(size)
+    multihash = varint(code) + varint(size)
     return Hash(name, code, size, digest, bytes((_VERSION, DAG_CBOR)) + multihash, bytes((_VERSION, RAW)) + multihash)
 
 
@@ -69,6 +73,12 @@ HASHES: dict[str, Hash] = {
     )
 }
 """The whitelist, by manifest name."""
+
+HYBRID_START = bytes((_VERSION, DAG_CBOR, 0))
+"""CIDv1, dag-cbor, identity: how a hybrid id begins."""
+_TWO_DIGESTS = b"\xa2\x65preds"
+_SECOND = b"\x67content"
+"""The canonical map of two digests: its head and shorter key, and its longer key."""
 
 _SHA2_256 = HASHES["sha2-256"].dag_cbor_prefix
 _SHA2_256_RAW = HASHES["sha2-256"].raw_prefix
@@ -130,13 +140,48 @@ def is_record_id(link: object) -> bool:
         return False
     if len(link) == 36 and link.startswith(_SHA2_256):
         return True
-    return _lookup(link, _BY_DAG_CBOR_PREFIX) is not None
+    return _lookup(link, _BY_DAG_CBOR_PREFIX) is not None or hybrid_scheme(link) is not None
+
+
+def hybrid_scheme(link: bytes) -> str | None:
+    """Return `H1+H2`, the hashes of content and predecessors in a hybrid id; None for any other link.
+
+    The bytes have one form: the identity multihash over the canonical map of the two multihashes.
+    """
+    if not link.startswith(HYBRID_START):
+        return None
+    size, at = _read_varint(link, len(HYBRID_START))
+    if size != len(link) - at or link[at : at + len(_TWO_DIGESTS)] != _TWO_DIGESTS:
+        return None
+    preds, at = _read_digest(link, at + len(_TWO_DIGESTS))
+    if preds is None or link[at : at + len(_SECOND)] != _SECOND:
+        return None
+    content, at = _read_digest(link, at + len(_SECOND))
+    if content is None or at != len(link) or content == preds:
+        return None
+    return f"{content}+{preds}"
+
+
+def _read_digest(link: bytes, at: int) -> tuple[str | None, int]:
+    """Return the name of the hash of the CBOR byte string at `at` that is a multihash, and where it ends."""
+    if link[at : at + 1] != b"\x58" or at + 1 >= len(link):
+        return None, at
+    end = at + 2 + link[at + 1]
+    multihash = link[at + 2 : end]
+    entry = _lookup(_SHA2_256[:2] + multihash, _BY_DAG_CBOR_PREFIX)
+    return (None if entry is None else entry.name), end
 
 
 def hash_name(link: bytes) -> str:
-    """Return the manifest name of the hash in `link` (dag-cbor or raw). CidError if it is not a whitelisted one."""
+    """Return the manifest name of the hash in `link` (dag-cbor or raw), `H1+H2` for a hybrid id.
+
+    Raises CidError if it is not a whitelisted one.
+    """
     if len(link) == 36 and link.startswith(_SHA2_256):
         return "sha2-256"
+    scheme = hybrid_scheme(link)
+    if scheme is not None:
+        return scheme
     entry = _lookup(link, _BY_DAG_CBOR_PREFIX) or _lookup(link, _BY_RAW_PREFIX)
     if entry is None:
         raise CidError("an id with a hash or codec that is not accepted", record=bytes(link))

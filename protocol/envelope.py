@@ -24,7 +24,7 @@ REDACTORS: Final = ("author", "anchors")
 """Who may redact a record."""
 
 ADDRESSES: Final = ("flat", "merkle")
-"""Address schemes: how a record's id covers its fields."""
+"""Address schemes that need no further hash: how a record's id covers its fields."""
 
 
 class CrossAgent(NamedTuple):
@@ -54,7 +54,7 @@ class Envelope:
     """The parameters that every record under a manifest keeps to.
 
     Attributes:
-        address: `flat`, or `merkle` where records only commit to the fields that no rule reads.
+        address: `flat`, `merkle` where records only commit to the fields that no rule reads, or `hybrid`.
         anchoring: which witnesses must cosign agents' logs, and when; None where none must.
         classes: governance classes that records may claim.
         clock_skew_ms: how far ahead of the reader's clock a record may lie.
@@ -66,6 +66,7 @@ class Envelope:
         gc: the policy record that governs what storage may release, None where nothing may be.
         genesis_anchors: how many anchors attest a genesis; 0 for none.
         hash: name of H, a key of `cid.HASHES`.
+        preds_hash: name of H2, the hash of predecessors in a hybrid id; None under other schemes.
         post_quantum: whether a post-quantum signature stands beside the classical one in every agent's seal.
         redaction: who may redact records of which kinds; None where each author may redact its own.
         retention: by kind, how long its records must be kept at least (ms).
@@ -87,6 +88,7 @@ class Envelope:
     gc: Link | None
     genesis_anchors: int
     hash: str
+    preds_hash: str | None
     post_quantum: bool
     redaction: Redaction | None
     retention: Mapping[str, int]
@@ -94,6 +96,11 @@ class Envelope:
     signatures: tuple[int, ...]
     tiers: tuple[str, ...]
     verify_depth: int | None
+
+    @property
+    def ids(self) -> str:
+        """How ids are computed: the name of H, or `H1+H2` where they are hybrid."""
+        return self.hash if self.preds_hash is None else f"{self.hash}+{self.preds_hash}"
 
 
 def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
@@ -108,7 +115,8 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
     for name in RESERVED:
         _need(value[name] == {}, f"`{name}` is not enforced by this version; leave it empty")
     return Envelope(
-        address=_address(value["address"]),
+        address=_address(value["address"], value["hash"]),
+        preds_hash=value["address"]["hybrid"] if isinstance(value["address"], dict) else None,
         anchoring=read_anchoring(value["anchoring"]),
         classes=_classes(value["classes"]),
         clock_skew_ms=_clock_skew(value["clock_skew_ms"]),
@@ -154,8 +162,12 @@ ENVELOPE_KEYS: Final = frozenset(RESERVED) | frozenset(_READ)
 """Every entry that an envelope has, no other."""
 
 
-def _address(value: Any) -> str:
-    _need(isinstance(value, str) and value in ADDRESSES, f"`address` is one of {', '.join(ADDRESSES)}")
+def _address(value: Any, hash_name: Any) -> str:
+    if isinstance(value, dict):
+        _need(value.keys() == {"hybrid"} and value["hybrid"] in tuple(cid.HASHES), "`address.hybrid` is a hash")
+        _need(value["hybrid"] != hash_name, "`address.hybrid` is another hash than `hash`")
+        return "hybrid"
+    _need(isinstance(value, str) and value in ADDRESSES, f"`address` is one of {', '.join(ADDRESSES)}, or {{hybrid}}")
     return str(value)
 
 

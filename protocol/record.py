@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from tslg.protocol import cid, codec, committed
+from tslg.protocol import cid, codec, committed, hybrid
 from tslg.protocol.cid import is_record_id
 from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
@@ -108,7 +108,7 @@ def parse(data: bytes, hash_name: str = "sha2-256") -> Record:
 
     Args:
         data: the record's bytes, at most `Limits.record_bytes`.
-        hash_name: the hash of the federation's manifest, from which the id is computed.
+        hash_name: the hash of the federation's manifest, from which the id is computed; `H1+H2` in a hybrid one.
 
     Raises:
         RecordError: the bytes are canonical but are not a record.
@@ -117,7 +117,7 @@ def parse(data: bytes, hash_name: str = "sha2-256") -> Record:
     if len(data) > DEFAULT.record_bytes:
         raise _too_large(data)
     value = codec.decode_unchecked(data)
-    return _from_value(value, data, cid.compute(data, hash_name))
+    return _from_value(value, data, _id(value, data, hash_name))
 
 
 def parse_as(expected: Link, data: bytes) -> Record:
@@ -129,7 +129,8 @@ def parse_as(expected: Link, data: bytes) -> Record:
     """
     if len(data) > DEFAULT.record_bytes:
         raise _too_large(data)
-    if not cid.is_id_of(expected, data):
+    plain = type(expected) is not Link or not expected.startswith(cid.HYBRID_START)
+    if not (cid.is_id_of(expected, data) if plain else hybrid.is_id_of(expected, data)):
         raise RecordError("the bytes have another id", code="TSLG-R-ID", record=expected, mend="fetch the record anew")
     return _from_value(codec.decode_unchecked(data), data, expected)
 
@@ -169,7 +170,16 @@ def build(
     data = codec.encode_unchecked(value)
     if len(data) > DEFAULT.record_bytes:
         raise _too_large(data)
-    return _from_value(value, data, cid.compute(data, hash_name))
+    return _from_value(value, data, _id(value, data, hash_name))
+
+
+def _id(value: Any, data: bytes, hash_name: str) -> Link:
+    """Return a record's id; a root manifest's is plain in a hybrid federation too, so that everybody can check it."""
+    if "+" not in hash_name:
+        return cid.compute(data, hash_name)
+    if type(value) is not dict or value.get("kind") == "manifest":
+        return cid.compute(data, hash_name.partition("+")[0])
+    return hybrid.compute(value, hash_name)
 
 
 def _edge_values(edges: Iterable[Edge]) -> list[dict[str, Any]]:

@@ -85,7 +85,7 @@ def join(file: Path, data: Path | None, as_json: bool) -> None:
     from tslg.protocol.errors import UsageError
 
     with write_home(data) as home:
-        genesis, seal = decode_sealed(read_bytes(file), str(file), home.manifest.envelope.hash)
+        genesis, seal = decode_sealed(read_bytes(file), str(file), home.manifest.envelope.ids)
         if genesis.kind != "genesis":
             raise UsageError(f"{file} holds a {genesis.kind}, not an agent's genesis", mend="check which file it is")
         made = home.join_agent(home.agent_key(genesis.id), seal)

@@ -73,7 +73,7 @@ def adopt(files: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
         taken = []
         for path in files:
             # Ids use the hash of the version in force, which the records before this one decide.
-            taken += home.follow_federation([decode_sealed(read_bytes(path), str(path), home.manifest.envelope.hash)])
+            taken += home.follow_federation([decode_sealed(read_bytes(path), str(path), home.manifest.envelope.ids)])
         adopted = [{"id": to_text(item.id), "kind": item.kind} for item in taken]
         said = {
             "federation": to_text(home.federation),

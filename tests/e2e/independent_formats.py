@@ -13,6 +13,7 @@ import blake3
 import cbor2
 
 LARGEST = 2**53 - 1
+HYBRID = bytes.fromhex("017100")
 HASHES = {
     bytes.fromhex("01711220"): ("sha2-256", lambda data: hashlib.sha256(data).digest()),
     bytes.fromhex("01711340"): ("sha2-512", lambda data: hashlib.sha512(data).digest()),
@@ -148,7 +149,20 @@ def hash_of(link: bytes) -> str | None:
     for first, (name, digest) in HASHES.items():
         if link.startswith(first) and len(link) == len(first) + len(digest(b"")):
             return name
-    return None
+    if not link.startswith(HYBRID):
+        return None
+    try:  # [HYB-3], [HYB-4]
+        size, at = varint(link, len(HYBRID))
+        digests = decode(link[at:]) if size == len(link) - at else None
+    except Bad:
+        return None
+    if type(digests) is not dict or digests.keys() != {"content", "preds"}:
+        return None
+    if not all(type(part) is bytes for part in digests.values()):
+        return None
+    parts = [hash_of(b"\x01\x71" + digests[name]) for name in ("content", "preds")]
+    plain = None not in parts and not any("+" in part for part in parts)
+    return "+".join(parts) if plain and parts[0] != parts[1] else None
 
 
 def is_record_id(value) -> bool:
@@ -163,7 +177,28 @@ def names(link: bytes, data: bytes) -> bool:
     """Whether a record's or seal's id is that of the data."""
     if link.startswith(SEAL_ID):
         return link[4:] == hashlib.sha256(data).digest()
+    if link.startswith(HYBRID):
+        return _hybrid_names(link, data)
     return any(link == first + digest(data) for first, (_, digest) in HASHES.items() if link.startswith(first))
+
+
+def _hybrid_names(link: bytes, data: bytes) -> bool:
+    """[HYB-2], [HYB-3]"""
+    scheme = hash_of(link)
+    try:
+        value = decode(data)
+        if scheme is None or type(value) is not dict or "preds" not in value:
+            return False
+        parts = {"preds": encode(value.pop("preds")), "content": encode(value)}
+    except Bad:
+        return False
+    by_name = {name: first[2:] for first, (name, _) in HASHES.items()}
+    of = dict(HASHES.values())
+    digests = {
+        part: by_name[name] + of[name](parts[part])
+        for part, name in zip(("content", "preds"), scheme.split("+"), strict=True)
+    }
+    return link.endswith(encode(digests))
 
 
 # --- log.md ----------------------------------------------------------------------------------------------------------
@@ -264,14 +299,20 @@ def read_bundle(data: bytes) -> tuple[dict, dict[bytes, bytes], set[bytes]]:
     attached = {bytes(entry[2]) for entry in value["records"] if len(entry) == 3}
     if any(len(block) > (262144 if link in attached else 65536) for link, block in blocks.items()):  # [BUN-7]
         raise Bad("TSLG-B-SIZE")
-    return value, blocks, {link for link, block in blocks.items() if not names(link, block)}
+    broken = {link for link, block in blocks.items() if not names(link, block)}
+    hybrids = [bytes(entry[0]) for entry in value["records"] if entry[0].startswith(HYBRID)]
+    for link, plain in zip(hybrids, value.get("blocks", ()), strict=True):  # [HYB-6]
+        if plain in blocks:
+            blocks[link] = blocks[plain]
+            broken |= {link} if plain in broken or not names(link, blocks[link]) else set()
+    return value, blocks, broken
 
 
 def _check_root(value) -> set[bytes]:
     keys = {"tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records"}
     if (
         type(value) is not dict
-        or value.keys() - {"beside", "pruned", "checkpoints"} != keys
+        or value.keys() - {"beside", "blocks", "pruned", "checkpoints"} != keys
         or type(value["tslg"]) is not int
         or value["tslg"] != 1
     ):
@@ -308,7 +349,13 @@ def _check_root(value) -> set[bytes]:
             raise Bad("TSLG-B-ROOT")
         if len(set(beside)) != len(beside):
             raise Bad("TSLG-B-ROOT")
-    return {bytes(link) for pair in records for link in pair}
+    hybrids = [entry[0] for entry in records if entry[0].startswith(HYBRID)]
+    plain = value.get("blocks", [])
+    if type(plain) is not list or len(plain) != len(hybrids) or ("blocks" in value) != bool(hybrids):  # [HYB-6]
+        raise Bad("TSLG-B-ROOT")
+    if not all(type(link) is Link and hash_of(link) == "sha2-256" for link in plain) or len(set(plain)) != len(plain):
+        raise Bad("TSLG-B-ROOT")
+    return {bytes(link) for pair in records for link in pair} - {bytes(link) for link in hybrids} | {*map(bytes, plain)}
 
 
 def has_shape(value, shape) -> bool:

@@ -182,7 +182,12 @@ def check_envelope(envelope: dict, threshold: int) -> None:
     bad = "TSLG-A-ANCHORS"
     need(envelope.keys() == known, bad, "envelope")
     hashes = ("sha2-256", "sha2-512", "sha3-256", "blake2b-256", "blake3")
-    need(envelope["address"] in ("flat", "merkle"), bad, "address")
+    address = envelope["address"]
+    if type(address) is dict:  # [HYB-1]
+        need(address.keys() == {"hybrid"} and address["hybrid"] in hashes, bad, "address")
+        need(address["hybrid"] != envelope["hash"], bad, "address")
+    else:
+        need(address in ("flat", "merkle"), bad, "address")
     need(envelope["edges"] in ("typed", "flat"), bad, "edges")
     fixed = {**{name: {} for name in NONE_YET}}
     need(all(envelope[name] == value for name, value in fixed.items()) and envelope["hash"] in hashes, bad, "envelope")
@@ -468,7 +473,9 @@ def check_record(record: Record, held: dict[bytes, Record], manifests: dict, fed
         amended = manifests.get(record.cited("amends")[0][0]) if record.kind == "manifest-amendment" else None
         check_manifest(record, amended)
     envelope = manifest.body["envelope"]
-    need(hash_of(record.id) == envelope["hash"], "TSLG-A-HASH")
+    two = type(envelope["address"]) is dict and record.kind != "manifest"  # [HYB-1]
+    ids = f"{envelope['hash']}+{envelope['address']['hybrid']}" if two else envelope["hash"]
+    need(hash_of(record.id) == ids, "TSLG-A-HASH")
     commits = envelope["address"] == "merkle" and bool(kind.committed)  # [MRK-1]
     need(commits == (record.root_of_fields is not None), "TSLG-A-ADDRESS")
     need(kind.first or envelope["fan_in"]["min"] <= len(record.edges) <= envelope["fan_in"]["max"], "TSLG-A-FAN-IN")

@@ -139,12 +139,19 @@ class Log:
             "log": Head(seq, self.tree().root()) if seq else None,
         }
         if self.manifest is None or self.manifest.body["envelope"]["address"] != "merkle" or not KINDS[kind].committed:
-            return build(kind=kind, preds=preds, body=body, **(fields | changes))
+            return build(kind=kind, preds=preds, body=body, **({"hash_name": self.ids} | fields | changes))
         salts = [seeded(f"salt {i} of {self.name} {seq}", 16) for i in range(len(KINDS[kind].committed))]
         shown, leaves = committed.commit(KINDS[kind], body, salts)
         record = build(kind=kind, preds=preds, body=shown, **(fields | changes))
         self.attachments[record.id] = disclosure.encode(leaves)
         return record
+
+    @property
+    def ids(self) -> str:
+        """How ids are computed."""
+        if self.manifest is None or type(self.manifest.body["envelope"]["address"]) is not dict:
+            return "sha2-256"
+        return f"sha2-256+{self.manifest.body['envelope']['address']['hybrid']}"
 
     def add(self, kind: str, preds: Mapping[str, Iterable[Edge]], body: Mapping, **changes) -> Record:
         record = self.make(kind, preds, body, **changes)

@@ -55,6 +55,7 @@ tiers = ["low", "high"]
 anchors = {attested}
 """
 
+HYBRID = ONE.format(attested=0).replace("[envelope]", '[envelope]\naddress = { hybrid = "blake3" }')
 MERKLE = ONE.format(attested=0).replace("[envelope]", '[envelope]\naddress = "merkle"')
 
 THREE = """
@@ -232,6 +233,7 @@ class World:
             "log": Head(size, author.tree.root()),
             "preds": edges if as_written is None else as_written,
             "body": dict(BODIES.get(kind, {})) | dict(body or {}),
+            "hash_name": self.founded.manifest.envelope.ids,
         }
         return self._built(value | fields)
 
