@@ -50,6 +50,8 @@ def audit(target: str, **options: Any) -> int:
 
     if options["federation"] is None and options["data"] is None:
         raise UsageError("whom do you trust?", mend="give --federation ID, or --data DIR of a node that belongs to it")
+    if options["recorder"] is not None and options["data"] is None:
+        raise UsageError("a report is recorded by an agent of one's own node", mend="give its --data directory")
     _check_peers(options["peers"])
     with _home(options["data"]) as home, counting("received") as tick:
         store = None if home is None else home.store
@@ -78,9 +80,7 @@ def _publish(home: Home | None, name: str, walked: Walked) -> dict[str, str]:
     from tslg.protocol.errors import UsageError
 
     if home is None or not home.writable:
-        raise UsageError(
-            "a report is recorded by an agent of a node that nobody else writes", mend="give its --data directory"
-        )
+        raise UsageError("another process writes that directory", mend="stop it, or record the report there")
     keep(home.ledger, walked, source="peer", now_ms=wall_clock())
     if not home.store.has(walked.report.target):
         raise UsageError(

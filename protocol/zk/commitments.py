@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
-from tslg.protocol.zk.group import ORDER, SIZE, VALUE, add, mul, mul_base, wide_scalar
+from tslg.protocol.zk.group import ORDER, SIZE, VALUE, add, mul, mul_base, sub, wide_scalar
 
 LIMIT_BITS: Final = 32
 MOST: Final = 2**LIMIT_BITS - 1
@@ -22,7 +23,13 @@ def commit(value: int, blinding: int) -> bytes:
 
 def shift(element: bytes, value: int) -> bytes:
     """Return the commitment to `value` less than what `element` commits to, under the same blinding."""
-    return element if value % ORDER == 0 else add(element, mul(-value, VALUE))
+    return element if value % ORDER == 0 else sub(element, _values(value))
+
+
+@lru_cache(maxsize=64)
+def _values(value: int) -> bytes:
+    """Return a multiple of the generator of values; all claims of a proof shift by the same two or three."""
+    return mul(value, VALUE)
 
 
 @dataclass(frozen=True, slots=True)

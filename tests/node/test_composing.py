@@ -143,6 +143,25 @@ def test_there_are_no_loops_and_no_endless_chains_of_reliance(home, agents, chai
         relying.add(other.id, alone(home))
 
 
+@pytest.mark.spec("VRF-1", "VRF-2")
+def test_a_verification_that_contradicts_itself_is_never_recorded(home, agents, chain):
+    report = report_of(home, chain, 5)
+    other = agents["second"].verification(report_of(home, agents["author"].observe("x")))
+    entry = report.frontier[0]
+    for how in (
+        {"edges": 6},
+        {"depth": None},
+        {"edges": 1},
+        {"frontier": (entry, entry)},
+        {"frontier": (entry._replace(root=bytes(32)),)},
+        {"frontier": (entry._replace(agent=agents["second"].id),)},
+        {"counters": other},
+    ):
+        with pytest.raises(Refusal) as caught:
+            lie(agents["auditor"], report, **how)
+        assert caught.value.code == "TSLG-A-VERIFICATION"
+
+
 # --- deepening and refuting ------------------------------------------------------------------------------------------
 
 

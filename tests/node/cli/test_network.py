@@ -150,6 +150,15 @@ def plaintext(connection: socket.socket) -> None:
     connection.recv(1000)
 
 
+def test_an_audit_can_be_published_by_an_agent_of_ones_own(served, made, world, cli):
+    arguments = ["audit", world.target, "--peer", served["addresses"][0], "--depth", "2", "--record", "alpha"]
+    report = cli.json(*arguments, "--data", world.data)
+    told = cli.json("query", "verified", world.target, "--data", world.data)
+    assert [(one["record"], one["depth"]) for one in told["verifications"]] == [(report["verification"], 2)]
+    without = ["audit", made.target, "--peer", served["addresses"][0], "--federation", made.federation]
+    assert "give its --data directory" in cli.error(*without, "--record", "alpha")
+
+
 def test_an_interrupted_audit_ends_quietly(made):
     accepted, over = threading.Event(), threading.Event()
 
