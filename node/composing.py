@@ -79,7 +79,7 @@ class Relying:
             raise _not(id, f"nobody said to trust its author {cid.to_text(record.owner)}", "name it with --trust")
         if record.body["verdict"] != VALID:
             raise _not(id, f"it found its target {record.body['verdict']}", "verify that record yourself")
-        if any(edge.cid == record.body["target"] and edge.agent is None for edge in record.preds["evidence"]):
+        if any(edge.cid == record.body["target"] and edge.agent is None for edge in record.edges()):
             raise _not(id, "its author verified a record of its own", "rely on somebody else, or on nobody")
         return record
 
@@ -125,6 +125,19 @@ def contradicts(report: Report, verification: Record, fits: Fit) -> bool:
     return bool(fits.faults) or (report.verdict != said and report.verdict != UNDETERMINED)
 
 
+def as_written(store: Store) -> composing.Find:
+    """Return what finds the records of a store as their authors wrote them: in the order of those edges walks go."""
+    known: dict[Link, Record | None] = {}
+
+    def find(id: Link) -> Record | None:
+        if id not in known:
+            entry = store.get(id)
+            known[id] = None if entry is None else parse_as(id, entry.data)
+        return known[id]
+
+    return find
+
+
 def verified(store: Store, target: Link, trusted: Iterable[Link] | None = None) -> Composed:
     """Sum up how deep a held record was verified in total, and by whom, from all verifications held here.
 
@@ -135,18 +148,11 @@ def verified(store: Store, target: Link, trusted: Iterable[Link] | None = None) 
 
     Nothing is verified by asking: the records are taken as the store holds them, which admitted or verified them.
     """
-    known: dict[Link, Record | None] = {}
-
-    def find(id: Link) -> Record | None:
-        if id not in known:
-            entry = store.get(id)
-            known[id] = None if entry is None else parse_as(id, entry.data)
-        return known[id]
-
+    find = as_written(store)
     considered = None if trusted is None else frozenset(trusted)
     found: dict[Link, Record] = {}
     for id in composing.replay(target, None, find).visited:
-        for child in store.children(id, ("evidence",)):
+        for child in store.children(id):
             record = find(child)
             if record is None or record.kind != "verification" or record.body["target"] != id:
                 continue

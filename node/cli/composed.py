@@ -73,6 +73,8 @@ def publish(home: Home, name: str, report: Report, deepened: Record | None = Non
     agent = chosen_agent(home, name)
     if deepened is None:
         return agent.verification(report)
+    # Without classes nothing can be cited as speaking against: that the verdicts differ has to say it.
+    against = against and home.manifest.envelope.edges == "typed"
     return agent.verification(report, counters=deepened) if against else agent.verification(report, evidence=deepened)
 
 

@@ -83,6 +83,7 @@ def _refuse_building_on_a_file(options: Mapping[str, Any]) -> None:
 
 def _verify_held(target: str, options: Mapping[str, Any]) -> int:
     from tslg.node.cli.composed import concluded, earlier, publish
+    from tslg.node.composing import as_written
     from tslg.node.sources import StoreSource
     from tslg.protocol.cid import to_text
 
@@ -94,7 +95,7 @@ def _verify_held(target: str, options: Mapping[str, Any]) -> int:
         alone = {**options, "depth": 0, "full": False, "log": "visited", "save": None, "resume": None}
         before = earlier(home.store, options, lambda one: _walk(source, one, pinned, alone, ()))
         report = _walk(source, id, pinned, options, outside, before.relying.reliances)
-        told, extra, against = concluded(report, before, home.ledger.context.record)
+        told, extra, against = concluded(report, before, as_written(home.store))
         if name is not None:
             extra["verification"] = to_text(publish(home, name, report, before.deepened, against).id)
         return _tell([told], extra, options)

@@ -6,6 +6,9 @@ import io
 from dataclasses import replace
 
 import pytest
+from breach import OPEN
+from breaches_flat import FLAT
+from world import World
 
 from tslg.node import openings
 from tslg.node.bundling import write_walked
@@ -19,9 +22,12 @@ from tslg.protocol.zk.commitments import Opening
 WORDS = ("pay", "scan", "sign")
 
 
-@pytest.fixture
-def home(tmp_path):
-    with Home.open(tmp_path / "node", name="vendor") as home:
+@pytest.fixture(params=["typed", "flat"])
+def home(tmp_path, request):
+    """A node of its own federation, whose records name edges by class or without."""
+    world = World(FLAT if request.param == "flat" else OPEN, "node")
+    root = (world.founded.manifest_record, world.founded.seal)
+    with Home.open(tmp_path / "node", federation=root) as home:
         yield home
 
 
