@@ -474,13 +474,7 @@ class Ledger:
         """Build the next record of a log, and what is attached to it."""
         body, attachment = self._committed(draft)
         if draft.prove is not None:
-            if attachment is not None:
-                raise UsageError(
-                    "a record that withholds fields has no room for proofs that it stays within a confidential policy",
-                    mend="claim nothing of that policy, or act under an open one",
-                )
-            narrowing, attachment = draft.prove(log.owner, log.size, log.last)
-            body = {**body, "narrowing": narrowing}
+            body, attachment = with_proofs(body, attachment, draft.prove(log.owner, log.size, log.last))
         record = records.build(
             kind=draft.kind,
             agent=log.owner,

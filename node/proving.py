@@ -96,6 +96,20 @@ class Prover:
         return opening
 
 
+def with_proofs(body: Mapping[str, Any], attachment: bytes | None, proved: Proved) -> tuple[dict[str, Any], bytes]:
+    """Return a body that names its proofs, and the attachment that holds them.
+
+    Raises:
+        UsageError: something else is attached already.
+    """
+    if attachment is not None:
+        raise UsageError(
+            "a record that withholds fields has no room for proofs that it stays within a confidential policy",
+            mend="claim nothing of that policy, or act under an open one",
+        )
+    return {**body, "narrowing": proved[0]}, proved[1]
+
+
 def _refuse_beyond(kind: str, narrow: Terms, own: Opening | None, policy: Record, opening: Opening | None) -> None:
     """Refuse by a plain look at both sides what no proof can show."""
     from tslg.protocol.zk import narrowing
