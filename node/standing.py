@@ -10,11 +10,13 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 from tslg.node.store.interface import Store
-from tslg.protocol.classes import ACTS, AUTHORITY
+from tslg.protocol.classes import ACTS, AUTHORITY, FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
+from tslg.protocol.flat import recover
 from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Record
+from tslg.protocol.rules.context import superseded_by
 from tslg.protocol.rules.together import FOR
 
 MOST: Final = 10_000
@@ -156,6 +158,12 @@ def held(store: Store, id: Link) -> Record:
 
 def _record(store: Store, id: Link) -> Record | None:
     entry = store.get(id)
+    return None if entry is None else recover(disclosed(id, entry), lambda cited: _plain(store, cited))
+
+
+def _plain(store: Store, id: Link) -> Record | None:
+    """Return a record as it was written, whose own edges nobody asks for."""
+    entry = store.get(id)
     return None if entry is None else disclosed(id, entry)
 
 
@@ -169,7 +177,9 @@ def _statements(store: Store, target: Record) -> dict[Link, list[tuple[Record, s
     todo = [target]
     count = 0
     for one in todo:
-        for other in sorted(filter(None, (_record(store, id) for id in store.children(one.id, _ACTS))), key=_when):
+        for other in sorted(
+            filter(None, (_record(store, id) for id in store.children(one.id, (*_ACTS, FLAT)))), key=_when
+        ):
             act = _act(other, one)
             if act is None:
                 continue
@@ -240,8 +250,8 @@ def _versions(store: Store, policy: Record) -> tuple[Link, ...]:
 
 
 def _ended_by(store: Store, id: Link) -> tuple[Record, ...]:
-    children = filter(None, (_record(store, one) for one in store.children(id, ("amends", "retracts"))))
-    return tuple(sorted((one for one in children if one.kind in ("policy", "retraction")), key=_when))
+    children = filter(None, (_record(store, one) for one in store.children(id, ("amends", "retracts", FLAT))))
+    return tuple(sorted((one for one in children if id in superseded_by(one)), key=_when))
 
 
 def _when(record: Record) -> tuple[int, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from world import NOW, source
+from world import NOW, ONE, founded, source
 
 from tslg.node import standing
 from tslg.node.agent import Agent
@@ -162,3 +162,26 @@ async def test_the_awaited_agent_has_the_same_methods(home):
     assert (await agent.retract(fixed, reason="r")).kind == "retraction"
     proposal = await agent.propose("go", {}, electorate=[agent.id], threshold=1)
     assert (await agent.conclude(proposal, await agent.vote(proposal, "for"))).kind == "consensus"
+
+
+def test_answers_are_the_same_where_edges_have_no_classes(tmp_path):
+    manifest = ONE.format(attested=0).replace("[envelope]\n", '[envelope]\nedges = "flat"\n')
+    federation = founded(manifest, "flat standing")
+    sealed = (federation.manifest_record, federation.seal)
+    ticks = iter(range(NOW, NOW + 10**6))
+    with Home.open(tmp_path / "f", federation=sealed, clock=lambda: next(ticks), random_bytes=source("f")) as flat:
+        a = flat.agent("a")
+        seen = a.observe("x", {"n": 1})
+        fixed = a.correct(seen, {"n": 2}, reason="r")
+        assert operative(flat.store, seen.id).holds == (seen.id, fixed.id)
+        first = a.policy("p", capabilities=["x"])
+        a.adopt(first)
+        done = a.act("x", uses=["x"])
+        second = a.policy("p", capabilities=["x"], amends=first)
+        assert operative(flat.store, first.id).holds == (second.id,)
+        assert [one.id for one in policy_at(flat.store, done.id)[0].ended_by] == [second.id]
+        with pytest.raises(Refusal, match="TSLG-A-SUPERSEDED"):
+            a.act("x", uses=["x"], policy=first)
+        nothing = a.observe("log", sought="a trace")
+        made = a.decide("y", "z", evidence=seen, absence=nothing)
+        assert [one.id for one in considered(flat.store, made.id)] == [nothing.id]
