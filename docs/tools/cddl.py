@@ -28,8 +28,7 @@ head = {size: count, root: digest}
 edge = {cid: link, ? agent: link, ? verified: count / null}
 own-edge = {cid: link}
 foreign-edge = {cid: link, agent: link, verified: count / null}
-; What stands in place of the edges below in agents' records under a manifest whose `edges` is flat, or the empty map.
-flat-preds = {any: [+ edge]}
+; Under a manifest whose `edges` is flat, agents' records have in place of the edges below {"any": [+ edge]} or {}.
 
 ; An id: the binary CID behind a zero byte.
 link = #6.42(bstr .size (37..201))

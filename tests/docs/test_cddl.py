@@ -128,10 +128,3 @@ def test_what_a_record_commits_to_may_stand_elsewhere():
     assert fits("decision", data)
     assert not fits("decision", changed(data, lambda value: value["body"].update(fields=1)))
     assert not fits("decision", changed(data, lambda value: value["body"].pop("merkle")))
-
-
-def test_flat_edges_stand_in_one_list():
-    flat = {"any": [{"cid": LINK}, {"cid": OTHER, "agent": LINK, "verified": None}]}
-    assert fits("flat-preds", codec.encode(flat))
-    assert not fits("flat-preds", codec.encode({"any": []}))
-    assert not fits("flat-preds", codec.encode({"prior": [{"cid": LINK}]}))
