@@ -132,8 +132,8 @@ class Home:
                         f"{path} belongs to federation {to_text(Link(pinned))}", mend="use another data directory"
                     )
                 home = cls(path, lock, store, Link(store.get_meta(FEDERATION_META) or b""), clock, random_bytes)
-                redacting.finish(store)
                 pruning.go_on(store)
+                home.ledger.carry_out(redacting.recorded(store))
                 home._open_agents()
             except BaseException:
                 store.close()

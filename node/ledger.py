@@ -32,6 +32,7 @@ from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Head, Record
 from tslg.protocol.rules.context import Tail
+from tslg.protocol.rules.redaction import rule_redaction
 from tslg.protocol.rules.seals import rule_key
 from tslg.protocol.seal import Signature, sign1_start, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_sign
@@ -323,8 +324,12 @@ class Ledger:
         return len(fresh)
 
     def carry_out(self, redactions: Iterable[Record]) -> None:
-        """Destroy what admitted redactions name, as far as it is held here, in the store and in memory."""
-        for id in redacting.carry_out(self.store, redactions):
+        """Destroy what redactions name, as far as it is held here, in the store and in memory.
+
+        Each is held against its target once more: a bounded walk that found it valid may not have met that.
+        """
+        rightful = [record for record in redactions if rule_redaction(record, b"", self.context) is None]
+        for id in redacting.carry_out(self.store, rightful):
             self.context.forget(id)
 
     def note_own(self, record: Record, seal: bytes) -> None:

@@ -18,7 +18,7 @@ MOST_LOOKED_AT: Final = 1_000
 def carry_out(store: Store, redactions: Iterable[Record]) -> list[Link]:
     """Destroy what these redactions name, as far as it is held; return the records of which something was destroyed.
 
-    The redactions are admitted: the rules have seen who made them. Doing it again does no harm.
+    The caller has looked at who made them. Doing it again does no harm.
     """
     attachments: dict[Link, bytes | None] = {}
     blobs: list[bytes] = []
@@ -37,11 +37,10 @@ def carry_out(store: Store, redactions: Iterable[Record]) -> list[Link]:
     return list(attachments)
 
 
-def finish(store: Store) -> None:
-    """Carry out what was recorded before a crash and not carried out."""
+def recorded(store: Store) -> list[Record]:
+    """Return the newest redactions that are held, some of which a crash may have kept from being carried out."""
     ids = store.by_kind("redaction", limit=MOST_LOOKED_AT)
-    if ids:
-        carry_out(store, [parse_as(id, entry.data) for id, entry in store.get_many(ids).items()])
+    return [parse_as(id, entry.data) for id, entry in store.get_many(ids).items()] if ids else []
 
 
 def without(target: Record, attachment: bytes | None, redaction: Record) -> bytes | None:

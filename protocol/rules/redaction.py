@@ -27,6 +27,9 @@ def rule_redaction(record: Record, seal: bytes, context: Context) -> Refusal | N
     cited = context.record(target)
     if cited is None:
         return None
+    if edge.agent is None and cited.owner != record.owner:
+        # Said here too, since nothing may be destroyed on the word of an edge that nobody looked at.
+        return refuse("TSLG-A-REDACTION", record, "its target lies in another log than it says")
     if allowed is not None and cited.kind not in allowed.kinds:
         return refuse("TSLG-A-REDACTION", record, f"the manifest does not allow to redact a {cited.kind}")
     names = () if cited.commitment is None else cited.commitment.names

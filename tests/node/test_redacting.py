@@ -11,14 +11,17 @@ from world import MERKLE, NOW, founded, source
 from tslg.node import redacting
 from tslg.node.bundling import write_walked
 from tslg.node.home import Home
+from tslg.node.ledger import Draft
 from tslg.node.serving import Server
 from tslg.node.sources import StoreSource
 from tslg.node.store.memory import MemoryStore
 from tslg.node.verifying import verify, walk
+from tslg.protocol.admission import RuleBook
 from tslg.protocol.cid import to_text
 from tslg.protocol.errors import Refusal, StoreError, UsageError
 from tslg.protocol.exchange import WalkRequest
 from tslg.protocol.opening import disclosed
+from tslg.protocol.record import Edge
 
 SECRET = "the patient's name is Ada Example, born on the tenth of December"
 
@@ -141,6 +144,39 @@ def test_a_crash_between_record_and_destruction_is_made_good(home, decision, tmp
     with open_home(tmp_path / "home", "again") as again:
         assert disclosed(decision.id, again.store.get(decision.id)).withheld == ("data", "reason")
         assert [name for name in traces(tmp_path) if "sqlite" in name] == []
+
+
+def test_nothing_is_destroyed_on_the_word_of_a_stranger(home, decision, tmp_path):
+    """A redaction of another's record, sealed by an agent against the rules, and handed over by a walk of no depth."""
+    victim = home.store.get(decision.id)
+    stranger = home.agent("b")
+    policy = stranger.policy("mine")
+    draft = {"target": decision.id, "fields": ["reason"], "blobs": [], "reason": "not mine to destroy"}
+    edges = {"policy": [Edge(policy.id)], "evidence": [Edge(decision.id)]}
+    with open_home(tmp_path / "other", "other") as other:
+        other.ledger.adopt(
+            walk(StoreSource(home.store), decision.id, home.federation, now_ms=home.clock()).walker.opened()
+        )
+        forged = forge(home, stranger.id, "redaction", draft, edges)
+        walked = walk(StoreSource(home.store), forged.id, home.federation, now_ms=home.clock(), depth=0)
+        assert walked.report.verdict == "valid"
+        other.ledger.adopt(walked.walker.opened())
+        assert other.store.has(forged.id)
+        assert disclosed(decision.id, other.store.get(decision.id)).body == decision.body
+        assert other.ledger.context.record(decision.id).body == decision.body
+    with open_home(tmp_path / "other", "again") as other:
+        assert disclosed(decision.id, other.store.get(decision.id)).body == decision.body
+        assert other.store.get(decision.id).attachment == victim.attachment
+
+
+def forge(home, owner, kind, body, preds):
+    """Append a record to an own log past the rules."""
+    with home.ledger.transaction():
+        home.ledger._book = type("Anything", (), {"admit": staticmethod(lambda record, seal: None)})()
+        try:
+            return home.ledger._stage(owner, Draft(kind, body, preds))
+        finally:
+            home.ledger._book = RuleBook(home.ledger.context)
 
 
 def test_a_reader_that_holds_on_is_told_and_it_can_be_repeated(home, decision, tmp_path, monkeypatch):
