@@ -43,6 +43,11 @@ CITATIONS: Final = f"""
     SELECT child.cid, name.text, parent.cid FROM record AS parent JOIN edge ON edge.parent = parent.id
     JOIN record AS child ON child.id = edge.child JOIN name ON name.id = edge.class
     WHERE parent.log = {_ID} AND parent.seq < ? AND (edge.class IN ({{classes}}) OR child.kind IN ({{kinds}}))"""
+STRAY_CITATIONS: Final = """
+    SELECT child.cid, name.text, parent.cid FROM edge JOIN record AS parent ON parent.id = edge.parent
+    JOIN record AS child ON child.id = edge.child JOIN name ON name.id = edge.class
+    WHERE parent.log IS NULL AND (edge.class IN ({classes}) OR child.kind IN ({kinds}))"""
+NAME_ID: Final = "INSERT OR IGNORE INTO record (cid) VALUES (?)"
 NOTE_PRUNED: Final = """
     INSERT OR IGNORE INTO pruned (prune, record, pending)
     SELECT (SELECT id FROM record WHERE cid = ?), id, 1 FROM record WHERE cid = ?"""

@@ -12,21 +12,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from tslg.node.store.catalogued import Catalogued
 from tslg.node.store.check import check_log
 from tslg.node.store.engine import is_file
 from tslg.node.store.interface import (
     NOTHING_ATTACHED,
     EdgeRow,
     Entry,
-    Fork,
     ForkError,
     LogRow,
     LogState,
     LogSummary,
     Problem,
-    SeenHead,
-    Store,
-    Verified,
     check_state,
     incomplete,
     not_held,
@@ -47,13 +44,13 @@ _REDO: Final = "shards.redo"
 _STATE: Final = "shards.state/"
 
 
-class ShardedStore(Store):
+class ShardedStore(Catalogued):
     """A store over several. Open it with `ShardedStore.open`, make it with `create`."""
 
     def __init__(self, catalog: SqliteStore, shards: Sequence[SqliteStore], layout: Layout) -> None:
         self.layout = layout
         self.shards = tuple(shards)
-        self._catalog = catalog
+        super().__init__(catalog)
         self._parts = (*self.shards, catalog)
         self._lock = threading.RLock()
         self._trees: dict[Link, Tree] = {}
@@ -281,20 +278,8 @@ class ShardedStore(Store):
     # --- pruning: a prune record and what it commits to would lie in several shards, in no one transaction ------------
 
     def log_rows(self, owner: Link, stop: int) -> list[LogRow]:
-        """Refuse: nothing of a sharded lineage is pruned. Raises StoreError `TSLG-D-SHARDS`."""
-        raise StoreError(
-            "nothing is pruned of a lineage that is spread over shards",
-            code="TSLG-D-SHARDS",
-            mend="prune where its logs are held whole",
-        )
-
-    def pruned_by(self, cids: Iterable[Link]) -> dict[Link, Link]:
-        """See `Store.pruned_by`: nothing."""
-        return {}
-
-    def pruned_ids(self, prune: Link) -> list[Link]:
-        """See `Store.pruned_ids`: not known here."""
-        return []
+        """See `Store.log_rows`."""
+        return sorted((row for shard in self.shards for row in shard.log_rows(owner, stop)), key=lambda row: row.seq)
 
     def leaves(self, owner: Link, size: int) -> list[bytes]:
         """See `Store.leaves`."""
@@ -331,6 +316,44 @@ class ShardedStore(Store):
                 rows.setdefault(row.child, []).append(row)
         return [row for cid in wanted for row in rows.get(cid, ())]
 
+    # --- pruning ---------------------------------------------------------------------------------------------------
+
+    def citations(self, owner: Link, stop: int, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:
+        """See `Store.citations`; a shard knows of most that it cites from elsewhere no more than the id."""
+        placed = {row.cid for row in self.log_rows(owner, stop)}
+        within = [row for shard in self.shards for row in shard.citations(owner, stop, classes, kinds)]
+        across = [row for shard in self.shards for row in shard.stray_citations(classes, kinds) if row.parent in placed]
+        return list(dict.fromkeys(within + across))
+
+    def begin_prune(self, prune: Link, cids: Sequence[Link]) -> None:
+        """See `Store.begin_prune`."""
+        places = {cid: shard for shard in self.shards for cid in shard.get_many(cids)}
+        for shard in self.shards:
+            shard.begin_prune(prune, [cid for cid in cids if places.get(cid) is shard])
+
+    def drop_pruned(self, limit: int) -> int:
+        """See `Store.drop_pruned`."""
+        dropped = 0
+        for shard in self.shards:
+            dropped += shard.drop_pruned(limit - dropped) if dropped < limit else 0
+        return dropped
+
+    def pruned_by(self, cids: Iterable[Link]) -> dict[Link, Link]:
+        """See `Store.pruned_by`."""
+        wanted, found = list(cids), dict[Link, Link]()
+        for shard in self.shards:
+            found.update(shard.pruned_by(wanted))
+        return found
+
+    def pruned_ids(self, prune: Link) -> list[Link]:
+        """See `Store.pruned_ids`."""
+        return sorted({cid for shard in self.shards for cid in shard.pruned_ids(prune)})
+
+    def reclaim(self) -> None:
+        """See `Store.reclaim`."""
+        for part in self._parts:
+            part.reclaim()
+
     # --- crossings ---------------------------------------------------------------------------------------------------
 
     def crossings(self, cid: Link) -> list[tuple[EdgeRow, Crossing | None]]:
@@ -353,7 +376,7 @@ class ShardedStore(Store):
                 problems += check_log(state, list(map(Link, self._ids(owner, 0, state.size))))
         for shard in self.shards:
             for owner in [one.owner for one in shard.logs()]:
-                for cid in shard.ids(owner, 0, DEFAULT.integer):
+                for cid in filter(shard.has, shard.ids(owner, 0, DEFAULT.integer)):
                     problems += self._check_crossings(cid)
         return problems
 
@@ -380,52 +403,6 @@ class ShardedStore(Store):
             return following.log.root
         state = self.log_state(owner)
         return state.peaks.root() if state is not None and state.size == size else None
-
-    # --- everything else lies in the catalog -------------------------------------------------------------------------
-
-    def get_meta(self, key: str) -> bytes | None:
-        """See `Store.get_meta`."""
-        return self._catalog.get_meta(key)
-
-    def set_meta(self, key: str, value: bytes) -> None:
-        """See `Store.set_meta`."""
-        self._catalog.set_meta(key, value)
-
-    def record_head(self, owner: Link, size: int, root: bytes, record: Link | None, source: str, seen_ms: int) -> None:
-        """See `Store.record_head`."""
-        self._catalog.record_head(owner, size, root, record, source, seen_ms)
-
-    def heads(self, owner: Link) -> list[SeenHead]:
-        """See `Store.heads`."""
-        return self._catalog.heads(owner)
-
-    def keep_rivals(self, items: Sequence[tuple[Record, bytes]]) -> None:
-        """See `Store.keep_rivals`."""
-        self._catalog.keep_rivals(items)
-
-    def forks(self, owner: Link | None = None) -> list[Fork]:
-        """See `Store.forks`."""
-        return self._catalog.forks(owner)
-
-    def set_verified(self, cid: Link, edges: int | None) -> None:
-        """See `Store.set_verified`."""
-        self._catalog.set_verified(cid, edges)
-
-    def verified(self, cid: Link) -> Verified | None:
-        """See `Store.verified`."""
-        return self._catalog.verified(cid)
-
-    def put_blob(self, data: bytes) -> bytes:
-        """See `Store.put_blob`."""
-        return self._catalog.put_blob(data)
-
-    def put_blobs(self, contents: Iterable[bytes]) -> list[bytes]:
-        """See `Store.put_blobs`."""
-        return self._catalog.put_blobs(contents)
-
-    def get_blob(self, digest: bytes) -> bytes | None:
-        """See `Store.get_blob`."""
-        return self._catalog.get_blob(digest)
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -305,16 +305,27 @@ class SqliteStore(Store):
 
     def citations(self, owner: Link, stop: int, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:
         """See `Store.citations`."""
+        return self._citations(queries.CITATIONS, (owner, stop), classes, kinds)
+
+    def stray_citations(self, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:
+        """Return the edges of these classes, or from records of these kinds, to ids whose place is not known here."""
+        return self._citations(queries.STRAY_CITATIONS, (), classes, kinds)
+
+    def _citations(
+        self, query: str, values: tuple[object, ...], classes: Collection[str], kinds: Collection[str]
+    ) -> list[EdgeRow]:
         with self._readers.use() as db:
             ids = dict(db.execute("SELECT text, id FROM name"))
             named, made = ([ids[text] for text in texts if text in ids] for texts in (classes, kinds))
             marks = {"classes": ",".join("?" * len(named)), "kinds": ",".join("?" * len(made))}
-            rows = db.execute(queries.CITATIONS.format(**marks), (owner, stop, *named, *made)).fetchall()
+            rows = db.execute(query.format(**marks), (*values, *named, *made)).fetchall()
         return [EdgeRow(Link(child), name, Link(parent)) for child, name, parent in rows]
 
     def begin_prune(self, prune: Link, cids: Sequence[Link]) -> None:
         """See `Store.begin_prune`."""
         with self._write() as db:
+            # In a shard the prune record itself may be known by its id alone.
+            db.execute(queries.NAME_ID, (prune,))
             db.executemany(queries.NOTE_PRUNED, ((prune, cid) for cid in cids))
 
     def drop_pruned(self, limit: int) -> int:

@@ -23,7 +23,9 @@ from tslg.node.net.memory import MemoryHub
 from tslg.node.net.seam import running
 from tslg.node.serving import Server
 from tslg.node.sources import BundleSource, StoreSource
+from tslg.node.store import splitting
 from tslg.node.store.memory import MemoryStore
+from tslg.node.store.shards import Layout
 from tslg.node.verifying import walk
 from tslg.protocol import bundle
 from tslg.protocol.cid import to_text
@@ -73,9 +75,13 @@ def clock():
     return Clock()
 
 
-@pytest.fixture
-def setting(tmp_path, clock):
-    return Setting(tmp_path / "home", clock)
+@pytest.fixture(params=["one file", "shards"])
+def setting(request, tmp_path, clock):
+    made = Setting(tmp_path / "home", clock)
+    if request.param == "shards":
+        assert splitting.split(made.path, Layout(3, 2)) == []
+        (made.path / splitting.KEPT).unlink()
+    return made
 
 
 def live(home, count=6):
@@ -126,7 +132,7 @@ def test_the_bytes_are_gone_from_the_file(setting, clock):
         clock.now += 5_000
         agent.observe("sensor")
         let_go(home, agent)
-    data = b"".join(path.read_bytes() for path in setting.path.glob("tslg.sqlite*"))
+    data = b"".join(path.read_bytes() for path in setting.path.rglob("*.sqlite*"))
     assert b"a very particular sensor" not in data
 
 
