@@ -19,6 +19,7 @@ from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
 from tslg.node.drafting import Draft, OwnLog
 from tslg.node.flattening import as_meant, writes_flat
+from tslg.node.proving import with_proofs
 from tslg.node.store.interface import ForkError, LogState, Store
 from tslg.protocol import attachments, committed, disclosure
 from tslg.protocol import record as records
