@@ -11,8 +11,11 @@ from tslg.protocol.record import Record
 
 
 def committed(prune: Record | None, owner: Link | None, proof: PrunedProof) -> bool:
-    """Tell whether `prune` is a prune record of `owner` that commits to the record that a proof is about."""
-    if prune is None or prune.kind != "prune" or prune.owner != owner:
+    """Tell whether `prune` is a prune record that commits to the record that a proof is about.
+
+    `owner` is whose record that is, None where no edge says so, as of a target.
+    """
+    if prune is None or prune.kind != "prune" or (owner is not None and prune.owner != owner):
         return False
     member = Member(proof.record, proof.place, proof.proof)
     return verify_member(member, prune.body["count"], prune.body["root"])
