@@ -76,6 +76,7 @@ def pairs_of(home, *records):
     return [Opened(record, home.store.get(record.id).seal) for record in records]
 
 
+@pytest.mark.spec("EQV-9")
 def test_an_old_copy_that_was_seen_further_elsewhere_is_not_written_on(pair):
     with Home.read(pair.path) as newer, opened(pair.old, "old", start=NOW + 500) as home:
         agent = home.agent("a")
@@ -121,6 +122,7 @@ def write_on(pair):
         return home.agent("a").observe("a second history")
 
 
+@pytest.mark.spec("EQV-2")
 def test_a_second_record_for_a_place_is_refused_and_both_are_kept(pair):
     rival = write_on(pair)
     with opened(pair.other, "b") as other, Home.read(pair.old) as old:
@@ -147,6 +149,7 @@ def test_admission_refuses_a_rival_and_keeps_it_only_if_its_seal_holds(pair):
             home.ledger.admit(rival.data, seal)
 
 
+@pytest.mark.spec("EQV-10")
 def test_nothing_is_appended_to_a_forked_log_until_its_author_confesses(pair):
     rival = write_on(pair)
     with opened(pair.path, "a", start=NOW + 1_000) as home, Home.read(pair.old) as old:
@@ -164,6 +167,7 @@ def test_nothing_is_appended_to_a_forked_log_until_its_author_confesses(pair):
         home.agent("a").observe("and after a restart")
 
 
+@pytest.mark.spec("EQV-4")
 def test_anybody_can_publish_the_proof_and_strangers_verify_it(pair):
     rival = write_on(pair)
     with opened(pair.other, "b", start=NOW + 1_000) as other, Home.read(pair.old) as old:

@@ -91,6 +91,7 @@ def test_the_bytes_are_gone_from_the_file(setting, clock):
     assert b"a very particular sensor" not in data
 
 
+@pytest.mark.spec("PRN-10", "PRN-11")
 @pytest.mark.parametrize("signatures", ["all", "heads"])
 def test_a_walk_names_the_prune_record_of_what_is_gone_and_verifies_the_rest(setting, clock, signatures):
     with setting.open() as home:
@@ -138,6 +139,7 @@ def test_bundles_and_audits_say_the_same(setting, clock):
             assert reasons == {record.id: f"pruned: by {to_text(made.id)}" for record in seen}
 
 
+@pytest.mark.spec("PRN-10")
 def test_a_source_that_only_says_so_proves_nothing(setting, clock):
     with setting.open() as home:
         agent, seen, decided = live(home)
@@ -153,6 +155,7 @@ def test_a_source_that_only_says_so_proves_nothing(setting, clock):
         assert {item.reason for item in report.undetermined} == {"absent"}
 
 
+@pytest.mark.spec("PRN-7")
 def test_what_is_in_force_is_kept_and_what_is_not_goes_with_what_rested_on_it(setting, clock):
     with setting.open() as home:
         agent = home.agent("a")
@@ -185,6 +188,7 @@ def test_a_policy_goes_with_the_last_record_that_rests_on_it_and_not_before(tmp_
         assert home.store.has(ended.id) and home.store.has(kept.id)
 
 
+@pytest.mark.spec("PRN-7")
 def test_what_ends_another_records_authority_is_kept(setting, clock):
     with setting.open() as home:
         agent = home.agent("a")
@@ -213,6 +217,7 @@ def test_retention_and_the_newest_records_are_kept(tmp_path, clock):
         assert {record.id for record in seen} < set(planned.pruned.ids)
 
 
+@pytest.mark.spec("PRN-4", "PRN-5")
 def test_nothing_goes_without_a_policy_or_before_its_horizon(tmp_path, clock, setting):
     with setting.open() as home:
         agent, *_ = live(home)
@@ -225,6 +230,7 @@ def test_nothing_goes_without_a_policy_or_before_its_horizon(tmp_path, clock, se
             pruning.plan(home.store, agent.id, home.manifest, now_ms=clock())
 
 
+@pytest.mark.spec("PRN-8")
 def test_blobs_go_with_the_last_record_that_names_them(setting, clock):
     with setting.open() as home:
         agent = home.agent("a")
@@ -240,6 +246,7 @@ def test_blobs_go_with_the_last_record_that_names_them(setting, clock):
         assert [path.read_bytes() for path in files] == [b"still used"]
 
 
+@pytest.mark.spec("PRN-9")
 def test_pruned_bytes_come_back_only_as_they_were(setting, clock):
     with setting.open() as home:
         agent, seen, _ = live(home)
@@ -308,6 +315,7 @@ class Crash(Exception):
     pass
 
 
+@pytest.mark.spec("PRN-8")
 @pytest.mark.parametrize("method", ["append", "begin_prune", "drop_pruned", "drop_blobs", "reclaim", "set_meta"])
 @pytest.mark.parametrize("after", [False, True])
 def test_after_a_crash_either_all_is_there_or_the_rest_goes_at_the_next_start(

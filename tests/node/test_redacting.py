@@ -62,6 +62,7 @@ def report_of(home, target):
     return verify(StoreSource(home.store), target.id, home.federation, now_ms=home.clock(), log="full")
 
 
+@pytest.mark.spec("RED-3", "RED-4")
 def test_nothing_of_a_field_is_left_in_any_file(home, decision, tmp_path):
     agent = home.agent("a")
     before = home.store.get(decision.id)
@@ -77,6 +78,7 @@ def test_nothing_of_a_field_is_left_in_any_file(home, decision, tmp_path):
     assert home.store.check() == []
 
 
+@pytest.mark.spec("RED-5")
 def test_every_proof_still_holds_and_the_report_names_the_redaction(home, decision):
     digest = report_of(home, decision).digest
     redaction = home.agent("a").redact(decision, fields=["reason"], reason="asked to")
@@ -88,6 +90,7 @@ def test_every_proof_still_holds_and_the_report_names_the_redaction(home, decisi
     assert digest != report.digest or report.frontier == ()
 
 
+@pytest.mark.spec("RED-4")
 async def test_no_bundle_and_no_reply_has_it_afterwards(home, decision):
     home.agent("a").redact(decision, fields=["reason", "data"], reason="asked to")
     stream = io.BytesIO()
@@ -146,6 +149,7 @@ def test_a_crash_between_record_and_destruction_is_made_good(home, decision, tmp
         assert [name for name in traces(tmp_path) if "sqlite" in name] == []
 
 
+@pytest.mark.spec("RED-2", "RED-4")
 def test_nothing_is_destroyed_on_the_word_of_a_stranger(home, decision, tmp_path):
     """A redaction of another's record, sealed by an agent against the rules, and handed over by a walk of no depth."""
     victim = home.store.get(decision.id)
@@ -195,6 +199,7 @@ def test_a_reader_that_holds_on_is_told_and_it_can_be_repeated(home, decision, t
     assert [name for name in traces(tmp_path) if "sqlite" in name] == []
 
 
+@pytest.mark.spec("RED-2")
 def test_who_may_not_redact_destroys_nothing(home, decision):
     other = home.agent("b")
     other.adopt(other.policy("rules"))

@@ -54,6 +54,7 @@ async def served(store, request, shown=None):
     return [chunk async for chunk in answer(request.to_bytes(), "peer")]
 
 
+@pytest.mark.spec("MRK-1", "MRK-2")
 def test_the_author_keeps_what_its_record_only_commits_to(home, decision, tmp_path):
     assert decision.body["reason"] == SECRET and decision.withheld == ()
     entry = home.store.get(decision.id)
@@ -142,6 +143,7 @@ def test_another_node_keeps_what_it_was_shown(home, decision, tmp_path):
         assert other.store.check() == []
 
 
+@pytest.mark.spec("ATT-3")
 def test_a_record_is_not_admitted_with_what_does_not_belong_to_it(home, decision):
     entry = home.store.get(decision.id)
     for attachment in (b"", codec.encode({"leaves": [[0, b"", []]], "redacted": []})):

@@ -33,12 +33,14 @@ def _any_state_takes_ok(monkeypatch):
     monkeypatch.setattr(attachments, "READERS", [(lambda record: record.kind == "state", read)])
 
 
+@pytest.mark.spec("ATT-3")
 def test_none_belongs_to_a_plain_record(w):
     with pytest.raises(AttachmentError) as caught:
         attachments.check(w.state, b"")
     assert caught.value.code == "TSLG-T-NONE" and caught.value.record == w.state.id
 
 
+@pytest.mark.spec("ATT-1")
 @pytest.mark.usefixtures("_any_state_takes_ok")
 def test_the_size_is_judged_first(w):
     with pytest.raises(AttachmentError) as caught:
@@ -46,6 +48,7 @@ def test_the_size_is_judged_first(w):
     assert caught.value.code == "TSLG-T-SIZE"
 
 
+@pytest.mark.spec("ATT-2")
 def test_what_does_not_hold_is_dropped(w):
     opened = Opened(w.state, w.seals[w.state.id])
     assert attach(opened, b"anything") is opened

@@ -26,6 +26,7 @@ IDS = sorted(compute(bytes([n])) for n in range(40))
 sets = st.lists(st.sampled_from(IDS), min_size=1, unique=True).map(sorted)
 
 
+@pytest.mark.spec("PRN-1", "PRN-2")
 @given(sets, st.sampled_from(IDS))
 @settings(max_examples=80)
 def test_every_id_is_proved_to_be_in_or_out_and_never_both(ids, id):
@@ -50,6 +51,7 @@ def test_no_pair_of_true_members_denies_one_that_is_in(ids, id, first, second, l
         assert not verify_absence(id, Absence(before, after), len(ids), kept.root)
 
 
+@pytest.mark.spec("PRN-2")
 def test_a_proof_for_another_set_count_or_place_fails():
     kept, other = CommittedSet(IDS[:9]), CommittedSet(IDS[1:10])
     member = kept.member(IDS[4])
@@ -77,6 +79,7 @@ def test_the_three_trees_have_domains_of_their_own():
     assert stretch_root(ids[:1]) == hashlib.sha256(b"\x00tslg.stretch.v1\x00" + ids[0]).digest()
 
 
+@pytest.mark.spec("SUM-1", "SUM-4")
 @given(st.integers(1, 30), st.data())
 @settings(max_examples=40)
 def test_a_step_of_a_stretch_is_shown_at_its_place_alone(size, data):

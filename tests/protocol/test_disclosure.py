@@ -56,6 +56,7 @@ def refused(record, attachment):
     return caught.value.code
 
 
+@pytest.mark.spec("MRK-2", "MRK-3")
 def test_the_bytes_hold_what_rules_read_and_nothing_else(w):
     bare, _ = parts(w)
     assert bare.body == {"uses": ["read"]}
@@ -65,10 +66,12 @@ def test_the_bytes_hold_what_rules_read_and_nothing_else(w):
     assert codec.decode(bare.data)["body"] == {"merkle": bare.commitment.root, "fields": 5, "uses": ["read"]}
 
 
+@pytest.mark.spec("MRK-4", "MRK-6")
 def test_the_whole_disclosure_gives_the_whole_body_back(w):
     assert w.decision.body == DECISION and w.decision.withheld == ()
 
 
+@pytest.mark.spec("MRK-9")
 @settings(max_examples=40, deadline=None)
 @given(keep=st.sets(st.sampled_from(KINDS["decision"].committed)))
 def test_any_selection_of_leaves_holds(w, keep):
@@ -84,6 +87,7 @@ def test_any_selection_of_leaves_holds(w, keep):
     assert disclosure.encode(*disclosure.decode(cut)) == cut
 
 
+@pytest.mark.spec("MRK-7", "MRK-8")
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_no_altered_disclosure_says_anything_else(w, draw):
@@ -93,6 +97,7 @@ def test_no_altered_disclosure_says_anything_else(w, draw):
     assert refused(bare, bytes(attachment)).startswith("TSLG-T-")
 
 
+@pytest.mark.spec("MRK-7")
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_altered_salts_names_values_paths_and_places_are_refused(w, draw):
@@ -123,6 +128,7 @@ def test_altered_salts_names_values_paths_and_places_are_refused(w, draw):
     assert refused(bare, disclosure.encode([altered])) in ("TSLG-T-PROOF", "TSLG-T-FIELD")
 
 
+@pytest.mark.spec("MRK-5")
 def test_an_inner_node_is_no_leaf(w):
     """Two leaves joined, with the path of their parent: what a tree without separated hashes would take."""
     bare, leaves = parts(w)
@@ -133,6 +139,7 @@ def test_an_inner_node_is_no_leaf(w):
         assert refused(bare, disclosure.encode([forged])) == "TSLG-T-PROOF"
 
 
+@pytest.mark.spec("MRK-5")
 def test_a_tree_without_the_field_prefix_is_not_the_records(w):
     bare, leaves = parts(w)
     assert refused(bare, disclosure.encode([Leaf(0, committed.LEAF_START + leaves[0].data, leaves[0].path)]))
@@ -202,6 +209,7 @@ def test_what_is_no_disclosure(w, value):
     assert refused(parts(w)[0], codec.encode(value) + b"\x00") == "TSLG-T-FORM"
 
 
+@pytest.mark.spec("MRK-6")
 def test_a_redaction_is_named_by_the_id_of_a_record_once(w):
     bare, _ = parts(w)
     ids = sorted([w.policy.id, w.seen.id])
@@ -211,6 +219,7 @@ def test_a_redaction_is_named_by_the_id_of_a_record_once(w):
         assert refused(bare, codec.encode({"leaves": [], "redacted": redacted})) == "TSLG-T-FORM"
 
 
+@pytest.mark.spec("MRK-1", "MRK-4")
 @pytest.mark.parametrize("kind", COMMITTING)
 def test_every_kind_commits_to_what_it_can_show(kind):
     rules = KINDS[kind]
@@ -258,6 +267,7 @@ def test_malformed_commitments_are_no_records(w, kind, body):
     assert caught.value.code == "TSLG-R-BODY"
 
 
+@pytest.mark.spec("MRK-10")
 @pytest.mark.parametrize("mode", ["all", "heads"])
 def test_the_verdict_is_the_same_whatever_is_disclosed(w, mode):
     whole = w.verify(w.decision, signatures=mode)
@@ -272,6 +282,7 @@ def test_the_verdict_is_the_same_whatever_is_disclosed(w, mode):
     assert len(hidden.to_json()["undisclosed"]) == 2
 
 
+@pytest.mark.spec("ATT-2", "MRK-8")
 def test_a_bad_disclosure_is_nobodys_finding(w):
     spoilt = w.supply()
     data, seal, attachment = spoilt.handed[w.decision.id]
@@ -281,6 +292,7 @@ def test_a_bad_disclosure_is_nobodys_finding(w):
     assert report.verdict == "valid" and [item.record for item in report.undisclosed] == [w.decision.id]
 
 
+@pytest.mark.spec("ATT-4", "MRK-3")
 def test_every_rule_says_the_same_of_a_record_that_withholds_all(w):
     for record in w.held.values():
         if record.commitment is not None:

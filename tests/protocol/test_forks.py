@@ -46,6 +46,7 @@ def codes(report):
     return {(finding.code, finding.record) for finding in report.findings}
 
 
+@pytest.mark.spec("EQV-1", "EQV-3", "EQV-5")
 @pytest.mark.parametrize("signatures", ["all", "heads"])
 def test_an_accusation_is_valid_and_what_it_shows_counts_for_nothing_else(w, signatures):
     accusation = w.accuse()
@@ -77,6 +78,7 @@ def test_an_accusation_in_the_ancestry_convicts_what_is_relied_on_beside_it(w):
     assert codes(report) == {("TSLG-V-FORK", w.first.id)}
 
 
+@pytest.mark.spec("EQV-6", "EQV-7", "EQV-8")
 def test_a_fork_that_the_source_tells_of_convicts_what_was_said_from_there_on(w):
     later = w.add(w.a, "observation", None, {"prior": [w.before]})
     report = w.told(w.decide(later), w.first, w.second)
@@ -84,12 +86,14 @@ def test_a_fork_that_the_source_tells_of_convicts_what_was_said_from_there_on(w)
     assert [note.seq for note in report.forks] == [w.first.seq]
 
 
+@pytest.mark.spec("EQV-7", "EQV-8")
 def test_what_was_said_before_the_fork_stands_and_the_fork_is_told(w):
     report = w.told(w.decide(w.before), w.first, w.second)
     assert report.verdict == VALID
     assert [note.seq for note in report.forks] == [w.first.seq]
 
 
+@pytest.mark.spec("EQV-4", "EQV-8")
 def test_a_confession_leaves_it_undetermined_what_others_were_shown(w):
     confession = w.accuse(w.a, reason="restored from an old copy")
     later = w.add(w.a, "observation")
@@ -106,6 +110,7 @@ def test_a_confession_by_somebody_else_is_none(w):
     assert report.verdict == INVALID and not report.forks[0].confessed
 
 
+@pytest.mark.spec("EQV-4")
 def test_a_confession_does_not_cover_what_its_author_forked_after_it(w):
     confession = w.accuse(w.a)
     twin = w.a.fork(len(w.a.log))

@@ -39,6 +39,7 @@ def fields_of(record):
     return {name: getattr(record, name) for name in names}
 
 
+@pytest.mark.spec("HYB-2", "HYB-3", "HYB-4")
 def test_the_id_holds_both_digests(w):
     id = w.decision.id
     assert cid.is_record_id(id) and cid.hash_name(id) == SCHEME and cid.is_well_formed(id)
@@ -52,12 +53,14 @@ def test_the_id_holds_both_digests(w):
     assert cid.from_text(cid.to_text(id)) == id and len(cid.to_text(id)) < 200
 
 
+@pytest.mark.spec("HYB-1")
 def test_the_federations_own_id_is_plain(w):
     assert cid.hash_name(w.federation) == "sha2-256" and w.federation[:4] == bytes((1, 0x71, 0x12, 32))
     assert records.parse(w.founded.manifest_record.data, SCHEME).id == w.federation
     assert {cid.hash_name(id) for id in w.held if id != w.federation} == {SCHEME}
 
 
+@pytest.mark.spec("HYB-1")
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_pair_of_hashes(w, scheme):
     made = records.build(**fields_of(w.decision), hash_name=scheme)
@@ -66,6 +69,7 @@ def test_every_pair_of_hashes(w, scheme):
     assert cid.from_text(cid.to_text(made.id)) == made.id
 
 
+@pytest.mark.spec("HYB-4")
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_altered_id_is_the_records(w, draw):
@@ -77,6 +81,7 @@ def test_no_altered_id_is_the_records(w, draw):
     assert caught.value.code == "TSLG-R-ID"
 
 
+@pytest.mark.spec("HYB-3", "HYB-4")
 @pytest.mark.parametrize(
     "payload",
     [
@@ -141,6 +146,7 @@ def test_walks_go_over_hybrid_ids(w, how):
     assert w.verify(w.decision, **how).verdict == "valid"
 
 
+@pytest.mark.spec("HYB-1", "HYB-5")
 def test_each_federation_takes_its_own_ids_alone(w):
     for scheme in ("sha2-256", "blake3", "blake3+sha2-256", "sha2-256+sha3-256"):
         record = w.make(w.a, "state", hash_name=scheme)
@@ -151,6 +157,7 @@ def test_each_federation_takes_its_own_ids_alone(w):
     assert flat.judge(record, flat.seal(record, author)).code == "TSLG-A-HASH"
 
 
+@pytest.mark.spec("HYB-5")
 def test_a_walk_finds_one_record_under_other_hashes_among_good_ones(w):
     world = World(HYBRID)
     author = world.agent("a")
@@ -176,6 +183,7 @@ def bundled(w, **changes):
     return stream.getvalue()
 
 
+@pytest.mark.spec("HYB-6")
 def test_a_bundle_holds_plain_blocks_and_lists_hybrid_ids(w):
     data = bundled(w)
     held = bundle.read(io.BytesIO(data))
@@ -188,6 +196,7 @@ def test_a_bundle_holds_plain_blocks_and_lists_hybrid_ids(w):
     assert bundle.read(io.BytesIO(bundled(w, records=[]))).records == {}
 
 
+@pytest.mark.spec("HYB-6")
 def test_a_bundle_whose_block_is_not_the_hybrid_ids_is_damaged(w):
     stranger = w.held[w.policy.id]
     data = bundled(w)
