@@ -11,15 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tslg.manifests import bls, dkg, examples, signing, text, versions
+from tslg.manifests.agent_keys import SigningKey, sign_seats
 from tslg.manifests.ceremony import Ceremony
 from tslg.manifests.keys import AnchorKey
 from tslg.manifests.text import AnchorKeys, ManifestText
 from tslg.protocol import record, seal
 from tslg.protocol.errors import ManifestError
+from tslg.protocol.keys import key_of
 from tslg.protocol.manifest import Manifest, Member
 from tslg.protocol.record import Record
-from tslg.protocol.seal import Signature, to_be_signed
-from tslg.protocol.signatures import Alg, ed25519_public_key, ed25519_secret, ed25519_sign
+from tslg.protocol.rules.seals import seats
+from tslg.protocol.seal import Signature
+from tslg.protocol.signatures import Alg, ed25519_public_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +113,10 @@ def build_genesis(
     manifest: Manifest,
     *,
     name: str,
-    public_key: bytes,
     nonce: bytes,
     time_ms: int,
+    key: SigningKey | None = None,
+    public_key: bytes = b"",
     binding: str = "tenant",
     attestation: bytes | None = None,
 ) -> Record:
@@ -121,22 +125,18 @@ def build_genesis(
     Args:
         manifest: the manifest version in force.
         name: the agent's name.
-        public_key: 32 bytes, Ed25519.
         nonce: 16 random bytes.
         time_ms: now.
+        key: the agent's first key.
+        public_key: in its place, 32 bytes of Ed25519 whose secret is elsewhere.
         binding: `tenant`, `platform` or `hardware`.
         attestation: evidence for `hardware`.
 
     Raises:
         RecordError: the fields do not make a genesis.
     """
-    body: dict[str, Any] = {
-        "nonce": nonce,
-        "name": name,
-        "alg": int(Alg.ED25519),
-        "key": public_key,
-        "binding": binding,
-    }
+    registered = {"alg": int(Alg.ED25519), "key": public_key} if key is None else key.fields()
+    body: dict[str, Any] = {"nonce": nonce, "name": name, "binding": binding, **registered}
     if attestation is not None:
         body["attestation"] = attestation
     return record.build(
@@ -159,27 +159,27 @@ def public_key(seed: bytes) -> bytes:
     return ed25519_public_key(seed)
 
 
-def agent_signature(genesis: Record, seed: bytes, *, many: bool) -> bytes:
-    """Return the agent's 64-byte Ed25519 signature of its genesis; `many` if anchors sign beside it."""
-    return ed25519_sign(ed25519_secret(seed), to_be_signed(genesis.data, Alg.ED25519, many=many))
+def own_entries(item: Record, key: SigningKey | bytes, manifest: Manifest) -> list[Signature]:
+    """Return what a key signs of the genesis or recovery that registers it; bytes are the seed of an Ed25519 key."""
+    held = key if isinstance(key, SigningKey) else SigningKey(int(Alg.ED25519), key)
+    registered = key_of(item)
+    if registered is None:
+        raise ManifestError(f"a {item.kind} registers no key", code="TSLG-M-REQUEST", record=item.id)
+    return sign_seats(item, seats(item, registered, manifest), {item.id: held})
 
 
-def seal_alone(genesis: Record, seed: bytes) -> bytes:
-    """Return the seal of a genesis that no anchors attest."""
-    return seal.encode([Signature(int(Alg.ED25519), genesis.id, agent_signature(genesis, seed, many=False))])
-
-
-def propose_genesis(genesis: Record, seed: bytes, manifest_record: Record) -> signing.Request:
-    """Return the request to the anchors of `manifest_record` to attest a genesis that the agent's seed signs.
+def propose_genesis(genesis: Record, key: SigningKey | bytes, manifest_record: Record) -> signing.Request:
+    """Return the request to the anchors of `manifest_record` to attest a genesis that the agent's key signs.
 
     Raises:
         ManifestError: the manifest asks for no anchors. Refusal: an admission rule that the genesis breaks.
     """
-    return signing.propose(genesis, [manifest_record], agent_signature(genesis, seed, many=True))
+    manifest = Manifest.from_record(manifest_record)
+    return signing.propose(genesis, [manifest_record], own_entries(genesis, key, manifest))
 
 
 def attest_genesis(
-    genesis: Record, seed: bytes, manifest_record: Record, anchor_keys: Sequence[AnchorKey] = ()
+    genesis: Record, key: SigningKey | bytes, manifest_record: Record, anchor_keys: Sequence[AnchorKey] = ()
 ) -> bytes:
     """Return the seal of a genesis: by the agent alone, or with the anchors if the manifest asks for them.
 
@@ -192,5 +192,5 @@ def attest_genesis(
             "the genesis names another manifest", code="TSLG-M-REQUEST", mend="build it anew", record=genesis.id
         )
     if not manifest.envelope.genesis_anchors:
-        return seal_alone(genesis, seed)
-    return sign_and_combine(propose_genesis(genesis, seed, manifest_record), anchor_keys)
+        return seal.encode(own_entries(genesis, key, manifest))
+    return sign_and_combine(propose_genesis(genesis, key, manifest_record), anchor_keys)

@@ -15,16 +15,17 @@ from tslg.protocol import admission, cid, record, signatures
 from tslg.protocol.chains import named_records
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, ManifestError, RecordError
-from tslg.protocol.keys import NO_REVOCATIONS, Key, Revocations
+from tslg.protocol.keys import KEY_EVENTS, NO_REVOCATIONS, Key, Revocations, key_of
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Anchors, Manifest
 from tslg.protocol.record import Record
-from tslg.protocol.rules.context import MANIFEST_KINDS, Tail
-from tslg.protocol.seal import to_be_signed
+from tslg.protocol.rules.context import MANIFEST_KINDS, Tail, manifest_in_force
+from tslg.protocol.rules.seals import seats
+from tslg.protocol.seal import Signature, to_be_signed
 
 FEDERATION_KINDS: Final = ("correction-policy", "gc-policy", "peer-set", "policy")
 """Kinds of a federation's own records beside its manifest versions."""
-ANCHOR_KINDS: Final = ("genesis", "manifest", "manifest-amendment", *FEDERATION_KINDS)
+ANCHOR_KINDS: Final = ("genesis", "manifest", "manifest-amendment", "registration", "revocation", *FEDERATION_KINDS)
 """The kinds of records that anchors may sign."""
 
 _REQUEST: Final = "tslg signing request"
@@ -46,19 +47,19 @@ class Request:
 
     Attributes:
         record: what is to be signed.
-        support: the records of the manifest versions in whose name it is signed, but for the record itself, and of
-            the records that its own envelope names.
-        agent_signature: the agent's own signature of its genesis, None for a federation's record.
+        support: the records of the manifest versions in whose name it is signed, but for the record itself, of the
+            records that its own envelope names, and of the keys that an agent's record names.
+        own: the agent's own entries of the seal of its genesis, in order; none for any other record.
     """
 
     record: Record
     support: tuple[Record, ...]
-    agent_signature: bytes | None
+    own: tuple[Signature, ...] = ()
 
     @property
     def many(self) -> bool:
         """Whether the seal is a COSE_Sign, which signs other bytes than a COSE_Sign1."""
-        return self.record.kind in ("genesis", "manifest-amendment")
+        return self.record.kind == "manifest-amendment" or self.record.kind in KEY_EVENTS
 
     def seats(self) -> tuple[Seat, ...]:
         """Return whose signatures are needed, in the order of the seal."""
@@ -86,7 +87,7 @@ class Request:
         named = item.manifest if item.manifest is not None else item.id
         return {
             "kind": item.kind,
-            "name": item.body["name"],
+            "name": item.body.get("name", cid.to_text(item.owner)),
             "id": cid.to_text(item.id),
             "version": item.body.get("version"),
             "manifest": cid.to_text(named),
@@ -117,7 +118,7 @@ def _stated(body: Mapping[str, Any]) -> dict[str, Any]:
 def propose(
     item: Record,
     support: Sequence[Record] = (),
-    agent_signature: bytes | None = None,
+    own: Sequence[Signature] = (),
     *,
     now_ms: int | None = None,
 ) -> Request:
@@ -125,16 +126,16 @@ def propose(
 
     Args:
         item: what is to be signed.
-        support: the records of the manifest versions in whose name it is signed, but for `item` itself, and of the
-            records that its own envelope names (`versions.support` finds them).
-        agent_signature: the agent's own signature of its genesis.
+        support: the records of the manifest versions in whose name it is signed, but for `item` itself, of the
+            records that its own envelope names (`versions.support` finds them), and of the keys that it names.
+        own: the agent's own entries of its seal, in order.
         now_ms: the time here, to refuse a record from the future; None where there is no clock to trust.
 
     Raises:
         ManifestError: `TSLG-M-REQUEST`: not something that anchors sign, or the manifest in force is not given.
         Refusal: an admission rule that the record breaks.
     """
-    request = Request(item, tuple(support), agent_signature)
+    request = Request(item, tuple(support), tuple(own))
     _check(request, now_ms)
     return request
 
@@ -147,7 +148,7 @@ def encode_request(request: Request) -> bytes:
             "id": request.record.id,
             "record": request.record.data,
             "support": [[item.id, item.data] for item in request.support],
-            "agent": request.agent_signature,
+            "own": [[entry.alg, Link(entry.kid), entry.value] for entry in request.own],
         },
     )
 
@@ -162,7 +163,7 @@ def decode_request(data: bytes, name: str = "request", *, now_ms: int | None = N
         "id": lambda value: type(value) is Link,
         "record": lambda value: type(value) is bytes,
         "support": _is_pairs,
-        "agent": lambda value: value is None or (type(value) is bytes and len(value) <= DEFAULT.seal_bytes),
+        "own": _are_entries,
     }
     fields = decode_message(data, _REQUEST, checks, name)
     try:
@@ -171,7 +172,25 @@ def decode_request(data: bytes, name: str = "request", *, now_ms: int | None = N
     except (CodecError, RecordError) as error:
         mend = "ask the proposer for that file again"
         raise ManifestError(f"{name} holds no record: {error.detail}", code="TSLG-M-REQUEST", mend=mend) from error
-    return propose(item, support, fields["agent"], now_ms=now_ms)
+    own = [Signature(alg, kid, value) for alg, kid, value in fields["own"]]
+    return propose(item, support, own, now_ms=now_ms)
+
+
+def _are_entries(value: Any) -> bool:
+    """Whether these are the entries of a classical key and perhaps a post-quantum one: [alg, kid, signature]."""
+    return (
+        type(value) is list
+        and len(value) <= 2
+        and all(
+            type(entry) is list
+            and len(entry) == 3
+            and type(entry[0]) is int
+            and type(entry[1]) is Link
+            and type(entry[2]) is bytes
+            and len(entry[2]) <= DEFAULT.seal_bytes
+            for entry in value
+        )
+    )
 
 
 def _is_pairs(value: Any) -> bool:
@@ -202,16 +221,36 @@ def _check(request: Request, now_ms: int | None) -> None:
         refusal = rule(item, b"", context)
         if refusal is not None:
             raise refusal
-    if item.kind != "genesis":
-        if request.agent_signature is not None:
+    if item.owner == context.federation:
+        if request.own:
             raise _no_request("a federation's record bears no agent's signature", "propose it anew", item)
         return
-    if not _manifests(request)[item.manifest or item.id].envelope.genesis_anchors:
-        raise _no_request("the manifest lets agents start alone", "the agent's own seal is enough", item)
-    message = to_be_signed(item.data, item.body["alg"], many=True)
-    signed = request.agent_signature or b""
-    if not signatures.verify(item.body["alg"], item.body["key"], message, signed):
-        raise _no_request("the agent's own signature is missing or does not verify", "have the agent sign anew", item)
+    _check_own(request, context)
+
+
+def _check_own(request: Request, context: Context) -> None:
+    """Refuse what the agent may do alone, and what it has not signed itself."""
+    item = request.record
+    key = key_of(item) if item.key is None else context.key(item.key)
+    manifest = manifest_in_force(item, context)
+    if key is None or manifest is None:
+        raise _no_request("the key that it names is not with it", "propose it with that key's record", item)
+    wanted = seats(item, key, manifest)
+    if wanted[-1].anchors is None:
+        what = "agents start" if item.kind == "genesis" else "agents change their keys"
+        raise _no_request(f"the manifest lets {what} alone", "the agent's own seal is enough", item)
+    if item.kind != "genesis":
+        # The agent signs last: a request that becomes void is then no second record of the agent's for one place.
+        if request.own:
+            raise _no_request("the agent signs it after the anchors", "propose it without a signature", item)
+        return
+    mend = "have the agent sign anew"
+    if [(entry.alg, entry.kid) for entry in request.own] != [(seat.alg, seat.kid) for seat in wanted[:-1]]:
+        raise _no_request("the agent's own signature is missing, or is another than the record needs", mend, item)
+    for seat, entry in zip(wanted, request.own, strict=False):
+        message = to_be_signed(item.data, seat.alg, many=True)
+        if not signatures.verify(seat.alg, seat.public, message, entry.value):
+            raise _no_request("the agent's own signature does not verify", mend, item)
 
 
 def _no_request(detail: str, mend: str, item: Record) -> ManifestError:
@@ -249,8 +288,9 @@ class Context:
         return self._manifests.get(id)
 
     def key(self, id: Link) -> Key | None:
-        """Return None: no record that anchors sign names a key."""
-        return None
+        """Return a key that the request brings."""
+        found = self._records.get(id)
+        return None if found is None else key_of(found)
 
     def superseding(self, id: Link) -> Sequence[Record]:
         """Return nothing: what stands is judged at admission, where the graph is."""

@@ -65,6 +65,8 @@ def sign(request: Request, key: AnchorKey) -> bytes:
 def combine(request: Request, partials: Sequence[tuple[str, bytes]]) -> bytes:
     """Return the seal's bytes from enough partial signatures, (name, content) each, in any order.
 
+    Of an agent's change of keys these are the anchors' part alone: the agent adds its own, last of all.
+
     Under the threshold scheme the seal is the same whichever anchors signed; under multisig it shows who did.
 
     Raises:
@@ -76,10 +78,9 @@ def combine(request: Request, partials: Sequence[tuple[str, bytes]]) -> bytes:
         alg, public, signature = _partial(request, name, content)
         given[alg, public] = signature
     entries = [_entry(request, seat, given) for seat in request.seats()]
-    if request.agent_signature is not None:
-        body = request.record.body
-        entries.insert(0, Signature(body["alg"], request.record.id, request.agent_signature))
-    sealed = seal.encode(entries, many=request.many)
+    sealed = seal.encode([*request.own, *entries], many=request.many)
+    if request.record.kind in ("registration", "revocation"):
+        return sealed
     refusal = rule_seal(request.record, sealed, Context(request))
     if refusal is not None:
         raise refusal

@@ -159,7 +159,7 @@ def read_history(files: Sequence[tuple[str, bytes]]) -> list[Sealed]:
                 mend="give all its records in order, root manifest first",
                 record=read.id,
             )
-        context = Context(Request(read, tuple(records), None))
+        context = Context(Request(read, tuple(records)))
         refusal = admission.judge(read, seal, context, _RULES)
         absent = [named for named in named_records(read.body.get("envelope", {})) if context.record(named.id) is None]
         for named in absent:

@@ -18,6 +18,7 @@ from tslg.node.authoring import Reference, References, body_of, cited_in, id_or_
 from tslg.node.confiding import Confiding
 from tslg.node.correcting import Correcting
 from tslg.node.joining import Joining
+from tslg.node.keyring import Keyring, KeyState
 from tslg.node.ledger import Ledger
 from tslg.node.proving import Prover
 from tslg.protocol import cid
@@ -39,7 +40,8 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
         name: the name in its genesis.
     """
 
-    def __init__(self, ledger: Ledger, genesis: Record, prover: Prover) -> None:
+    def __init__(self, ledger: Ledger, genesis: Record, prover: Prover, keyring: Keyring) -> None:
+        self._keyring = keyring
         self.id = genesis.id
         self.name: str = genesis.body["name"]
         self._ledger = ledger
@@ -364,6 +366,27 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
         digest = self._ledger.store.put_blob(content)
         return {"digest": digest, "size": len(content), "media_type": media_type}
 
+    def rotate(self, alg: int | None = None) -> Record:
+        """Register a fresh key and seal with it from here on. `alg` is a COSE number, None for that of the key in use.
+
+        Raises:
+            UsageError: inside a batch, or if the federation's anchors must sign and are not here.
+        """
+        return self._keyring.rotate(self.id, alg)
+
+    def revoke(self, key: Reference, reason: str, *, last: bool = False) -> Record:
+        """End the key that a record registers, from the next position on; `last` allows it to be the only one.
+
+        Raises:
+            UsageError: as `rotate`, and if there is no such key in force.
+        """
+        return self._keyring.revoke(self.id, reference_id(key), reason, last=last)
+
+    @property
+    def keys(self) -> list[KeyState]:
+        """The agent's keys, in the order of its log."""
+        return self._keyring.states(self.id)
+
     def batch(self) -> AbstractContextManager[None]:
         """Make what this thread records in the block durable together, and nothing of it if the block raises."""
         return self._ledger.batch(self.id)
@@ -408,6 +431,8 @@ class Agent:
         self.sign_joint = _awaited(blocking.sign_joint)
         self.record_joint = _awaited(blocking.record_joint)
         self.consent = _awaited(blocking.consent)
+        self.rotate = _awaited(blocking.rotate)
+        self.revoke = _awaited(blocking.revoke)
 
     def __repr__(self) -> str:
         return f"<Agent {self.name!r} {cid.short(self.id)}>"

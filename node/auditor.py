@@ -86,6 +86,7 @@ class Auditor:
         depth: int | None = None,
         signatures: str = "all",
         log: str = "visited",
+        post_quantum: bool = False,
         outside: Outside = (),
         known: Mapping[Link, Record] | None = None,
         relied: Mapping[Link, Reliance] | None = None,
@@ -96,7 +97,7 @@ class Auditor:
         Args:
             target: the record's id.
             peers: addresses that end in `/p2p/<id>`, nearest to the record first.
-            depth, signatures, log, known: as for `Walker`.
+            depth, signatures, log, post_quantum, known: as for `Walker`.
             outside: heads known from elsewhere, or what finds them once the walk knows the logs it met.
             tick: called with the number of records received.
         """
@@ -107,6 +108,7 @@ class Auditor:
                 depth=depth,
                 signatures=signatures,
                 log=log,
+                post_quantum=post_quantum,
                 outside=outside,
                 known=known,
                 relied=relied,
@@ -122,6 +124,7 @@ class Auditor:
         depth: int | None = None,
         signatures: str = "all",
         log: str = "visited",
+        post_quantum: bool = False,
         outside: Outside = (),
         known: Mapping[Link, Record] | None = None,
         relied: Mapping[Link, Reliance] | None = None,
@@ -135,6 +138,7 @@ class Auditor:
             depth=depth,
             signatures=signatures,
             log=log,
+            post_quantum=post_quantum,
             known=known,
             relied=relied,
             limits=self._limits,

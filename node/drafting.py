@@ -2,27 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from tslg.manifests.agent_keys import SigningKey, sign_seats
 from tslg.node.own_log import Blocked
-from tslg.node.proving import Prove
+from tslg.node.proving import Prove, with_proofs
 from tslg.node.store.interface import LogState
+from tslg.protocol import committed, disclosure
+from tslg.protocol import record as records
+from tslg.protocol import seal as seals
 from tslg.protocol.codec import Link
+from tslg.protocol.errors import UsageError
+from tslg.protocol.keys import KEY_EVENTS, Key, key_of
+from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Peaks
-from tslg.protocol.record import Edge
+from tslg.protocol.manifest import Manifest
+from tslg.protocol.record import Edge, Head, Record
+from tslg.protocol.rules.seals import Seat, seats
+from tslg.protocol.seal import Signature, sign1_start, to_be_signed
+from tslg.protocol.signatures import Alg, ed25519_sign
+
+Fresh = tuple[bytes, bytes, bytes]
+"""A public key, a message, and the signature that was just made of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What an agent wants to record; the ledger adds place, time, tree head, key and seal."""
+    """What an agent wants to record; the ledger adds place, time, tree head, key and seal.
+
+    Attributes:
+        kind: the record's kind.
+        body: its body, or what makes the body for the position that the record gets.
+        preds: its predecessors by class.
+        prove: makes the proofs that it stays within confidential policies, once its place is known.
+        fresh: the key that it registers, which may have to sign it too.
+        keyless: it names no key: a recovery, sealed by the fresh key in the place of one that is lost.
+        co_seal: makes the seal of the record and the agent's own entries where the anchors sign too.
+    """
 
     kind: str
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | Callable[[int], Mapping[str, Any]]
     preds: Mapping[str, Sequence[Edge]]
     prove: Prove | None = None
-    """Makes the proofs that it stays within confidential policies, once its place is known."""
+    fresh: SigningKey | None = field(default=None, repr=False)
+    keyless: bool = False
+    co_seal: Callable[[Record, list[Signature]], bytes] | None = field(default=None, repr=False)
+
+    def body_at(self, position: int) -> Mapping[str, Any]:
+        """Return the body for a position of the log."""
+        return self.body(position) if callable(self.body) else self.body
+
+    def build(
+        self,
+        log: OwnLog,
+        manifest: Manifest,
+        time: int,
+        preds: Mapping[str, Sequence[Edge]],
+        random_bytes: Callable[[int], bytes],
+    ) -> tuple[Record, bytes | None]:
+        """Return the record that this makes at the end of a log, `preds` as they are written, and what to attach."""
+        body, attachment = self._committed(self.body_at(log.size), manifest, random_bytes)
+        if self.prove is not None:
+            body, attachment = with_proofs(body, attachment, self.prove(log.owner, log.size, log.last))
+        record = records.build(
+            kind=self.kind,
+            agent=log.owner,
+            seq=log.size,
+            prev=log.last,
+            time=time,
+            manifest=manifest.id,
+            key=None if self.keyless else log.key.record,
+            log=Head(log.size, log.peaks.root()),
+            preds=preds,
+            body=body,
+            hash_name=manifest.envelope.ids,
+        )
+        return record, attachment
+
+    def _committed(
+        self, body: Mapping[str, Any], manifest: Manifest, random_bytes: Callable[[int], bytes]
+    ) -> tuple[Mapping[str, Any], bytes | None]:
+        """Return the body that the record will hold, and the disclosure of the fields that it only commits to."""
+        kind = KINDS.get(self.kind)
+        if manifest.envelope.address != "merkle" or kind is None or not kind.committed:
+            return body, None
+        salts = [random_bytes(committed.SALT_BYTES) for _ in kind.committed]
+        held, leaves = committed.commit(kind, body, salts)
+        return held, disclosure.encode(leaves)
+
+    def own_entries(self, record: Record, log: OwnLog, manifest: Manifest) -> tuple[list[Seat], list[Signature]]:
+        """Return whose signatures the record made of this needs, and those that the agent makes with its keys."""
+        key = key_of(record) if record.key is None else log.key
+        assert key is not None
+        secrets = {log.key.record: log.signer}
+        if self.fresh is not None:
+            secrets[record.id] = self.fresh
+        wanted = seats(record, key, manifest)
+        return wanted, sign_seats(record, wanted, secrets)
+
+    def seal(self, record: Record, log: OwnLog, manifest: Manifest) -> tuple[bytes, Fresh | None]:
+        """Return the seal of the record made of this, and what was signed if it is a plain one, to spare its check.
+
+        Raises:
+            UsageError: the anchors must sign, and are not at hand.
+        """
+        if log.secret and not manifest.envelope.post_quantum and record.kind not in KEY_EVENTS:
+            message = to_be_signed(record.data, Alg.ED25519)
+            signature = ed25519_sign(log.secret, message)
+            return sign1_start(log.key.record) + signature, (log.key.public, message, signature)
+        wanted, own = self.own_entries(record, log, manifest)
+        if wanted[-1].anchors is None:
+            return seals.encode(own), None
+        if self.co_seal is None:
+            raise UsageError(f"the federation's anchors seal a {record.kind} too", mend="have them sign a request")
+        return self.co_seal(record, own), None
 
 
 @dataclass(slots=True)
@@ -30,9 +125,10 @@ class OwnLog:
     """The end of a log that this node writes, and the key it signs with."""
 
     owner: Link
-    key: Link
-    public: bytes
+    key: Key
+    signer: SigningKey = field(repr=False)
     secret: bytes = field(repr=False)
+    """The signer's 64-byte secret if it is a plain Ed25519 key, empty otherwise."""
     size: int
     last: Link
     last_time: int
@@ -47,5 +143,26 @@ class OwnLog:
         return LogState(self.owner, self.size, self.last, self.last_time, self.peaks.copy())
 
     def copy(self) -> OwnLog:
-        """Return the same end, which stays as it is."""
-        return replace(self, peaks=self.peaks.copy())
+        """Return the same end, which later appends leave as it is."""
+        return OwnLog(
+            self.owner,
+            self.key,
+            self.signer,
+            self.secret,
+            self.size,
+            self.last,
+            self.last_time,
+            self.peaks.copy(),
+            self.prior,
+            self.blocked,
+        )
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A draft that waits for its turn, and what became of it."""
+
+    owner: Link
+    draft: Draft
+    record: Record | None = None
+    error: BaseException | None = None

@@ -2,7 +2,8 @@
 
 DIR/lock              held by the one process that writes
 DIR/tslg.sqlite       records, seals, edges, blobs
-DIR/keys/ID.json      one file an agent: its key and genesis (mode 0600)
+DIR/keys/ID.json      one file an agent: its first key and genesis (mode 0600)
+DIR/keys/ID.*.key     one file for each further key of an agent (mode 0600)
 DIR/keys/anchor.json  the anchor's key, where this node founded a federation of its own
 DIR/keys/peer         the 32-byte seed of the node's peer id
 DIR/openings/…        what opens confidential policies, one file each (mode 0600)
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from tslg.manifests import genesis as geneses
+from tslg.manifests.agent_keys import SigningKey
 from tslg.manifests.files import PRIVATE_MODE, read_bytes, write_once
 from tslg.manifests.keys import AnchorKey, read_key, write_key
 from tslg.manifests.signing import Sealed, read_sealed
@@ -26,6 +28,7 @@ from tslg.node.agent import BlockingAgent
 from tslg.node.anchoring import Anchorer, Asker
 from tslg.node.checkpoints import sign_head
 from tslg.node.keyfile import AgentKey
+from tslg.node.keyring import NAMES, Keyring
 from tslg.node.ledger import Ledger
 from tslg.node.openings import Openings
 from tslg.node.proving import Prover
@@ -38,7 +41,6 @@ from tslg.protocol.errors import AnchoringError, StoreError, UsageError
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.rules.context import MANIFEST_KINDS
-from tslg.protocol.signatures import ed25519_secret
 
 FEDERATION_META = "federation"
 DEFAULT_POLICY = "default"
@@ -80,6 +82,7 @@ class Home:
         self._agents: dict[str, BlockingAgent] = {}
         manifest = self._newest_manifest()
         self.ledger = Ledger(store, federation, manifest.id, manifest.envelope.ids, clock, random_bytes=random_bytes)
+        self.keyring = Keyring(path / "keys", self.ledger, lambda: self.manifest_record, self._own_anchor, random_bytes)
         self.witnesses: Asker | None = None
         """Who is asked for cosignatures; made on first use."""
         self.anchorer = Anchorer(
@@ -187,41 +190,59 @@ class Home:
         found = self._agents.get(name)
         return found if found is not None else self.create_agent(name)
 
-    def create_agent(self, name: str, *, anchors: tuple[AnchorKey, ...] = ()) -> BlockingAgent:
-        """Make an agent, with the anchors whose keys are at hand attesting it if the manifest asks for it."""
+    def create_agent(self, name: str, *, anchors: tuple[AnchorKey, ...] = (), alg: int | None = None) -> BlockingAgent:
+        """Make an agent, with the anchors whose keys are at hand attesting it if the manifest asks for it.
+
+        Args:
+            name: its name.
+            anchors: the anchors' keys; those of this directory if none are given.
+            alg: COSE number of its key; None for the first that the manifest lists.
+        """
         anchors = anchors or self._own_anchor()
         if self.manifest.envelope.genesis_anchors > len(anchors):
             raise UsageError(
                 f"the anchors of federation {short(self.federation)} attest every genesis",
                 mend=f"run `tslg agent request {name}`, have the anchors sign it, then `tslg agent join`",
             )
-        key = self.request_agent(name)
-        seal = geneses.attest_genesis(key.genesis, key.seed, self.manifest_record, anchors)
+        key = self.request_agent(name, alg)
+        seal = geneses.attest_genesis(key.genesis, key.key, self.manifest_record, anchors)
         return self.join_agent(key, seal)
 
-    def request_agent(self, name: str) -> AgentKey:
+    def request_agent(self, name: str, alg: int | None = None) -> AgentKey:
         """Make an agent's key and genesis, not yet sealed. An unfinished one of that name is taken up again."""
         for key in self.agent_keys():
             if key.genesis.body["name"] == name and not self.store.has(key.genesis.id):
                 return key
         if name in self._agents:
             raise UsageError(f"there is an agent {name!r} here already", mend="choose another name")
-        seed = self._random_bytes(32)
-        genesis = geneses.build_genesis(
-            self.manifest,
-            name=name,
-            public_key=geneses.public_key(seed),
-            nonce=self._random_bytes(16),
-            time_ms=self.clock(),
+        envelope = self.manifest.envelope
+        if alg is not None and alg not in envelope.signatures:
+            allowed = ", ".join(NAMES[number] for number in envelope.signatures)
+            raise UsageError(f"the manifest allows no keys of {NAMES.get(alg, alg)}", mend=f"choose {allowed}")
+        signer = SigningKey.generate(
+            alg or envelope.signatures[0], self._random_bytes, post_quantum=envelope.post_quantum
         )
-        key = AgentKey(genesis, seed)
+        genesis = geneses.build_genesis(
+            self.manifest, name=name, key=signer, nonce=self._random_bytes(16), time_ms=self.clock()
+        )
+        key = AgentKey(genesis, signer)
         keyfile.write(self._key_dir(), key)
         return key
+
+    def join_record(self, record: Record, seal: bytes) -> None:
+        """Append a registration or revocation of an agent of this node that the anchors have sealed.
+
+        Raises:
+            UsageError: it is none. Refusal: the seal does not do, or the log has grown since the request was made.
+        """
+        if record.kind not in ("registration", "revocation"):
+            raise UsageError(f"that is a {record.kind}, which is not joined", mend="check which file it is")
+        self.keyring.complete(record, seal)
 
     def join_agent(self, key: AgentKey, seal: bytes) -> BlockingAgent:
         """Start an agent's log with its sealed genesis and a default policy. Raises Refusal if the seal does not do."""
         self.ledger.admit(key.genesis.data, seal)
-        agent = self._open_agent(key)
+        agent = self._open_agent(key.genesis)
         self._give_policy(agent)
         return agent
 
@@ -303,11 +324,14 @@ class Home:
     def _open_agents(self) -> None:
         for key in self.agent_keys():
             if self.store.has(key.genesis.id):
-                agent = self._open_agent(key)
+                agent = self._open_agent(key.genesis)
+                self.keyring.go_over(agent.id)
                 if self.store.get_meta(f"policy/{to_text(agent.id)}") is None:
                     # Whether witnesses answer is for whoever appends; the directory can be opened all the same.
                     with suppress(AnchoringError):
                         self._give_policy(agent)
+        for id in self.keyring.recovered():
+            self._open_agent(parse_as(id, self.store.get_many([id])[id].data))
 
     def _give_policy(self, agent: BlockingAgent) -> None:
         """Let an agent act under a policy of its own, which is recorded if it has none. Raises AnchoringError."""
@@ -327,11 +351,10 @@ class Home:
             self.witnesses = Witnesses(read_urls(self.store))
         return self.witnesses
 
-    def _open_agent(self, key: AgentKey) -> BlockingAgent:
-        genesis = key.genesis
-        self.ledger.open_log(genesis.id, genesis.id, genesis.body["key"], ed25519_secret(key.seed))
+    def _open_agent(self, genesis: Record) -> BlockingAgent:
+        self.keyring.open(genesis.id)
         prover = Prover(self.openings, self._random_bytes)
-        agent = BlockingAgent(self.ledger, genesis, prover)
+        agent = BlockingAgent(self.ledger, genesis, prover, self.keyring)
         self._agents[agent.name] = agent
         return agent
 

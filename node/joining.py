@@ -160,7 +160,9 @@ class Joining(Author):
             message = to_be_signed(request.record.data, group.scheme, many=True)
             value, alg, kid = shares.partial_sign(share.secret, message), int(group.scheme), request.record.id
         else:
-            signature = self._ledger.sign(self.id, to_be_signed(request.record.data, Alg.ED25519, many=True))
+            signature = self._ledger.sign(
+                self.id, to_be_signed(request.record.data, self._ledger.alg(self.id), many=True)
+            )
             value, alg, kid = signature.value, int(signature.alg), Link(signature.kid)
             if kid != body["signers"][place]["key"]:
                 mend = "have it proposed anew with that key"

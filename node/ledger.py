@@ -9,44 +9,35 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
+from tslg.manifests.agent_keys import SigningKey
 from tslg.node import own_log, redacting
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
-from tslg.node.drafting import Draft, OwnLog
+from tslg.node.drafting import Draft, OwnLog, Ticket
 from tslg.node.flattening import as_meant, writes_flat
-from tslg.node.proving import with_proofs
 from tslg.node.store.interface import ForkError, LogState, Store
-from tslg.protocol import attachments, committed, disclosure
+from tslg.protocol import attachments
 from tslg.protocol import record as records
+from tslg.protocol import seal as seals
 from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal, UsageError
 from tslg.protocol.flat import flatten, recover
-from tslg.protocol.kinds import KINDS
+from tslg.protocol.keys import Key
 from tslg.protocol.log import Peaks
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
-from tslg.protocol.record import Head, Record
+from tslg.protocol.record import Record
 from tslg.protocol.rules.context import Tail
 from tslg.protocol.rules.redaction import rule_redaction
 from tslg.protocol.rules.seals import rule_key
-from tslg.protocol.seal import Signature, sign1_start, to_be_signed
-from tslg.protocol.signatures import Alg, ed25519_sign
+from tslg.protocol.seal import Signature, to_be_signed
+from tslg.protocol.signatures import Alg, ed25519_secret
 
 _Items = list[tuple[Record, bytes]]
-
-
-@dataclass(slots=True)
-class _Ticket:
-    owner: Link
-    draft: Draft
-    record: Record | None = None
-    error: BaseException | None = None
 
 
 class Ledger:
@@ -81,7 +72,7 @@ class Ledger:
         self._flat = writes_flat(self.context.manifest(manifest))
         self._clock = clock
         self._lock = threading.RLock()
-        self._queue: deque[_Ticket] = deque()
+        self._queue: deque[Ticket] = deque()
         self._logs: dict[Link, OwnLog] = {}
         self._staged: list[tuple[Record, bytes]] = []
         self._saved: dict[Link, OwnLog] = {}
@@ -90,8 +81,8 @@ class Ledger:
         self.gate: Anchorer | None = None
         """What holds logs to their anchoring, for a node that is to."""
 
-    def open_log(self, owner: Link, key: Link, public: bytes, secret: bytes) -> None:
-        """Make a log writable: its agent's `secret` (64 bytes) belongs to the key that `key` registers.
+    def open_log(self, owner: Link, key: Key, signer: SigningKey) -> None:
+        """Make a log writable with a key that is registered in it and its secrets; one that is, with another key.
 
         Raises:
             UsageError: the log is not held here.
@@ -102,8 +93,10 @@ class Ledger:
                 raise UsageError("that agent's log is not held here", record=owner)
             prior = self._newest_state(owner)
             blocked = own_log.blocked(self.store, state)
+            plain = signer.alg == Alg.ED25519 and signer.post_quantum is None
+            secret = ed25519_secret(signer.seed) if plain else b""
             self._logs[owner] = OwnLog(
-                owner, key, public, secret, state.size, state.last, state.last_time, state.peaks.copy(), prior, blocked
+                owner, key, signer, secret, state.size, state.last, state.last_time, state.peaks.copy(), prior, blocked
             )
 
     def writes(self, owner: Link) -> bool:
@@ -137,7 +130,7 @@ class Ledger:
 
     def _commit(self, owner: Link, draft: Draft) -> Record:
         """Append one record in a transaction that it may share with those of other threads."""
-        ticket = _Ticket(owner, draft)
+        ticket = Ticket(owner, draft)
         self._queue.append(ticket)
         with self._lock:
             # Whoever gets the lock first commits for all who queued up meanwhile; they find their ticket served.
@@ -177,22 +170,46 @@ class Ledger:
             self.gate.enter(owner)
         with self._lock:
             log = self._writable(owner, Draft(record.kind, record.body, record.preds))
-            if (record.seq, record.prev, record.key) != (log.size, log.last, log.key):
+            if (record.seq, record.prev, record.key) != (log.size, log.last, log.key.record):
                 raise UsageError("the log has grown since it was proposed", mend="propose it anew", record=record.id)
-            signature = self.sign(owner, to_be_signed(record.data, Alg.ED25519, many=True))
+            signature = self.sign(owner, to_be_signed(record.data, log.key.alg, many=True))
             self.admit(record.data, seal(signature), attachment)
         if self.gate is not None:
             self.gate.settle(owner)
         return record
 
+    def prepare(self, owner: Link, draft: Draft) -> Record:
+        """Build the record that would come next in an own log, and sign and append nothing. Raises UsageError."""
+        with self._lock:
+            return self._build(self._writable(owner, draft), draft)[0]
+
+    def co_sealed(self, record: Record, draft: Draft, anchors: Signature) -> None:
+        """Sign a prepared record that the anchors have signed already, and append it.
+
+        The agent signs last: what has become void is then no second record of the agent's for one place.
+
+        Raises:
+            UsageError: the log has grown since it was prepared. Refusal: the seal is not what its place demands.
+        """
+        with self._lock:
+            log = self._writable(record.owner, draft)
+            if (record.seq, record.prev) != (log.size, log.last) or record.key not in (None, log.key.record):
+                raise UsageError("the log has grown since it was asked for", mend="ask anew", record=record.id)
+            _, own = draft.own_entries(record, log, self._in_force())
+            self.admit(record.data, seals.encode([*own, anchors]))
+
+    def alg(self, owner: Link) -> int:
+        """Return the COSE number of the key with which an own agent signs."""
+        return self._own(owner).key.alg
+
     def sign(self, owner: Link, message: bytes) -> Signature:
         """Sign bytes with an own agent's key, which the signature names as `kid`."""
         log = self._own(owner)
-        return Signature(int(Alg.ED25519), log.key, ed25519_sign(log.secret, message))
+        return Signature(log.key.alg, log.key.record, log.signer.sign(log.key.alg, message))
 
     def _writable(self, owner: Link, draft: Draft) -> OwnLog:
         log = self._own(owner)
-        if log.blocked is not None and not log.blocked.allows(owner, draft.kind, draft.body):
+        if log.blocked is not None and not log.blocked.allows(owner, draft.kind, draft.body_at(log.size)):
             raise log.blocked.error(owner)
         return log
 
@@ -424,7 +441,7 @@ class Ledger:
             for ticket in tickets:
                 ticket.record, ticket.error = None, ticket.error or error
 
-    def _try(self, ticket: _Ticket) -> None:
+    def _try(self, ticket: Ticket) -> None:
         try:
             ticket.record = self._stage(ticket.owner, ticket.draft)
         except Exception as error:
@@ -435,14 +452,9 @@ class Ledger:
         """Build, seal and admit one record; later records of the transaction may cite it."""
         log = self._writable(owner, draft)
         record, attachment = self._build(log, draft)
+        seal, self.context.fresh = draft.seal(record, log, self._in_force())
         assert record.log is not None
-        head = record.log
-        message = to_be_signed(record.data, Alg.ED25519)
-        signature = ed25519_sign(log.secret, message)
-        seal = sign1_start(log.key) + signature
-        context = self.context
-        context.fresh = (log.public, message, signature)
-        context.tails[owner] = Tail(log.size, log.last, log.last_time, head.root)
+        self.context.tails[owner] = Tail(log.size, log.last, log.last_time, record.log.root)
         self._admit_own(record, seal, attachment)
         if owner not in self._saved:
             self._saved[owner] = log.copy()
@@ -452,7 +464,7 @@ class Ledger:
             log.prior = record.id
         if log.blocked is not None:
             log.blocked = log.blocked.after(record.body["seq"])
-        context.stage(record)
+        self.context.stage(record)
         self._staged.append((record, seal))
         return record
 
@@ -466,36 +478,18 @@ class Ledger:
             self.context.attached.pop(record.id, None)
             raise
 
-    def _committed(self, draft: Draft) -> tuple[Mapping[str, Any], bytes | None]:
-        """Return the body that the record will hold, and the disclosure of the fields that it only commits to."""
-        manifest = self.context.manifest(self.manifest)
-        kind = KINDS.get(draft.kind)
-        if manifest is None or manifest.envelope.address != "merkle" or kind is None or not kind.committed:
-            return draft.body, None
-        salts = [self._random_bytes(committed.SALT_BYTES) for _ in kind.committed]
-        body, leaves = committed.commit(kind, draft.body, salts)
-        return body, disclosure.encode(leaves)
-
     def _build(self, log: OwnLog, draft: Draft) -> tuple[Record, bytes | None]:
         """Build the next record of a log, and what is attached to it."""
-        body, attachment = self._committed(draft)
-        if draft.prove is not None:
-            body, attachment = with_proofs(body, attachment, draft.prove(log.owner, log.size, log.last))
-        record = records.build(
-            kind=draft.kind,
-            agent=log.owner,
-            seq=log.size,
-            prev=log.last,
-            time=max(self._clock(), log.last_time),
-            manifest=self.manifest,
-            key=log.key,
-            log=Head(log.size, log.peaks.root()),
-            preds=flatten(draft.preds) if self._flat else draft.preds,
-            body=body,
-            hash_name=self._hash,
-        )
+        preds = flatten(draft.preds) if self._flat else draft.preds
+        time = max(self._clock(), log.last_time)
+        record, attachment = draft.build(log, self._in_force(), time, preds, self._random_bytes)
         record = as_meant(record, draft.preds, self.context.record) if self._flat else record
         return (record if attachment is None else attachments.check(record, attachment)), attachment
+
+    def _in_force(self) -> Manifest:
+        manifest = self.context.manifest(self.manifest)
+        assert manifest is not None
+        return manifest
 
     def _store_staged(self) -> None:
         if not self._staged:

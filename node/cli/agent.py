@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tslg.node.cli.access import FILE, data_dir, data_option, find_log, read_home, write_home
+from tslg.node.cli.agent_keys import change_commands, described, number_of
 from tslg.node.cli.output import emit, json_option, note
 
 if TYPE_CHECKING:
@@ -24,19 +25,25 @@ def agent() -> None:
     """Make agents, and show those that are here."""
 
 
+alg_option = click.option(
+    "--alg", type=click.Choice(["Ed25519", "ES256K"]), help="The key's scheme.  [the first that the manifest lists]"
+)
+
+
 @agent.command()
 @click.argument("name")
 @data_option
 @federation_option
+@alg_option
 @json_option
-def new(name: str, data: Path | None, federation: Path | None, as_json: bool) -> None:
+def new(name: str, data: Path | None, federation: Path | None, alg: str | None, as_json: bool) -> None:
     """Make the agent NAME: its key, its genesis and a default policy."""
     from tslg.node.home import Home
     from tslg.protocol.cid import to_text
 
     path = data_dir(data)
     with Home.open(path, federation=federation) as home:
-        made = home.create_agent(name)
+        made = home.create_agent(name, alg=number_of(alg))
         told = {"agent": to_text(made.id), "name": name, "federation": to_text(home.federation), "data": str(path)}
     emit(told, as_json, told["agent"])
     note(f"agent {name} of federation {told['federation']} in {path}")
@@ -46,9 +53,12 @@ def new(name: str, data: Path | None, federation: Path | None, as_json: bool) ->
 @click.argument("name")
 @data_option
 @federation_option
+@alg_option
 @click.option("--out", type=FILE, help="The request to write.  [NAME.request]")
 @json_option
-def request(name: str, data: Path | None, federation: Path | None, out: Path | None, as_json: bool) -> None:
+def request(
+    name: str, data: Path | None, federation: Path | None, alg: str | None, out: Path | None, as_json: bool
+) -> None:
     """Ask the anchors to attest the agent NAME: write a request for them to sign.
 
     They run `tslg federation sign` and `combine`; then `tslg agent join` starts the agent.
@@ -65,8 +75,8 @@ def request(name: str, data: Path | None, federation: Path | None, out: Path | N
     if federation is None and not has_store(path):
         raise UsageError(f"{path} belongs to no federation yet", mend="give the sealed root manifest with --federation")
     with Home.open(path, federation=federation) as home:
-        key = home.request_agent(name)
-        asked = encode_request(propose_genesis(key.genesis, key.seed, home.manifest_record))
+        key = home.request_agent(name, number_of(alg))
+        asked = encode_request(propose_genesis(key.genesis, key.key, home.manifest_record))
     file = out or Path(f"{slug(name)}.request")
     write_once(file, asked)
     told = {"request": str(file), "agent": to_text(key.genesis.id), "name": name}
@@ -78,7 +88,7 @@ def request(name: str, data: Path | None, federation: Path | None, out: Path | N
 @data_option
 @json_option
 def join(file: Path, data: Path | None, as_json: bool) -> None:
-    """Start a requested agent with the genesis in FILE, which the anchors have sealed."""
+    """Start a requested agent with the genesis in FILE, which the anchors have sealed; or take up a change of keys."""
     from tslg.manifests.files import read_bytes
     from tslg.manifests.signing import decode_sealed
     from tslg.protocol.cid import to_text
@@ -86,6 +96,10 @@ def join(file: Path, data: Path | None, as_json: bool) -> None:
 
     with write_home(data) as home:
         genesis, seal = decode_sealed(read_bytes(file), str(file), home.manifest.envelope.ids)
+        if genesis.kind in ("registration", "revocation"):
+            home.join_record(genesis, seal)
+            emit({"agent": to_text(genesis.owner), "record": to_text(genesis.id)}, as_json, to_text(genesis.id))
+            return
         if genesis.kind != "genesis":
             raise UsageError(f"{file} holds a {genesis.kind}, not an agent's genesis", mend="check which file it is")
         made = home.join_agent(home.agent_key(genesis.id), seal)
@@ -106,7 +120,7 @@ def list_(data: Path | None, as_json: bool) -> None:
     if as_json:
         emit({"agents": found}, True, "")
         return
-    columns = ("name", "records", "state", "agent")
+    columns = ("name", "records", "keys", "state", "agent")
     print_table(columns, [[about[column] for column in columns] for about in found])
 
 
@@ -128,12 +142,14 @@ def show(name: str, data: Path | None, as_json: bool) -> None:
         about |= {
             "federation": to_text(home.federation),
             "public_key": key.genesis.body["key"].hex(),
+            "keys": [] if state is None else [described(one) for one in home.keyring.states(key.genesis.id)],
             "head": None if state is None else {"record": to_text(state.last), "root": state.peaks.root().hex()},
             "policy": None if policy is None else to_text(policy),
             "log_key": log_key(origin_of(key.genesis.id), key.genesis.body["key"]).text,
             "data": str(home.path),
         }
-    lines = [f"{item:<10}  {_shown(value)}" for item, value in about.items()]
+    lines = [f"{item:<10}  {_shown(value)}" for item, value in about.items() if item != "keys"]
+    lines += [f"{'key':<10}  {one['key']} {one['scheme']} {one['state']}" for one in about["keys"]]
     emit(about, as_json, "\n".join(lines))
 
 
@@ -205,6 +221,7 @@ def _about(home: Home, key: AgentKey) -> dict[str, Any]:
         "name": key.genesis.body["name"],
         "state": "requested" if state is None else "joined",
         "records": 0 if state is None else state.size,
+        "keys": 0 if state is None else sum(one.alive for one in home.keyring.states(key.genesis.id)),
     }
 
 
@@ -214,3 +231,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name} {item}" for name, item in value.items())
     return "none" if value is None else plain(str(value), 4096)
+
+
+for _command in change_commands:
+    agent.add_command(_command)

@@ -147,6 +147,7 @@ def _run(id: Link, federation: Link, store: Store | None, options: Mapping[str, 
                 depth=depth,
                 signatures=options["signatures"],
                 log=options["log"],
+                post_quantum=options["require_post_quantum"],
                 outside=outside_heads(options["heads"], store),
                 tick=tick,
             )

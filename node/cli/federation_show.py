@@ -180,7 +180,7 @@ def _describe_sealed(file: Path, content: bytes) -> dict[str, Any]:
         manifest = Manifest.from_record(read)
         data.update(_describe_manifest(manifest, read.body))
     if read.kind == "manifest":
-        refusal = rule_seal(read, sealed, Context(Request(read, (), None)))
+        refusal = rule_seal(read, sealed, Context(Request(read, ())))
         data["seal_verifies"] = refusal is None and manifest.proofs_hold()
     return data
 

@@ -33,6 +33,9 @@ def walk_options(command: C) -> C:
     for option in (
         click.option("--log", type=click.Choice(["visited", "full", "none"]), default="visited", show_default=True),
         click.option("--signatures", type=click.Choice(["all", "heads"]), default="all", show_default=True),
+        click.option(
+            "--require-post-quantum", is_flag=True, help="Every agent's record must bear a post-quantum signature."
+        ),
         click.option("--full", is_flag=True, help="Traverse all edges there are, whatever --depth says."),
         click.option(
             "--depth", type=click.IntRange(0), help="Traverse at most so many edges.  [the manifest's verify_depth]"
@@ -177,6 +180,7 @@ def _walk(
             depth=walk_depth(source, id, options["depth"], options["full"]),
             signatures=options["signatures"],
             log=options["log"],
+            post_quantum=options["require_post_quantum"],
             workers=options["workers"] or min(4, os.cpu_count() or 1),
             outside=outside,
             known=known,

@@ -98,7 +98,7 @@ async def join(home: Home, name: str, attest: Callable[[bytes], Awaitable[bytes]
         if agent.name == name:
             return agent
     key = home.request_agent(name)
-    request = propose_genesis(key.genesis, key.seed, home.manifest_record)
+    request = propose_genesis(key.genesis, key.key, home.manifest_record)
     seal = await attest(signing.encode_request(request))
     return await trio.to_thread.run_sync(home.join_agent, key, seal)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tslg.manifests import examples, genesis, signing, text, versions
+from tslg.manifests.agent_keys import SigningKey
 from tslg.manifests.genesis import FoundedFederation
 from tslg.manifests.keys import AnchorKey
 from tslg.protocol import admission, log, record, seal
@@ -183,15 +184,21 @@ def test_a_genesis_alone_where_the_manifest_lets_it(randomness: Random, now: int
 
 def test_an_unattested_genesis_is_not_admitted(federation: FoundedFederation) -> None:
     born = agent(federation)
+    (good,) = genesis.own_entries(born, SEED, federation.manifest)
+    alone = SigningKey(-19, SEED).sign(-19, to_be_signed(born.data, -19))
     with pytest.raises(Refusal, match="TSLG-A-SEAL"):
-        graph_of(federation).admit(born, genesis.seal_alone(born, SEED))
+        graph_of(federation).admit(born, seal.encode([good._replace(value=alone)]))
 
 
 def test_anchors_refuse_a_genesis_that_its_agent_did_not_sign(federation: FoundedFederation) -> None:
     born = agent(federation)
-    for signature in (None, b"", bytes(64), genesis.agent_signature(born, SEED, many=False)):
+    (good,) = genesis.own_entries(born, SEED, federation.manifest)
+    alone = SigningKey(-19, SEED).sign(-19, to_be_signed(born.data, -19))
+    wrong = [good._replace(value=b""), good._replace(value=bytes(64)), good._replace(value=alone)]
+    wrong += [good._replace(alg=-47), good._replace(kid=federation.manifest.id)]
+    for entries in ([], [good, good], *([entry] for entry in wrong)):
         with pytest.raises(ManifestError, match="the agent's own signature"):
-            signing.propose(born, [federation.manifest_record], signature)
+            signing.propose(born, [federation.manifest_record], entries)
 
 
 def test_a_federation_policy_is_signed_under_the_manifest_in_force(federation: FoundedFederation) -> None:
@@ -225,7 +232,7 @@ def test_anchors_do_not_sign_an_agents_records(federation: FoundedFederation) ->
 
 def test_a_request_without_its_manifest_is_refused(federation: FoundedFederation) -> None:
     born = agent(federation)
-    signature = genesis.agent_signature(born, SEED, many=True)
+    signature = genesis.own_entries(born, SEED, federation.manifest)
     with pytest.raises(ManifestError, match="the manifest that it is made under is not with it"):
         signing.propose(born, [], signature)
 

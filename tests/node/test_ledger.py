@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from world import NOW, source
 
+from tslg.manifests.agent_keys import SigningKey
 from tslg.node.drafting import Draft
 from tslg.node.home import Home
 from tslg.node.sources import StoreSource
@@ -244,7 +245,7 @@ def test_a_log_that_is_not_this_nodes_cannot_be_written(home):
     with pytest.raises(UsageError, match="does not write"):
         home.ledger.append(home.federation, Draft("observation", {"source": "x"}, {}))
     with pytest.raises(UsageError, match="not held"):
-        home.ledger.open_log(home.agent("a").id[:-1] + b"x", home.federation, b"", b"")
+        home.ledger.open_log(home.agent("a").id[:-1] + b"x", home.agent("a").keys[0].key, SigningKey(-19, bytes(32)))
 
 
 def test_a_record_of_an_own_log_that_comes_from_elsewhere_is_followed(home, tmp_path):

@@ -10,8 +10,8 @@ from world import MERKLE, NOW, founded, source
 
 from tslg.node import redacting
 from tslg.node.bundling import write_walked
+from tslg.node.drafting import Draft
 from tslg.node.home import Home
-from tslg.node.ledger import Draft
 from tslg.node.serving import Server
 from tslg.node.sources import StoreSource
 from tslg.node.store.memory import MemoryStore
