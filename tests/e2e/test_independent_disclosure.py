@@ -97,3 +97,24 @@ def fields_of(made) -> dict:
     """What `record.build` takes."""
     names = ("kind", "agent", "seq", "prev", "time", "manifest", "key", "log", "preds", "body")
     return {name: getattr(made, name) for name in names}
+
+
+def redacting(made, log, target, edge, policy, **changes):
+    """A bundle of a redaction, sealed by the log's own key."""
+    body = {"target": target.id, "fields": ["name"], "blobs": [], "reason": "asked to"} | changes
+    made = made.clone()
+    log = {"A": made.a, "B": made.b}[log]
+    redaction = log.add("redaction", {"policy": [policy], "evidence": [edge]}, body)
+    return made.bundle(redaction), made.root.id
+
+
+@pytest.mark.spec("RED-1", "RED-2", "RED-3")
+def test_both_say_who_may_redact_what(withholding):
+    target, policy = withholding.target, own(withholding.policy)
+    assert agreed(*redacting(withholding, "A", target, own(target), policy)) == ("valid", set())
+    refused = ("invalid", {"TSLG-A-REDACTION"})
+    assert agreed(*redacting(withholding, "A", target, own(target), policy, fields=[])) == refused
+    assert agreed(*redacting(withholding, "A", target, own(target), policy, fields=["uses"])) == refused
+    assert agreed(*redacting(withholding, "A", target, policy, policy)) == refused
+    other = withholding.action
+    assert agreed(*redacting(withholding, "A", other, Log.foreign(other), policy)) == refused

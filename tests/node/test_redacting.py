@@ -23,6 +23,8 @@ from tslg.protocol.exchange import WalkRequest
 from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Edge
 
+pytestmark = pytest.mark.spec("RED-1", "RED-2", "RED-3", "RED-4", "RED-5")
+
 SECRET = "the patient's name is Ada Example, born on the tenth of December"
 
 

@@ -18,6 +18,8 @@ from tslg.protocol.errors import AttachmentError, RecordError, UsageError
 from tslg.protocol.exchange import HeadRequest, RangeRequest, WalkEnd, WalkRequest, read_walk_chunk
 from tslg.protocol.opening import Opened, disclosed
 
+pytestmark = pytest.mark.spec("ATT-3", "MRK-9", "MRK-10")
+
 SECRET = "a secret that only the record's holder knows"
 
 

@@ -12,6 +12,8 @@ from tslg.protocol.keys import key_of
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.opening import Opened, attach, check_seals
 
+pytestmark = pytest.mark.spec("ATT-1", "ATT-2")
+
 
 @pytest.fixture(scope="module")
 def w():

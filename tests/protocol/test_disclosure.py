@@ -14,6 +14,11 @@ from tslg.protocol.errors import AttachmentError, RecordError
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Tree, leaf_hash, node_hash
 
+pytestmark = [
+    pytest.mark.spec("MRK-1", "MRK-2", "MRK-3", "MRK-4", "MRK-5", "MRK-6", "MRK-7", "MRK-8", "MRK-9", "MRK-10"),
+    pytest.mark.spec("ATT-2", "ATT-4", "KND-7"),
+]
+
 DECISION = {"name": "credit", "outcome": "granted", "reason": "a good one", "uses": ["read"], "data": {"x": [1, None]}}
 COMMITTING = sorted(name for name, kind in KINDS.items() if kind.committed)
 VALUES = {

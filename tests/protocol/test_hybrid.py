@@ -19,6 +19,8 @@ from tslg.protocol.errors import BundleError, RecordError
 from tslg.protocol.record import Edge
 from tslg.protocol.seal import to_be_signed
 
+pytestmark = pytest.mark.spec("HYB-1", "HYB-2", "HYB-3", "HYB-4", "HYB-5", "HYB-6")
+
 SCHEME = "sha2-256+blake3"
 SCHEMES = [f"{a}+{b}" for a in cid.HASHES for b in cid.HASHES if a != b]
 

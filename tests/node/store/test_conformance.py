@@ -348,6 +348,24 @@ def test_nothing_is_attached_to_what_is_not_held(store, diamond):
     assert store.get(diamond.records[3].id).attachment == b"it came with its record"
 
 
+def test_what_is_erased_is_gone(store, diamond, tmp_path):
+    secret = b"a secret that must go" * 50
+    first, second = diamond.records[1:3]
+    store.append(sealed(*diamond.records), (), {first.id: b"1" + secret, second.id: b"2" + secret})
+    digest = store.put_blob(b"3" + secret)
+    store.erase({first.id: None, second.id: b"what is left"}, [digest, bytes(32)])
+    assert (store.get(first.id).attachment, store.get(second.id).attachment) == (None, b"what is left")
+    assert store.get_blob(digest) is None
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in files if b"a secret that must go" in path.read_bytes()] == []
+    assert store.get(diamond.last.id) == entry(diamond.last)
+    store.append(sealed(diamond.add()))
+    store.erase({}, [])
+    with pytest.raises(StoreError) as caught:
+        store.erase({compute(b"unknown"): None}, [])
+    assert caught.value.code == "TSLG-D-NOT-HELD"
+
+
 def test_check_finds_what_is_attached_and_does_not_belong(store, diamond):
     store.append(sealed(*diamond.records), (), {diamond.last.id: b"beside"})
     assert [(problem.code, problem.record) for problem in store.check()] == [("TSLG-T-NONE", diamond.last.id)]
