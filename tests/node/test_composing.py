@@ -10,7 +10,7 @@ from breaches_flat import FLAT
 from world import World
 
 from tslg.node import composing
-from tslg.node.adopting import note_verified
+from tslg.node.adopting import keep, note_verified
 from tslg.node.home import Home
 from tslg.node.sources import StoreSource
 from tslg.node.verifying import verify, walk
@@ -288,3 +288,27 @@ def test_a_deeper_verification_is_not_undone_by_a_shallower_one(home, agents, ch
     bad = replace(report_of(home, agents["author"].observe("x")), undetermined=(composing.Undetermined(chain.id, "x"),))
     note_verified(home.store, bad)
     assert home.store.verified(bad.target) is None
+
+
+@pytest.mark.spec("VRF-4", "VRF-6", "VRF-8")
+def test_another_node_relies_on_what_it_fetched_and_holds_it_to_its_word(home, agents, chain, tmp_path):
+    made = agents["auditor"].verification(report_of(home, chain, 12))
+    lied = lie(agents["second"], report_of(home, chain, 12), frontier=())
+    root = (home.manifest_record, home.store.get(home.federation).seal)
+    with Home.open(tmp_path / "other", federation=root) as other:
+        reader = other.agent("reader")
+        for target in (made, lied, chain):
+            keep(other.ledger, walked(home, target.id), source="nobody", now_ms=other.clock())
+        use = reader.decide("use", "yes", evidence=chain)
+        (edge,) = [edge for edge in use.edges() if edge.cid == chain.id]
+        assert edge.verified is None, "all of it was verified when it was fetched"
+        relying = composing.Relying([agents["auditor"].id])
+        relying.add(made.id, alone(other))
+        report = report_of(other, use, None, relying.reliances)
+        assert report.verdict == "valid" and [one.record for one in report.relied] == [made.id]
+        whole = report_of(other, chain)
+        assert composing.hold_to(whole, made, find(other), {})[0].verdict == "valid"
+        assert composing.hold_to(whole, lied, find(other), {})[0].verdict == "invalid"
+        sum_ = composing.verified(other.store, use.id)
+        assert {part.record.id for part in sum_.parts if part.counts} == {made.id}
+        assert sum_.edges == 12 and sum_.depth == 0, "nobody verified the edges of the newest record itself"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+
+from tslg.node.home import Home
+from tslg.node.sources import StoreSource
+from tslg.node.verifying import verify
+from tslg.protocol.cid import from_text, to_text
 
 
 @pytest.fixture
@@ -57,3 +64,21 @@ def test_what_cannot_be_built_on_fails_in_one_line(cli, shop, world):
     assert "no agent" in cli.error("verify", made, "--record", "nobody", "--data", data)
     for option in (("--rely", first), ("--deepen", first), ("--record", "first")):
         assert "not on a file" in cli.error("verify", world.car, *option, "--data", data)
+
+
+def test_a_lie_is_found_out_and_refuted(cli, shop):
+    data, made = shop
+    with Home.open(data) as home:
+        report = verify(StoreSource(home.store), from_text(made), home.federation, now_ms=home.clock(), depth=2)
+        lie = to_text(home.agent("first").verification(replace(report, frontier=())).id)
+    found = cli.json("verify", made, "--full", "--deepen", lie, "--record", "second", "--data", data, code=1)
+    assert [(one["code"], one["record"]) for one in found["findings"]] == [("TSLG-V-CLAIM", lie)]
+    assert not found["deepened"]["confirmed"]
+    with Home.read(data) as home:
+        refutation = home.ledger.context.record(from_text(found["verification"]))
+        assert [to_text(edge.cid) for edge in refutation.preds["counters"]] == [lie]
+        assert refutation.body["verdict"] == "valid", "of the target itself nothing bad was found"
+    told = cli.json("query", "verified", made, "--data", data)
+    assert [one["name"] for one in told["by"]] == ["second"]
+    assert {one["record"]: bool(one["faults"]) for one in told["verifications"]}[lie]
+    assert "frontier" in cli.text("query", "verified", made, "--data", data)
