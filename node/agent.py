@@ -264,6 +264,8 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
         hops: int = 0,
         evidence: References = None,
         delegation: References = None,
+        consensus: References = None,
+        joint: References = None,
     ) -> Record:
         """Record that a task and a policy are handed to another agent. `Node.delegate` also sends it there.
 
@@ -275,6 +277,7 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
             hops: how many times it may be passed on.
             evidence: records to cite.
             delegation: the delegation that is passed on, if it is one.
+            consensus, joint: what it rests on beside the policy.
         """
         body = {
             "delegate": reference_id(to),
@@ -283,7 +286,8 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
             "expires": expires,
             "hops": hops,
         }
-        return self._append("delegation", body, policy=grant, evidence=evidence, delegation=delegation)
+        cited = {"consensus": consensus, "joint": joint}
+        return self._append("delegation", body, policy=grant, evidence=evidence, delegation=delegation, cited=cited)
 
     def verification(self, report: Report, *, evidence: References = None, counters: References = None) -> Record:
         """Publish the report of an audit as a record of one's own, for others to rely on, deepen or refute.

@@ -166,7 +166,7 @@ def policy(name: str, not_before: str | None, not_after: str | None, adopt: bool
 @click.option("--grant", required=True, metavar="ID", help="The policy under which it may be done.")
 @click.option("--expires", default="1d", show_default=True, metavar="MOMENT", help="Until when.")
 @click.option("--hops", default=0, show_default=True, type=click.IntRange(0), help="How often it may be passed on.")
-@cites("evidence", "delegation")
+@cites("evidence", "delegation", "consensus", "joint")
 @common
 def delegate(to: str, pairs: tuple[str, ...], task_json: str | None, **options: Any) -> None:
     """Record that a task is handed to AGENT, an id. `tslg delegate` also sends it there."""
@@ -183,6 +183,8 @@ def delegate(to: str, pairs: tuple[str, ...], task_json: str | None, **options: 
             hops=options["hops"],
             evidence=author.ids(options["evidence"]),
             delegation=author.ids(options["delegation"]),
+            consensus=author.ids(options["consensus"]),
+            joint=author.ids(options["joint"]),
         )
         done(made, options)
 
