@@ -16,6 +16,7 @@ from tslg.manifests.ceremony import Ceremony
 from tslg.manifests.keys import AnchorKey
 from tslg.manifests.text import AnchorKeys, ManifestText
 from tslg.protocol import record, seal
+from tslg.protocol.codec import Link
 from tslg.protocol.errors import ManifestError
 from tslg.protocol.keys import key_of
 from tslg.protocol.manifest import Manifest, Member
@@ -119,6 +120,7 @@ def build_genesis(
     public_key: bytes = b"",
     binding: str = "tenant",
     attestation: bytes | None = None,
+    federations: Sequence[Link] = (),
 ) -> Record:
     """Make the record that starts an agent's log under `manifest`, the version in force.
 
@@ -131,6 +133,7 @@ def build_genesis(
         public_key: in its place, 32 bytes of Ed25519 whose secret is elsewhere.
         binding: `tenant`, `platform` or `hardware`.
         attestation: evidence for `hardware`.
+        federations: other federations whose anchors shall attest it too.
 
     Raises:
         RecordError: the fields do not make a genesis.
@@ -139,6 +142,8 @@ def build_genesis(
     body: dict[str, Any] = {"nonce": nonce, "name": name, "binding": binding, **registered}
     if attestation is not None:
         body["attestation"] = attestation
+    if federations:
+        body["federations"] = sorted({manifest.federation, *federations})
     return record.build(
         kind="genesis",
         agent=None,
@@ -168,14 +173,18 @@ def own_entries(item: Record, key: SigningKey | bytes, manifest: Manifest) -> li
     return sign_seats(item, seats(item, registered, manifest), {item.id: held})
 
 
-def propose_genesis(genesis: Record, key: SigningKey | bytes, manifest_record: Record) -> signing.Request:
+def propose_genesis(
+    genesis: Record, key: SigningKey | bytes, manifest_record: Record, others: Sequence[Record] = ()
+) -> signing.Request:
     """Return the request to the anchors of `manifest_record` to attest a genesis that the agent's key signs.
+
+    Where several federations attest it, `others` are records of manifest versions of the other ones.
 
     Raises:
         ManifestError: the manifest asks for no anchors. Refusal: an admission rule that the genesis breaks.
     """
     manifest = Manifest.from_record(manifest_record)
-    return signing.propose(genesis, [manifest_record], own_entries(genesis, key, manifest))
+    return signing.propose(genesis, [manifest_record, *others], own_entries(genesis, key, manifest))
 
 
 def attest_genesis(

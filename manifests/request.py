@@ -15,6 +15,7 @@ from tslg.protocol import admission, cid, record, signatures
 from tslg.protocol.chains import named_records
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, ManifestError, RecordError
+from tslg.protocol.jointly import attesting
 from tslg.protocol.keys import KEY_EVENTS, NO_REVOCATIONS, Key, Revocations, key_of
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Anchors, Manifest
@@ -64,6 +65,10 @@ class Request:
     def seats(self) -> tuple[Seat, ...]:
         """Return whose signatures are needed, in the order of the seal."""
         known = _manifests(self)
+        federations = attesting(self.record)
+        if federations:
+            of = {manifest.federation: manifest for manifest in known.values()}
+            return tuple(Seat(of[one].id, of[one].anchors) for one in federations if one in of)
         own = known.get(self.record.id)
         in_force = known.get(self.record.manifest) if self.record.manifest is not None else None
         return tuple(Seat(manifest.id, manifest.anchors) for manifest in (in_force, own) if manifest is not None)
@@ -235,6 +240,9 @@ def _check_own(request: Request, context: Context) -> None:
     manifest = manifest_in_force(item, context)
     if key is None or manifest is None:
         raise _no_request("the key that it names is not with it", "propose it with that key's record", item)
+    if len(request.seats()) < len(attesting(item)):
+        mend = "propose it with a manifest version of each federation that it lists"
+        raise _no_request("a federation that shall attest it has no manifest version with it", mend, item)
     wanted = seats(item, key, manifest)
     if wanted[-1].anchors is None:
         what = "agents start" if item.kind == "genesis" else "agents change their keys"

@@ -208,8 +208,11 @@ class Home:
         seal = geneses.attest_genesis(key.genesis, key.key, self.manifest_record, anchors)
         return self.join_agent(key, seal)
 
-    def request_agent(self, name: str, alg: int | None = None) -> AgentKey:
-        """Make an agent's key and genesis, not yet sealed. An unfinished one of that name is taken up again."""
+    def request_agent(self, name: str, alg: int | None = None, *, federations: Iterable[Link] = ()) -> AgentKey:
+        """Make an agent's key and genesis, not yet sealed. An unfinished one of that name is taken up again.
+
+        The anchors of `federations` shall attest it beside those of the node's own.
+        """
         for key in self.agent_keys():
             if key.genesis.body["name"] == name and not self.store.has(key.genesis.id):
                 return key
@@ -223,7 +226,12 @@ class Home:
             alg or envelope.signatures[0], self._random_bytes, post_quantum=envelope.post_quantum
         )
         genesis = geneses.build_genesis(
-            self.manifest, name=name, key=signer, nonce=self._random_bytes(16), time_ms=self.clock()
+            self.manifest,
+            name=name,
+            key=signer,
+            nonce=self._random_bytes(16),
+            time_ms=self.clock(),
+            federations=tuple(federations),
         )
         key = AgentKey(genesis, signer)
         keyfile.write(self._key_dir(), key)

@@ -54,10 +54,17 @@ def new(name: str, data: Path | None, federation: Path | None, alg: str | None, 
 @data_option
 @federation_option
 @alg_option
+@click.option("--also", type=FILE, multiple=True, help="A manifest of another federation that shall attest it too.")
 @click.option("--out", type=FILE, help="The request to write.  [NAME.request]")
 @json_option
 def request(
-    name: str, data: Path | None, federation: Path | None, alg: str | None, out: Path | None, as_json: bool
+    name: str,
+    data: Path | None,
+    federation: Path | None,
+    alg: str | None,
+    also: tuple[Path, ...],
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Ask the anchors to attest the agent NAME: write a request for them to sign.
 
@@ -65,7 +72,7 @@ def request(
     """
     from tslg.manifests.files import slug, write_once
     from tslg.manifests.genesis import propose_genesis
-    from tslg.manifests.signing import encode_request
+    from tslg.manifests.signing import encode_request, read_sealed
     from tslg.node.home import Home
     from tslg.node.store.opening import has_store
     from tslg.protocol.cid import to_text
@@ -75,8 +82,9 @@ def request(
     if federation is None and not has_store(path):
         raise UsageError(f"{path} belongs to no federation yet", mend="give the sealed root manifest with --federation")
     with Home.open(path, federation=federation) as home:
-        key = home.request_agent(name, number_of(alg))
-        asked = encode_request(propose_genesis(key.genesis, key.key, home.manifest_record))
+        others = [read_sealed(path)[0] for path in also]
+        key = home.request_agent(name, number_of(alg), federations=[other.owner for other in others])
+        asked = encode_request(propose_genesis(key.genesis, key.key, home.manifest_record, others))
     file = out or Path(f"{slug(name)}.request")
     write_once(file, asked)
     told = {"request": str(file), "agent": to_text(key.genesis.id), "name": name}

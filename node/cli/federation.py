@@ -16,7 +16,7 @@ import click
 
 from tslg.node.cli.access import data_option
 from tslg.node.cli.federation_keys import dkg, multisig
-from tslg.node.cli.federation_records import adopt, log_option, read_log, record
+from tslg.node.cli.federation_records import adopt, attested, log_option, read_log, record
 from tslg.node.cli.federation_show import read_text, show
 from tslg.node.cli.output import emit, errors_to_exit, json_option, note
 
@@ -37,6 +37,7 @@ federation.add_command(multisig)
 federation.add_command(show)
 federation.add_command(record)
 federation.add_command(adopt)
+federation.add_command(attested)
 
 
 @federation.command()

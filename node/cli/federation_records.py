@@ -85,6 +85,40 @@ def adopt(files: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
     emit(said, as_json, "\n".join([*lines, f"in force: version {said['version']}  {said['manifest']}"]))
 
 
+@click.command()
+@click.argument("file", type=FILE)
+@log_option
+@data_option
+@json_option
+@errors_to_exit
+def attested(file: Path, log: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
+    """Tell which federations attest the sealed genesis in FILE, and whether the one whose log is given really does.
+
+    The agent's records are under the manifest that the genesis names: verify them as that federation's.
+    """
+    from tslg.manifests.files import read_bytes
+    from tslg.manifests.signing import decode_sealed
+    from tslg.protocol.cid import to_text
+    from tslg.protocol.errors import UsageError
+    from tslg.protocol.jointly import attestations
+    from tslg.protocol.manifest import Manifest
+    from tslg.protocol.rules.context import MANIFEST_KINDS
+
+    genesis, seal = decode_sealed(read_bytes(file), str(file))
+    history = read_log(log, data)
+    versions = {item.id: Manifest.from_record(item) for item in history if item.kind in MANIFEST_KINDS}
+    found = attestations(genesis, seal, versions)
+    if not any(one.federation == history[0].id and one.holds for one in found):
+        mend = "do not accept the agent on this federation's word"
+        raise UsageError("the federation's anchors do not attest this genesis", mend=mend, record=genesis.id)
+    told = [
+        {"federation": to_text(one.federation), "manifest": to_text(one.manifest), "holds": one.holds} for one in found
+    ]
+    lines = [f"{'attested' if one['holds'] else 'not checked'} by {one['federation']}" for one in told]
+    said = {"agent": to_text(genesis.id), "manifest": to_text(genesis.manifest or genesis.id), "attested": told}
+    emit(said, as_json, "\n".join(lines))
+
+
 def read_log(files: Sequence[Path], data: Path | None) -> list[Record]:
     """Return the federation's log from its files, verified, or as a node holds it.
 

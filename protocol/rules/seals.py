@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tslg.protocol.chains import JOINT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal, SealError
+from tslg.protocol.jointly import attesting, attests
+from tslg.protocol.jointly import fault as jointly_fault
 from tslg.protocol.keys import KEY_EVENTS, Key, key_of
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
@@ -103,6 +106,9 @@ def _agent_fault(record: Record, seal: Seal, context: Context) -> str | None:
     if key is None:
         return "the key is not at hand"
     wanted = seats(record, key, manifest) if manifest is not None else [Seat(key.record, key.alg, key.public)]
+    federations = attesting(record)
+    if federations:
+        return _attested_fault(record, seal, wanted, federations, context)
     joint = record.kind == JOINT
     many = joint or len(wanted) > 1
     if seal.many != many or (len(seal.signatures) < len(wanted) if joint else len(seal.signatures) != len(wanted)):
@@ -116,6 +122,32 @@ def _agent_fault(record: Record, seal: Seal, context: Context) -> str | None:
         if fault:
             return fault
     return joint_fault(record, seal.signatures[len(wanted) :], context) if joint else None
+
+
+def _attested_fault(
+    record: Record, seal: Seal, wanted: Sequence[Seat], federations: Sequence[Link], context: Context
+) -> str | None:
+    """Judge the seal of a genesis that several federations attest; the others' as far as their manifests are known."""
+    own = [seat for seat in wanted if seat.anchors is None]
+    manifest = manifest_in_force(record, context)
+    entries = seal.signatures
+    if manifest is None or len(entries) != len(own) + len(federations) or context.federation not in federations:
+        return "a genesis that several federations attest is sealed by the agent and by the anchors of each of them"
+    for seat, entry in zip(own, entries, strict=False):
+        fault = _signature_fault(record, entry, seat, True, context)
+        if fault:
+            return fault
+    for federation, entry in zip(federations, entries[len(own) :], strict=True):
+        if federation == context.federation:
+            fault = _anchors_fault(record, entry, manifest, manifest.id, True)
+        else:
+            known = context.manifest(Link(entry.kid))
+            fault = jointly_fault(entry)
+            if fault is None and known is not None and not attests(record, entry, known, federation):
+                fault = "not sealed by the anchors of another federation that it lists"
+        if fault:
+            return fault
+    return None
 
 
 def seats(record: Record, key: Key, manifest: Manifest) -> list[Seat]:
@@ -141,7 +173,7 @@ def seats(record: Record, key: Key, manifest: Manifest) -> list[Seat]:
 def _co_signed(record: Record, manifest: Manifest) -> bool:
     """Whether the anchors seal an agent's record too."""
     if record.kind == "genesis":
-        return manifest.envelope.genesis_anchors > 0
+        return manifest.envelope.genesis_anchors > 0 or bool(attesting(record))
     if record.kind not in KEY_EVENTS or not manifest.envelope.rotation.anchors:
         return False
     return record.kind == "revocation" or record.body["purpose"] == "signing"

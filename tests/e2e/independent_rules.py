@@ -688,7 +688,7 @@ def check_seal(record: Record, data: bytes, held: dict[bytes, Record], manifests
     elif record.owner == federation:
         expected = [manifest]
     else:
-        expected = agents_seal(record, manifest, held)
+        expected = agents_seal(record, manifest, held, federation)
     if record.kind == "joint-authorization":
         check_joint_seal(record, many, entries[len(expected) :], held)
         entries = entries[: len(expected)]
@@ -696,7 +696,10 @@ def check_seal(record: Record, data: bytes, held: dict[bytes, Record], manifests
         need(many == (len(expected) > 1), bad, "form")
     need(len(entries) == len(expected), bad, "number of signatures")
     for entry, who in zip(entries, expected, strict=True):
-        if isinstance(who, Record):
+        if who is None:  # [FED-13]
+            need(entry.alg in (THRESHOLD, MULTISIG) and hash_of(entry.kid), bad, "another federation")
+            need((entry.bitmap is not None) == (entry.alg == MULTISIG), bad, "another federation")
+        elif isinstance(who, Record):
             need(entry.kid == who.id and signed_by_anchors(entry, who), bad, "anchors")
         else:
             kid, key = who
@@ -704,7 +707,7 @@ def check_seal(record: Record, data: bytes, held: dict[bytes, Record], manifests
             need(signed_by_key(entry, key["key"]), bad, "signature")
 
 
-def agents_seal(record: Record, manifest: Record, held: dict[bytes, Record]) -> list:
+def agents_seal(record: Record, manifest: Record, held: dict[bytes, Record], federation: bytes) -> list:
     """Whose signatures an agent's record bears: (kid, key) or the manifest whose anchors sign. [SEA-9] to [SEA-11]"""
     envelope = manifest.body["envelope"]
     holder = record if record.key is None else held[record.key]
@@ -712,6 +715,9 @@ def agents_seal(record: Record, manifest: Record, held: dict[bytes, Record]) -> 
     if envelope["post_quantum"]:
         second = holder if "post_quantum" in holder.body else record
         expected.append((second.id, second.body["post_quantum"]))
+    federations = record.body.get("federations", ()) if record.kind == "genesis" else ()
+    if len(federations) > 1:  # [FED-12]
+        return expected + [manifest if one == federation else None for one in federations]
     if record.kind == "genesis":
         by_anchors = envelope["genesis"]["anchors"] > 0
     else:

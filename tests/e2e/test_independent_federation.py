@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from both_readers import NOW, agreed
+from both_readers import NOW, agreed, everything
 from federations import DAY, START, Federation, Log, without
+from world import NOW as FOUNDED
+from world import THREE, World, founded, sign
+
+from tslg.protocol import seal as seals
 
 own, foreign = Log.own, Log.foreign
 KINDS = ["action", "decision", "delegation", "policy"]
 FIRST = Federation()
+LATER = FOUNDED + 400_000
 
 
 @pytest.fixture
@@ -110,3 +115,25 @@ def test_the_newest_version_comes_with_a_head(world):
     world.amend(expires=START + 10_000)
     assert both(world, target, heads=False) == ("valid", set())
     assert agreed(world.bundle(target), world.root.id, now=NOW) == ("undetermined", set())
+
+
+def joint(world: World, name: str, *, order: int = 1, alg: int | None = None):
+    """A genesis that another federation attests too, whose anchors the readers do not know."""
+    other = founded(THREE.format(scheme="threshold"), "elsewhere").manifest_record
+    genesis, seed = world.genesis(name, federations=sorted([world.federation, other.id]))
+    theirs = world.by_anchors(genesis, world.federation, True)._replace(kid=other.id)
+    entries = {world.federation: world.by_anchors(genesis, world.federation, True), other.id: theirs}
+    if alg is not None:
+        entries[other.id] = theirs._replace(alg=alg)
+    signed = [entries[one] for one in genesis.body["federations"]][::order]
+    return world.put(genesis, seals.encode([sign(genesis, seed, genesis.id, True), *signed], many=True))
+
+
+@pytest.mark.spec("FED-12", "FED-13")
+def test_both_read_a_genesis_that_two_federations_attest():
+    w = World()
+    good = joint(w, "good")
+    assert agreed(everything(w, good), w.federation, now=LATER) == ("valid", set())
+    for number, change in enumerate([{"order": -1}, {"alg": -19}, {"alg": -70001}]):
+        broken = joint(w, f"broken {number}", **change)
+        assert agreed(everything(w, broken), w.federation, now=LATER) == ("invalid", {"TSLG-A-SEAL"})
