@@ -24,6 +24,7 @@ from tslg.node.proving import Prover
 from tslg.protocol import cid
 from tslg.protocol.checkpoint import parse_log
 from tslg.protocol.codec import Link
+from tslg.protocol.commitment import stretch_root
 from tslg.protocol.errors import UsageError
 from tslg.protocol.record import Record
 from tslg.protocol.report import Report
@@ -311,6 +312,28 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
         cites = [report.target, *relied, *listed(evidence)]
         return self._append("verification", body, evidence=cites, cited={"counters": counters})
 
+    def summary(
+        self,
+        first: int,
+        last: int,
+        parts: References,
+        *,
+        data: Mapping[str, Any] | None = None,
+        policy: References = None,
+    ) -> Record:
+        """Record what stands for the positions `first` to `last` of the own log, cited by records that represent them.
+
+        What is not among `parts` may then be pruned, where the gc policy lets go of records that are summed up.
+
+        Raises:
+            Refusal: the stretch is not all before this record, or a part lies outside it.
+        """
+        ids = self._ledger.store.leaves(self.id, last + 1)[first:]
+        body: dict[str, Any] = {"first": first, "last": last, "root": stretch_root(ids)}
+        if data is not None:
+            body["data"] = dict(data)
+        return self._append("summary", body, policy=policy, cited={"part": parts})
+
     def equivocation(self, agent: Reference, seq: int | None = None, *, reason: str | None = None) -> Record:
         """Publish the proof kept here that an agent sealed two records for one position; of oneself, as a confession.
 
@@ -420,6 +443,7 @@ class Agent:
         self.delegate = _awaited(blocking.delegate)
         self.verification = _awaited(blocking.verification)
         self.equivocation = _awaited(blocking.equivocation)
+        self.summary = _awaited(blocking.summary)
         self.blob = _awaited(blocking.blob)
         self.redact = _awaited(blocking.redact)
         self.adopt = _awaited(blocking.adopt)

@@ -55,7 +55,7 @@ def challenge(
     if (record is None) == (file is None):
         raise UsageError("give either an ID or --file FILE", mend="see `tslg challenge --help`")
     with read_home(data) as home:
-        claimed = None if file is None else _read_record(home, file)
+        claimed = None if file is None else read_record(home, file)
         id = claimed.id if claimed is not None else find_record(home.store, record or "")
         try:
             given = challenging.answer(home.store, home.federation, id, claimed, now_ms=home.clock())
@@ -69,7 +69,7 @@ def challenge(
     return _tell(given, None if out is None else str(out), as_json)
 
 
-def _read_record(home: Home, path: Path) -> Record:
+def read_record(home: Home, path: Path) -> Record:
     """Read a record from its bytes or from a bundle; nothing of it is believed."""
     import io
 

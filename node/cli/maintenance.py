@@ -12,10 +12,14 @@ from tslg.node.cli.output import emit, json_option
 
 
 @click.command()
+@click.option("--repair", is_flag=True, help="Rebuild the index from the records, with a copy of the file made first.")
 @data_option
 @json_option
-def fsck(data: Path | None, as_json: bool) -> int:
+def fsck(repair: bool, data: Path | None, as_json: bool) -> int:
     """Read everything in the data directory and say what is wrong: ids, edges, logs, blobs, the database itself.
+
+    With --repair, index columns, edges and log states are first made anew from the records' bytes. No record is
+    invented or dropped; a record whose bytes are damaged has to be fetched again from whoever holds it.
 
     Exit code: 0 if nothing is, 1 if something is.
     """
@@ -23,6 +27,8 @@ def fsck(data: Path | None, as_json: bool) -> int:
     from tslg.protocol.cid import to_text
 
     path = data_dir(data)
+    if repair:
+        _repair(path)
     with open_store(path, readonly=True) as store:
         problems = store.check()
         records = sum(log.held for log in store.logs()) if not problems else None
@@ -34,6 +40,25 @@ def fsck(data: Path | None, as_json: bool) -> int:
     lines.append(f"{len(told)} problems in {path}" if told else f"nothing wrong with the {records} records in {path}")
     emit({"data": str(path), "records": records, "problems": told}, as_json, "\n".join(lines))
     return 1 if problems else 0
+
+
+def _repair(path: Path) -> None:
+    """Rebuild the index of the store in a data directory that no other process writes. Raises StoreError."""
+    import time
+
+    from tslg.node.cli.output import note
+    from tslg.node.store.lock import DataDirLock
+    from tslg.node.store.sqlite import SqliteStore
+
+    lock = DataDirLock(path)
+    lock.acquire()
+    try:
+        copy = path / f"tslg.before-repair-{time.strftime('%Y%m%d-%H%M%S')}.sqlite"
+        with SqliteStore.open(path / "tslg.sqlite") as store:
+            store.repair(copy)
+    finally:
+        lock.release()
+    note(f"the store as it was is in {copy}")
 
 
 @click.command()

@@ -190,6 +190,18 @@ def delegate(to: str, pairs: tuple[str, ...], task_json: str | None, **options: 
 
 
 @record.command()
+@click.argument("first", type=click.IntRange(0))
+@click.argument("last", type=click.IntRange(0))
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@cites("part")
+@common
+def summary(first: int, last: int, pairs: tuple[str, ...], **options: Any) -> None:
+    """Sum up the positions FIRST to LAST of the agent's log; --part cites records that represent them."""
+    with author_of(options) as author:
+        done(author.agent.summary(first, last, author.ids(options["part"]), data=given_map(pairs) or None), options)
+
+
+@record.command()
 @click.argument("accused", metavar="AGENT")
 @click.option("--seq", type=click.IntRange(0), help="The position.  [the first that is known]")
 @click.option("--reason", help="How it came to it, as far as you know.")

@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "witness": Lazy("tslg.node.cli.witness:witness", "Cosign the logs of others, and use witnesses."),
     "prune": Lazy("tslg.node.cli.pruning:prune", "Let go of old records, and commit to what they were."),
     "challenge": Lazy("tslg.node.cli.challenging:challenge", "Was this record ever in its log? With a proof."),
+    "summary": Lazy("tslg.node.cli.summaries:summary", "Check steps against the summaries that stand for them."),
     "import": Lazy("tslg.node.cli.importing:import_", "Read lineage from a file."),
     "export": Lazy("tslg.node.cli.bundles:export", "Write lineage to a file."),
     "shards": Lazy("tslg.node.cli.shards:shards", "Spread a lineage over several stores."),

@@ -63,6 +63,7 @@ PRUNED_BY: Final = """
 PRUNED_IDS: Final = """
     SELECT record.cid FROM record AS prune JOIN pruned ON pruned.prune = prune.id
     JOIN record ON record.id = pruned.record WHERE prune.cid = ? ORDER BY record.cid"""
+INSERT_STATE: Final = "INSERT INTO log (id, size, last, peaks) VALUES (?, ?, ?, ?)"
 LEAVES: Final = f"SELECT cid FROM record WHERE log = {_ID} AND seq < ? ORDER BY seq"
 # The queue of a recursive query is first in, first out, so this walks breadth first.
 ANCESTORS: Final = """

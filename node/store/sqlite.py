@@ -392,6 +392,15 @@ class SqliteStore(Store):
         with self._readers.use() as db:
             return check_tables(db) + self._blobs.check()
 
+    def repair(self, copy: Path) -> list[Problem]:
+        """Rebuild columns, edges and log states from the records' bytes; the file as it was is copied to `copy` first.
+
+        Returns what is wrong with records themselves, which nothing here can mend. StoreError as for any write.
+        """
+        if self._writer is None:
+            raise self._read_only()
+        return self._writer.repair(copy)
+
     def close(self) -> None:
         """See `Store.close`."""
         self._readers.close()

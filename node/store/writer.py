@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from tslg.node.store import erasing, queries
+from tslg.node.store import erasing, queries, repairing
 from tslg.node.store.engine import closed, open_writer, translate, translated
-from tslg.node.store.interface import NOTHING_ATTACHED, ForkError, LogState, check_state
+from tslg.node.store.interface import NOTHING_ATTACHED, ForkError, LogState, Problem, check_state
 from tslg.node.store.rows import Recent, Rows
 from tslg.protocol.cid import Link
 from tslg.protocol.record import Record
@@ -117,6 +117,18 @@ class Writer:
                 self._append(db, fresh, states, attachments)
             except sqlite3.IntegrityError as error:
                 self._raise_fork(db, fresh, error)
+
+    def repair(self, copy: Path) -> list[Problem]:
+        """Rebuild the index from the records' bytes, in one transaction, with a copy of the file made first."""
+        with self._lock:
+            if self._db is None:
+                raise closed(self._path)
+            repairing.back_up(self._db, copy)
+        with self.transaction() as db:
+            problems = repairing.repair(db)
+            self._recent.clear()
+            self._stale = True
+        return problems
 
     def drop_pruned(self, limit: int) -> int:
         """Drop the bytes and edges of records that a prune record commits to; see `Store.drop_pruned`."""

@@ -29,9 +29,11 @@ from tslg.node.store.shards import Layout
 from tslg.node.verifying import walk
 from tslg.protocol import bundle
 from tslg.protocol.cid import to_text
+from tslg.protocol.commitment import stretch_root
 from tslg.protocol.errors import UsageError
 from tslg.protocol.exchange import LOG, WALK
 from tslg.protocol.log import root
+from tslg.protocol.opening import Opened
 from tslg.protocol.record import parse_as
 
 ROOT = Path(__file__).parents[2]
@@ -306,6 +308,51 @@ def test_a_store_in_memory_answers_alike(setting, clock):
             lambda store: sorted(store.citations(agent.id, size, ("policy",), ("prune",))),
         ):
             assert ask(copy) == ask(home.store)
+
+
+def test_what_is_summed_up_goes_and_what_represents_it_stays(tmp_path, clock):
+    setting = Setting(tmp_path / "home", clock, gc={"kinds": ["verification"], "summarised": ["observation"]})
+    with setting.open() as home:
+        agent = home.agent("a")
+        seen = [agent.observe("sensor", {"n": n}) for n in range(8)]
+        agent.observe("sensor")
+        made = agent.summary(seen[1].seq, seen[6].seq, [seen[3]], data={"mean": 3})
+        clock.now += 5_000
+        agent.observe("sensor")
+        planned, _ = let_go(home, agent)
+        assert set(planned.pruned.ids) == {seen[n].id for n in (1, 2, 4, 5, 6)}
+        report = verified(home, made.id)
+        assert report.verdict == "valid" and seen[3].id in report.records
+        ids = home.store.leaves(agent.id, seen[6].seq + 1)[seen[1].seq :]
+        assert made.body["root"] == stretch_root(ids)
+
+
+def test_bytes_that_are_handed_in_again_are_put_back_only_for_their_own_place(setting, clock):
+    with setting.open() as home:
+        agent, seen, _ = live(home)
+        entry = home.store.get(seen[0].id)
+        clock.now += 5_000
+        agent.observe("sensor")
+        let_go(home, agent)
+        home.ledger.note_own(seen[0], entry.seal[:-1] + bytes([entry.seal[-1] ^ 1]))
+        assert not home.store.has(seen[0].id)
+        home.ledger.adopt([Opened(seen[0], entry.seal)])
+        assert home.store.has(seen[0].id) and home.store.forks() == [] and home.store.check() == []
+        agent.observe("and on")
+
+
+def test_a_repair_keeps_the_places_of_what_was_pruned(setting, clock, tmp_path):
+    with setting.open() as home:
+        agent, seen, _ = live(home)
+        clock.now += 5_000
+        agent.observe("sensor")
+        let_go(home, agent)
+        size = home.store.log_state(agent.id).size
+        rows, leaves = home.store.log_rows(agent.id, size), home.store.leaves(agent.id, size)
+        for number, part in enumerate(getattr(home.store, "_parts", [home.store])):
+            assert part.repair(tmp_path / f"copy-{number}.sqlite") == []
+        assert (home.store.log_rows(agent.id, size), home.store.leaves(agent.id, size)) == (rows, leaves)
+        assert home.store.pruned_by([seen[0].id]) and home.store.check() == []
 
 
 # --- crashes ---------------------------------------------------------------------------------------------------------
