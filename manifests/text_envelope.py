@@ -161,11 +161,11 @@ def _write_cross_agent(value: Any) -> Any:
 def _read_fan_in(reader: Reader, value: Any, threshold: int) -> dict[str, int]:
     path = ("envelope", "fan_in")
     table = reader.table({} if value is None else value, path, ("min", "max"))
-    low = reader.integer(table.get("min", 1), (*path, "min"), 1, DEFAULT.fan_in, "1")
+    low = table.get("min", 1)
+    if type(low) is not int or low != 1:
+        reader.problem((*path, "min"), f"must be 1, not {shown(low)}: an amendment or a new key has a single edge")
     high = reader.integer(table.get("max", DEFAULT.fan_in), (*path, "max"), 1, DEFAULT.fan_in, "16 to 256")
-    if low > high:
-        reader.problem((*path, "max"), f"must be at least the min of {low}, not {high}; say 16 to 256")
-    return {"min": low, "max": high}
+    return {"min": 1, "max": high}
 
 
 def _read_retention(reader: Reader, value: Any, threshold: int) -> dict[str, int]:

@@ -123,7 +123,7 @@ def _narrow_fan_in(record: Record, context: Context) -> bool:
     manifest = manifest_in_force(record, context)
     if manifest is None:
         return False
-    return not record.preds or manifest.envelope.fan_in_min > 1 or manifest.envelope.fan_in_max < DEFAULT.fan_in
+    return not record.preds or manifest.envelope.fan_in_max < DEFAULT.fan_in
 
 
 def _may_claim(record: Record) -> bool:

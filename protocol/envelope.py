@@ -61,7 +61,7 @@ class Envelope:
         corrections: the correction policy record, None where none governs corrections.
         cross_agent: None where X_admit is open.
         edges: `typed`, or `flat` if records name their predecessors without classes.
-        fan_in_min: fewest edges of a record that does not start a log.
+        fan_in_min: fewest edges of a record that does not start a log: one, since some kinds have a single edge.
         fan_in_max: most edges of any record.
         gc: the policy record that governs what storage may release, None where nothing may be.
         genesis_anchors: how many anchors attest a genesis; 0 for none.
@@ -206,7 +206,10 @@ def _edges(value: Any) -> str:
 def _fan_in(value: Any) -> tuple[int, int]:
     _need(isinstance(value, dict) and value.keys() == {"min", "max"}, "`fan_in` is {min, max}")
     low, high = value["min"], value["max"]
-    _need(_count(low) and _count(high) and 1 <= low <= high <= DEFAULT.fan_in, "`fan_in` is 1 <= min <= max <= 256")
+    _need(
+        _count(low) and low == 1 and _count(high) and low <= high <= DEFAULT.fan_in,
+        "`fan_in` is min 1 and max from 1 to 256",
+    )
     return low, high
 
 

@@ -206,7 +206,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
         need(rotation["anchors"] or not rotation["recovery"], bad, "rotation")
     fan_in, cross, genesis = envelope["fan_in"], envelope["cross_agent"], envelope["genesis"]
     need(type(fan_in) is dict and fan_in.keys() == {"min", "max"} and all(map(is_uint, fan_in.values())), bad, "fan_in")
-    need(1 <= fan_in["min"] <= fan_in["max"] <= 256, bad, "fan_in")
+    need(fan_in["min"] == 1 <= fan_in["max"] <= 256, bad, "fan_in")
     depth, skew = envelope["verify_depth"], envelope["clock_skew_ms"]
     need(depth is None or (is_uint(depth) and depth >= 1), bad, "verify_depth")
     need(is_uint(skew) and skew <= 300_000, bad, "clock_skew_ms")

@@ -78,7 +78,12 @@ def test_body_takes_keys_and_nonce() -> None:
     ("old", "new", "line", "message"),
     [
         ("max = 16", "max = 999", 11, "envelope.fan_in.max: must be an integer from 1 to 256, not 999; say 16 to 256"),
-        ("min = 1,", "min = 17,", 11, "envelope.fan_in.max: must be at least the min of 17, not 16; say 16 to 256"),
+        (
+            "min = 1,",
+            "min = 17,",
+            11,
+            "envelope.fan_in.min: must be 1, not 17: an amendment or a new key has a single edge",
+        ),
         ("min = 1,", "mni = 1,", 11, "envelope.fan_in.mni: unknown entry; did you mean min?"),
         (
             "verify_depth = 50",
@@ -241,7 +246,6 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     low = 2 if scheme == Alg.BLS_THRESHOLD and len(members) > 1 else 1
     threshold = draw(st.integers(low, len(members)))
     kinds = draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True))
-    fan_in = sorted((draw(st.integers(1, DEFAULT.fan_in)), draw(st.integers(1, DEFAULT.fan_in))))
     expires = draw(st.none() | st.integers(0, DEFAULT.integer))
     return ({} if expires is None else {"expires": expires}) | {
         "nonce": draw(st.binary(min_size=16, max_size=16)),
@@ -272,7 +276,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
                     [{}] + [{"anchors": a, "recovery": r} for a, r in [(False, False), (True, False), (True, True)]]
                 )
             ),
-            "fan_in": {"min": fan_in[0], "max": fan_in[1]},
+            "fan_in": {"min": 1, "max": draw(st.integers(1, DEFAULT.fan_in))},
             "verify_depth": draw(st.none() | st.integers(1, DEFAULT.integer)),
             "anchoring": draw(anchorings),
             "corrections": draw(policies),

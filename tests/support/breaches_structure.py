@@ -113,12 +113,6 @@ def more_edges_than_the_manifest_allows(w):
     return w.sealed(w.a, "state", None, {"prior": seen})
 
 
-@breaks(rule_fan_in, "FAN-IN", "1 edges, the manifest allows 2 to 256")
-def fewer_edges_than_the_manifest_asks_for(w):
-    w.amend(fan_in={"min": 2, "max": 256})
-    return w.sealed(w.a, "observation")
-
-
 @breaks(rule_clock, "CLOCK", "300001 ms ahead, 300000 are allowed")
 def from_the_future(w):
     return w.sealed(w.a, "state", time=w.now_ms + 300_001)
