@@ -30,6 +30,8 @@ def add(
 ) -> None:
     """Keep the proofs of a walk that reach beyond what is held of each log from its start.
 
+    A bundle may prove records that a bounded walk never met; their proofs are of no use here.
+
     Args:
         store: where they are kept.
         owners: in whose log each record of the walk lies.
@@ -37,8 +39,9 @@ def add(
     """
     fresh: dict[Link, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
     for proof in inclusion:
-        if proof.size > _held(store, owners[proof.record]):
-            fresh.setdefault(owners[proof.record], ([], []))[0].append(proof.to_map())
+        owner = owners.get(proof.record)
+        if owner is not None and proof.size > _held(store, owner):
+            fresh.setdefault(owner, ([], []))[0].append(proof.to_map())
     for link in consistency:
         if link.size > _held(store, link.agent):
             fresh.setdefault(link.agent, ([], []))[1].append(link.to_map())

@@ -470,9 +470,10 @@ class Gathering:
             check = logproof.check(records, self._inclusion, spans)
             if agent in self._ends and check.end is not None:
                 heads.append(HeadClaim(agent, self._ends[agent][0], check.end.size, check.end.root))
+            sizes = {record.id: record.seq + 1 for record in records}
             for id in needed.inclusion:
                 if id in self._inclusion:
-                    inclusion.append(InclusionProof(id, self._held[id].seq + 1, tuple(self._inclusion[id])))
+                    inclusion.append(InclusionProof(id, sizes[id], tuple(self._inclusion[id])))
             for span in needed.consistency:
                 if span in spans:
                     consistency.append(ConsistencyProof(agent, *span, tuple(spans[span])))

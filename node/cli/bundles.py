@@ -102,7 +102,7 @@ def import_car(file: Path, federation: str | None, depth: int | None, data: Path
     bundle = read_bundle(file)
     _check_federation(bundle, pinned)
     source = BundleSource(bundle)
-    walks = [_walk(source, target, pinned, depth) for target in bundle.targets]
+    walks = [_walk_all_there_is(source, target, pinned, depth) for target in bundle.targets]
     worst = max(walks, key=lambda walked: (0, 2, 1)[walked.report.exit_code]).report
     kept, forks = _keep(path, bundle, walks) if worst.verdict == VALID else (0, [])
     told: Mapping[str, Any] = {
@@ -122,7 +122,19 @@ def import_car(file: Path, federation: str | None, depth: int | None, data: Path
     return worst.exit_code
 
 
-def _walk(source: Source, target: Link, federation: Link, depth: int | None) -> Walked:
+def _walk_all_there_is(source: Source, target: Link, federation: Link, depth: int | None) -> Walked:
+    """Walk all of a bundle, which proves the order of all that it holds, or as far as was asked or the manifest asks.
+
+    A walk that stops earlier may go by neighbours in place of proofs, and these would not be kept.
+    """
+    if depth is None:
+        walked = _walk(source, target, federation, None, full=True)
+        if not walked.report.undetermined:
+            return walked
+    return _walk(source, target, federation, depth)
+
+
+def _walk(source: Source, target: Link, federation: Link, depth: int | None, *, full: bool = False) -> Walked:
     from tslg.node.cli.terminal import counting
     from tslg.node.home import wall_clock
     from tslg.node.verifying import walk
@@ -133,7 +145,7 @@ def _walk(source: Source, target: Link, federation: Link, depth: int | None) -> 
             target,
             federation,
             now_ms=wall_clock(),
-            depth=walk_depth(source, target, depth, False),
+            depth=walk_depth(source, target, depth, full),
             workers=min(4, os.cpu_count() or 1),
             tick=tick,
         )
