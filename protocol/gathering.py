@@ -465,12 +465,19 @@ class Gathering:
         """Return the heads and log proofs that tie together what the walk holds, for a bundle."""
         heads, inclusion, consistency = [], [], []
         for agent, records in self._by_agent().items():
-            needed = self._needs(agent, records)
             spans = self._consistency.get(agent, {})
             check = logproof.check(records, self._inclusion, spans)
             if agent in self._ends and check.end is not None:
                 heads.append(HeadClaim(agent, self._ends[agent][0], check.end.size, check.end.root))
-            sizes = {record.id: record.seq + 1 for record in records}
+            sealed = self._without_witnesses(records)
+            needed = self._needs(agent, sealed)
+            if len(sealed) < len(records) == 1 + max(map(logproof.POSITION, records)):
+                # Neighbours that stood in for proofs are not handed on, but the proofs can be made from them.
+                made = logproof.make(agent, records, needed)
+                inclusion += made[0]
+                consistency += made[1]
+                continue
+            sizes = {record.id: record.seq + 1 for record in sealed}
             for id in needed.inclusion:
                 if id in self._inclusion:
                     inclusion.append(InclusionProof(id, sizes[id], tuple(self._inclusion[id])))

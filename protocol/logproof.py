@@ -16,7 +16,8 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 from tslg.protocol.codec import Link
-from tslg.protocol.log import Peaks, verify_consistency
+from tslg.protocol.log import Peaks, Tree, verify_consistency
+from tslg.protocol.proofs import ConsistencyProof, InclusionProof
 from tslg.protocol.record import Head, Record
 
 Span = tuple[int, int]
@@ -74,6 +75,17 @@ def needs(records: Iterable[Record]) -> Needs:
     inclusion = tuple(run[0].id for run in split if run[0].seq > 0)
     consistency = tuple((left[-1].seq + 1, right[0].seq) for left, right in pairwise(split))
     return Needs(inclusion, consistency)
+
+
+def make(agent: Link, records: Iterable[Record], needed: Needs) -> tuple[list[InclusionProof], list[ConsistencyProof]]:
+    """Make the proofs that are needed of a log from all its records, as far as these reach."""
+    ids = [record.id for record in sorted(records, key=POSITION)]
+    tree, sizes = Tree(ids), {id: position + 1 for position, id in enumerate(ids)}
+    inclusion = [
+        InclusionProof(id, sizes[id], tuple(tree.inclusion_proof(sizes[id] - 1, sizes[id]))) for id in needed.inclusion
+    ]
+    spans = [(old, new) for old, new in needed.consistency if new <= tree.size]
+    return inclusion, [ConsistencyProof(agent, old, new, tuple(tree.consistency_proof(old, new))) for old, new in spans]
 
 
 def check(

@@ -5,6 +5,8 @@ Each is chosen in a manifest's text, kept by an agent, and verified by a strange
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from strangers import Players, altered, codes, command, lawless, manifest, rewritten
 from world import THREE
@@ -43,7 +45,9 @@ def test_ids_of_another_hash_than_the_manifests(tmp_path):
     with players.node("node") as home:
         agent = home.agent("a")
         with lawless(home):
-            home.ledger._hash = "sha3-256"
+            envelope = replace(home.manifest.envelope, hash="sha3-256")
+            other = replace(home.manifest, envelope=envelope)
+            home.ledger._in_force = lambda: other
             car = players.palm_off(home, agent.observe("sensor"))
     assert codes(players.judge(car)) == {"TSLG-A-HASH"}
 
@@ -87,6 +91,18 @@ def test_readers_go_as_far_as_the_manifest_asks_and_say_so(tmp_path):
     assert players.judge(whole, depth=99).frontier == ()
     further = players.judge(cut, depth=99)
     assert further.verdict == "undetermined" and {item.reason for item in further.undetermined} == {"absent"}
+
+
+def test_neighbours_in_place_of_proofs_are_as_good_once_they_are_imported(tmp_path):
+    players = Players(tmp_path, manifest())
+    with players.node("node") as home:
+        agent = home.agent("a")
+        for n in range(5):
+            agent.observe("noise", {"n": n})
+        decision = basic(agent)[1]
+        car = players.palm_off(home, decision)
+        again = players.hand_over(home, decision)
+    assert players.judge(car).verdict == players.judge(again).verdict == "valid"
 
 
 # --- X_admit ---------------------------------------------------------------------------------------------------------
