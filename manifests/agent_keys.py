@@ -86,18 +86,21 @@ class SigningKey:
         return secp256k1.sign(self.seed, message)
 
 
-def sign_seats(record: Record, seats: Sequence[Seat], keys: Mapping[Link, SigningKey]) -> list[Signature]:
+def sign_seats(
+    record: Record, seats: Sequence[Seat], keys: Mapping[Link, SigningKey], *, many: bool = False
+) -> list[Signature]:
     """Return the agent's own entries of a record's seal, those of the anchors left out.
 
     Args:
         record: what is to be sealed.
         seats: whose signatures it needs (`tslg.protocol.rules.seals.seats`).
         keys: the agent's secrets by the record that registers each.
+        many: others sign too, so that even a single signature stands in a `COSE_Sign`.
 
     Raises:
         KeyError: the secret of a seat is not among them.
     """
-    many = len(seats) > 1
+    many = many or len(seats) > 1
     return [
         Signature(seat.alg, seat.kid, keys[seat.kid].sign(seat.alg, to_be_signed(record.data, seat.alg, many=many)))
         for seat in seats

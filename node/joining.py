@@ -18,7 +18,6 @@ from tslg.manifests.text import KEY_BYTES, POSSESSION_BYTES
 from tslg.node.authoring import Author, Reference, References, reference_id
 from tslg.protocol import attachments, cid, signatures
 from tslg.protocol import record as records
-from tslg.protocol import seal as seals
 from tslg.protocol.chains import JOINT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import AttachmentError, CodecError, ManifestError, RecordError, UsageError
@@ -177,10 +176,8 @@ class Joining(Author):
             ManifestError: `TSLG-M-PARTIAL` names a signature that is damaged, wrong or of another record.
             Refusal: there are too few. UsageError: the log has grown since it was proposed.
         """
-        entries = combine(request, signed, self._ledger.context.key)
-        return self._ledger.complete(
-            request.record, request.attachment, lambda author: seals.encode([author, *entries], many=True)
-        )
+        others = combine(request, signed, self._ledger.context.key)
+        return self._ledger.complete(request.record, request.attachment, others)
 
     def consent(self, group: Anchors, public: bytes) -> bytes:
         """Say with the agent's key that a BLS key of a group, `public`, speaks for it; return the member's file."""

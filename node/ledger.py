@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tslg.manifests.agent_keys import SigningKey
+from tslg.manifests.agent_keys import SigningKey, sign_seats
 from tslg.node import own_log, redacting
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
@@ -34,7 +34,8 @@ from tslg.protocol.opening import Opened
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import Tail
 from tslg.protocol.rules.redaction import rule_redaction
-from tslg.protocol.seal import Signature, to_be_signed
+from tslg.protocol.rules.seals import seats
+from tslg.protocol.seal import Signature
 from tslg.protocol.signatures import Alg, ed25519_secret
 
 
@@ -152,11 +153,8 @@ class Ledger(Rivalry):
                 raise refusal
             return record, attachment
 
-    def complete(self, record: Record, attachment: bytes | None, seal: Callable[[Signature], bytes]) -> Record:
-        """Sign a drafted record as its author and append it with the whole seal, which `seal` makes of that signature.
-
-        The author signs last: a log that has grown since makes the draft void, where a signature given before would
-        have been a second record for one place.
+    def complete(self, record: Record, attachment: bytes | None, others: Sequence[Signature]) -> Record:
+        """Sign a drafted record as its author, who signs last as in `co_sealed`, and append it; `others` signed before.
 
         Raises:
             UsageError: the log has grown since it was drafted. Refusal: the seal is not what its place demands.
@@ -170,8 +168,9 @@ class Ledger(Rivalry):
             log = self._writable(owner, Draft(record.kind, record.body, record.preds))
             if (record.seq, record.prev, record.key) != (log.size, log.last, log.key.record):
                 raise UsageError("the log has grown since it was proposed", mend="propose it anew", record=record.id)
-            signature = self.sign(owner, to_be_signed(record.data, log.key.alg, many=True))
-            self.admit(record.data, seal(signature), attachment)
+            wanted = seats(record, log.key, self._in_force())
+            own = sign_seats(record, wanted, {log.key.record: log.signer}, many=True)
+            self.admit(record.data, seals.encode([*own, *others], many=True), attachment)
         if self.gate is not None:
             self.gate.settle(owner)
         return record

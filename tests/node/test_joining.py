@@ -16,7 +16,7 @@ from tslg.node.joining import JointRequest, read_member
 from tslg.node.sources import StoreSource
 from tslg.node.standing import considered, operative
 from tslg.node.verifying import verify
-from tslg.protocol import codec
+from tslg.protocol import codec, seal
 from tslg.protocol.errors import ManifestError, Refusal, UsageError
 from tslg.protocol.manifest import Anchors, Member
 from tslg.protocol.signatures import Alg
@@ -173,3 +173,19 @@ def test_what_records_only_commit_to_is_shown_to_signers_and_needed_by_no_rule(t
         seen = board.observe("x", {"n": 1})
         fixed = [board.correct(seen, {"n": n}, reason="r") for n in (2, 3)]
         assert operative(home.store, seen.id).conflicts[0].between == tuple(one.id for one in fixed)
+
+
+def test_an_author_signs_as_its_manifest_asks_and_signers_beside_it(tmp_path):
+    manifest = ONE.format(attested=0).replace(
+        "[envelope]\n", '[envelope]\npost_quantum = true\nsignatures = ["Ed25519", "ES256K"]\n'
+    )
+    federation = founded(manifest, "quantum")
+    ticks = count(NOW)
+    sealed = (federation.manifest_record, federation.seal)
+    with Home.open(tmp_path / "q", federation=sealed, clock=lambda: next(ticks), random_bytes=source("q")) as home:
+        board, bob = home.agent("board"), home.create_agent("bob", alg=int(Alg.ES256K))
+        request = board.propose_joint("launch", [bob.id], 1)
+        made = board.record_joint(request, [("bob", bob.sign_joint(request))])
+        entries = seal.parse(home.store.get(made.id).seal).signatures
+        assert [entry.alg for entry in entries] == [Alg.ED25519, Alg.ML_DSA_65, Alg.ES256K]
+        assert valid(home, board.state({"launched": True}, joint=made))
