@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
 import pytest
 from breach import OPEN, Scene
 from breaches_flat import FLAT, working
@@ -9,9 +12,11 @@ from world import BODIES, World
 
 from tslg.protocol import codec
 from tslg.protocol import record as records
+from tslg.protocol.admission import RuleBook
 from tslg.protocol.cid import compute
 from tslg.protocol.errors import RecordError, Refusal
 from tslg.protocol.flat import Recovered, class_of, flatten, recover
+from tslg.protocol.kinds import KINDS
 from tslg.protocol.record import Edge
 
 pytestmark = pytest.mark.spec("FLA-1", "FLA-2", "FLA-3", "FLA-4", "FLA-5", "FLA-6", "FLA-7")
@@ -194,3 +199,20 @@ def test_the_classes_of_a_typed_federation_are_left_alone():
     a = w.agent("a")
     record = w.add(a, "state")
     assert recover(record, w.held.get) is record
+
+
+@pytest.mark.parametrize("kind", sorted(name for name, one in KINDS.items() if not one.first))
+def test_no_rule_stumbles_over_what_has_no_class_yet(w, kind):
+    path = Path(__file__).with_name("test_kinds.py")
+    spec = spec_from_file_location("kinds_of_bodies", path)
+    bodies = module_from_spec(spec)
+    spec.loader.exec_module(bodies)
+    edges = [Edge(compute(b"nowhere")), Edge(compute(b"elsewhere"), w.a.owner)]
+    record = w.make(w.b, kind, bodies.BODIES_OF[kind], as_written={"any": sorted(edges)})
+    w.complete = False
+    for graph in (w, Scene(OPEN)):
+        graph.complete = False
+        refusal = RuleBook(graph).refusal(record, b"")
+        assert refusal is None or refusal.code not in ("TSLG-A-CLASSES", "TSLG-A-RESOLVE")
+    w.complete = True
+    assert RuleBook(w).refusal(record, b"") is not None
