@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tslg.node.keyfile import AgentKey
+from tslg.manifests.agent_keys import SigningKey
 from tslg.node.store.interface import Store, incomplete
 from tslg.protocol.checkpoint import Checkpoint, Signed, encode, parse
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CheckpointError
 from tslg.protocol.log import Tree
 from tslg.protocol.record import parse_as
-from tslg.protocol.signatures import Alg, ed25519_secret
+from tslg.protocol.signatures import ed25519_secret
 from tslg.protocol.tlogproof import LogProof, Subject
 
 
@@ -21,19 +21,8 @@ def head_of(store: Store, agent: Link) -> Checkpoint:
     return Checkpoint.of(agent, state.size, state.peaks.root())
 
 
-def sign_head(store: Store, agent: Link, key: AgentKey) -> Signed:
-    """Sign the present state of an own log with its agent's first key.
-
-    Raises:
-        StoreError: the log is not held whole. CheckpointError: `TSLG-K-SCHEME`: that key is not an Ed25519 one.
-    """
-    if key.key.alg != Alg.ED25519:
-        raise CheckpointError(
-            "checkpoints are signed by Ed25519 keys, and the agent's first key is none",
-            code="TSLG-K-SCHEME",
-            mend="start the agent with an Ed25519 key",
-            record=agent,
-        )
+def sign_head(store: Store, agent: Link, key: SigningKey) -> Signed:
+    """Sign the present state of an own log with an Ed25519 key of its agent's. Raises StoreError."""
     return parse(encode(head_of(store, agent), ed25519_secret(key.seed)))
 
 

@@ -88,7 +88,7 @@ class Home:
         self.anchorer = Anchorer(
             store,
             lambda: self.manifest.envelope.anchoring,
-            lambda agent: sign_head(store, agent, self.agent_key(agent)),
+            lambda agent: sign_head(store, agent, self.keyring.note_key(agent)),
             self._ask_witnesses,
             clock,
         )

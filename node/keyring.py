@@ -19,13 +19,14 @@ from tslg.node.drafting import Draft
 from tslg.node.ledger import Ledger
 from tslg.protocol.cid import from_text, short, to_text
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import UsageError
+from tslg.protocol.errors import CheckpointError, UsageError
 from tslg.protocol.keys import Key, key_of
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Edge, Record
 from tslg.protocol.rules.seals import fits
 from tslg.protocol.seal import Signature, encode, parse
+from tslg.protocol.signatures import Alg
 
 NAMES: Final = {-19: "Ed25519", -47: "ES256K", -49: "ML-DSA-65"}
 """Schemes of agents' keys as people call them, by COSE number."""
@@ -104,6 +105,29 @@ class Keyring:
         if used is None:
             raise UsageError(f"no key of {to_text(agent)} is here", mend="restore its key files", record=agent)
         self._use(agent, used.key)
+
+    def note_key(self, agent: Link) -> SigningKey:
+        """Return the newest Ed25519 key in force whose secret is here: what signs an agent's checkpoints.
+
+        Raises:
+            UsageError: no secret of the agent is here. CheckpointError: `TSLG-K-SCHEME`: none of such a key is.
+        """
+        secrets = self._secrets(agent)
+        if not secrets:
+            raise UsageError(
+                f"the key of {to_text(agent)} is not in {self._folder.parent}",
+                mend="name the data directory of its node",
+                record=agent,
+            )
+        usable = [one.key for one in self.states(agent) if one.alive and one.here and one.key.alg == Alg.ED25519]
+        if not usable:
+            raise CheckpointError(
+                "checkpoints are signed by Ed25519 keys, and no such key of the agent is in force here",
+                code="TSLG-K-SCHEME",
+                mend="rotate to an Ed25519 key",
+                record=agent,
+            )
+        return secrets[usable[-1].public, usable[-1].post_quantum]
 
     def recovered(self) -> list[Link]:
         """Return the agents whose first key is lost, but a registered one is here."""

@@ -14,6 +14,7 @@ from tslg.node.cli.output import emit, json_option, note
 if TYPE_CHECKING:
     from tslg.node.home import Home
     from tslg.node.keyfile import AgentKey
+    from tslg.protocol.codec import Link
 
 federation_option = click.option(
     "--federation", type=FILE, help="The sealed root manifest to join; a new directory founds a federation without it."
@@ -138,7 +139,6 @@ def list_(data: Path | None, as_json: bool) -> None:
 @json_option
 def show(name: str, data: Path | None, as_json: bool) -> None:
     """Show an agent whose key is here."""
-    from tslg.protocol.checkpoint import log_key, origin_of
     from tslg.protocol.cid import to_text
 
     with read_home(data) as home:
@@ -153,7 +153,7 @@ def show(name: str, data: Path | None, as_json: bool) -> None:
             "keys": [] if state is None else [described(one) for one in home.keyring.states(key.genesis.id)],
             "head": None if state is None else {"record": to_text(state.last), "root": state.peaks.root().hex()},
             "policy": None if policy is None else to_text(policy),
-            "log_key": log_key(origin_of(key.genesis.id), key.genesis.body["key"]).text,
+            "log_key": None if state is None else _log_key(home, key.genesis.id),
             "data": str(home.path),
         }
     lines = [f"{item:<10}  {_shown(value)}" for item, value in about.items() if item != "keys"]
@@ -218,6 +218,17 @@ def anchor(name: str, data: Path | None, as_json: bool) -> None:
     head, names = signed.checkpoint, [line.name for line in signed.signatures]
     told = {"agent": to_text(owner), "size": head.size, "root": head.root.hex(), "signatures": names}
     emit(told, as_json, f"{head.size} records cosigned by {', '.join(names[1:])}")
+
+
+def _log_key(home: Home, id: Link) -> str | None:
+    """Return the key that verifies the agent's checkpoints, as text; None if none can sign any."""
+    from tslg.protocol.checkpoint import log_key, origin_of
+    from tslg.protocol.errors import CheckpointError
+
+    try:
+        return log_key(origin_of(id), home.keyring.note_key(id).public).text
+    except CheckpointError:
+        return None
 
 
 def _about(home: Home, key: AgentKey) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def sign(agent: str, out: Path | None, data: Path | None, as_json: bool) -> None
 
     with read_home(data) as home:
         owner = find_log(home.store, agent)
-        signed = sign_head(home.store, owner, home.agent_key(owner))
+        signed = sign_head(home.store, owner, home.keyring.note_key(owner))
         head, note = signed.checkpoint, signed.to_bytes()
         last = home.store.at(owner, head.size - 1)
         assert last is not None
@@ -84,7 +84,7 @@ def cite(checkpoint: str, name: str, data: Path | None, as_json: bool) -> None:
                 raise UsageError(
                     "no checkpoint of that log is known here", mend="ask its node for one, and give the file"
                 )
-            signed = kept if kept is not None else sign_head(home.store, owner, home.agent_key(owner))
+            signed = kept if kept is not None else sign_head(home.store, owner, home.keyring.note_key(owner))
         made = [agent for agent in home.agents if agent.name == name]
         if not made:
             raise UsageError(f"no agent here is named {name[:80]!r}", code="TSLG-U-UNKNOWN", mend="`tslg agent list`")

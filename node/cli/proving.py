@@ -69,7 +69,7 @@ def _write_log_proof(home: Home, record: Record, out: Path, fresh: bool, as_json
 
     signed = None if fresh else kept_checkpoints.kept(home.store, record.owner)
     if signed is None or signed.checkpoint.size <= record.seq:
-        signed = checkpoints.sign_head(home.store, record.owner, home.agent_key(record.owner))
+        signed = checkpoints.sign_head(home.store, record.owner, home.keyring.note_key(record.owner))
     proof = checkpoints.prove(home.store, record.id, signed)
     write_replacing(out, proof.to_bytes())
     told = {

@@ -28,7 +28,7 @@ def export_tiles(agent: str, folder: Path, data: Path | None, as_json: bool) -> 
         owner = find_log(home.store, agent)
         signed = kept_checkpoints.kept(home.store, owner)
         if signed is None or signed.checkpoint != checkpoints.head_of(home.store, owner):
-            signed = checkpoints.sign_head(home.store, owner, home.agent_key(owner))
+            signed = checkpoints.sign_head(home.store, owner, home.keyring.note_key(owner))
         leaves = home.store.leaves(owner, signed.checkpoint.size)
     done = tiling.export(folder, signed, leaves)
     told = {"agent": to_text(owner), "folder": str(folder), **done._asdict()}

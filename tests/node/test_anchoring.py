@@ -387,3 +387,14 @@ def test_a_checkpoint_file_with_cosignatures_is_a_witnesss(opened, asked, tmp_pa
     source = _State(StoreSource(home.store))
     found = report(home, target.id, source, outside=outside_heads((tmp_path / "head",)))
     assert found.verdict == VALID and ("witness", 3) in {(one.source, one.size) for one in found.freshness}
+
+
+def test_checkpoints_follow_the_keys_that_are_in_force(opened, asked):
+    home = opened(anchoring("record"))
+    agent = home.agent("a")
+    home.keyring.rotate(agent.id)
+    home.keyring.revoke(agent.id, agent.id, "lost")
+    target = agent.state({"step": 1})
+    assert home.anchorer.behind(agent.id) == 0
+    found = report(home, target.id)
+    assert found.verdict == VALID and "witness" in {one.source for one in found.freshness}

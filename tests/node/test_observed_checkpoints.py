@@ -25,7 +25,7 @@ def home(tmp_path):
 
 
 def signed(home: Home, agent) -> bytes:
-    return sign_head(home.store, agent.id, home.agent_key(agent.id)).to_bytes()
+    return sign_head(home.store, agent.id, home.keyring.note_key(agent.id)).to_bytes()
 
 
 def sources(report) -> dict:
