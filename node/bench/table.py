@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tslg.node.bench import audits, logs, machine, manifests, narrowings, processes, stores, walks
+from tslg.node.bench import audits, logs, machine, manifests, narrowings, processes, prunings, stores, walks
 from tslg.node.bench.figures import Row
 from tslg.node.bench.lineage import SEED
 from tslg.node.bench.setting import Setting
@@ -22,6 +22,7 @@ BENCHES: Final[Mapping[str, Callable[[Setting], list[Row]]]] = {
     "ancestors": stores.ancestors,
     "manifest": manifests.threshold_manifest,
     "log-proofs": logs.log_proofs,
+    "prune": prunings.prune_log,
     "narrowing": narrowings.narrowing_proofs,
     "help": processes.start_up,
     "linearity": walks.linearity,

@@ -92,6 +92,7 @@ def test_every_benchmark_gives_its_rows(rows):
         *(
             "cosignature-ed25519",
             "cosignature-ml-dsa-44",
+            "prune",
             "narrowing-64",
             "narrowing-64-size",
             "narrowing-256",
