@@ -13,6 +13,7 @@ import trio
 
 from tslg.node.ledger import Ledger
 from tslg.node.net.seam import Network
+from tslg.node.schemes import Schemes
 from tslg.protocol import record as records
 from tslg.protocol.cid import Link, hash_name
 from tslg.protocol.errors import NetworkError, Refusal, TslgError
@@ -42,12 +43,13 @@ async def catch_up(
     Raises:
         NetworkError: not one of the peers answered; the last one's error.
     """
+    schemes = Schemes(hash_name(agent), ledger.context.manifest)
     found: dict[Link, Pair] = {}
     failed: NetworkError | None = None
     answered = False
     for peer in peers:
         try:
-            await _ask(network, peer, agent, found, limits)
+            await _ask(network, peer, agent, schemes, found, limits)
             answered = True
         except NetworkError as error:
             failed = error
@@ -57,10 +59,11 @@ async def catch_up(
     return CaughtUp(len(found), added)
 
 
-async def _ask(network: Network, peer: str, agent: Link, found: dict[Link, Pair], limits: Limits) -> None:
+async def _ask(
+    network: Network, peer: str, agent: Link, schemes: Schemes, found: dict[Link, Pair], limits: Limits
+) -> None:
     """Collect what a peer holds of the log."""
     request = RangeRequest(agent, 0, limits.walk_edges).to_bytes()
-    name = hash_name(agent)
     async with network.request(peer, LOG, request, limits=limits) as chunks:
         async for chunk in chunks:
             part = read_walk_chunk(chunk, limits)
@@ -68,7 +71,7 @@ async def _ask(network: Network, peer: str, agent: Link, found: dict[Link, Pair]
                 continue
             for pair in part:
                 try:
-                    record = records.parse(pair[0], name)
+                    (record,) = schemes.read([pair[0]])
                 except TslgError:
                     # Whoever hands over what is no record says nothing about the log.
                     continue

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tslg.node.schemes import Schemes
 from tslg.node.sealing import Checks
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.exchange import Pair, WalkEnd
 from tslg.protocol.keys import KEY_EVENTS, Key, key_of
-from tslg.protocol.opening import Opened, attach, open_pair
+from tslg.protocol.opening import Opened, attach
 from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.walker import Walker
 
@@ -30,7 +31,7 @@ class Pool:
     """
 
     def __init__(self, walker: Walker, keys: dict[Link, Key], checks: Checks | None) -> None:
-        self._hash_name = cid.hash_name(walker.target)
+        self._schemes = Schemes(cid.hash_name(walker.target))
         self._known = walker.known
         self._keys = keys
         self._checks = checks
@@ -47,10 +48,10 @@ class Pool:
         Raises:
             RecordError, CodecError: one of them is not a record of this federation.
         """
-        hash_name, known = self._hash_name, self._known
+        known, pairs = self._known, list(pairs)
         came = []
-        for pair in pairs:
-            one = open_pair(pair[0], pair[1], hash_name)
+        for record, pair in zip(self._schemes.read(pair[0] for pair in pairs), pairs, strict=True):
+            one = Opened(record, pair[1])
             came.append(one if len(pair) == 2 or pair[2] is None else attach(one, pair[2]))
         fresh = []
         for one in came:

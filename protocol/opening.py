@@ -58,11 +58,6 @@ def open_record(id: Link, data: bytes, seal: bytes, keys: Mapping[Link, Key] | N
     return check_seal(records.parse_as(id, data), seal, keys)
 
 
-def open_pair(data: bytes, seal: bytes, hash_name: str, keys: Mapping[Link, Key] | None = None) -> Opened:
-    """Open a record that came without its id, under the federation's hash; otherwise as `open_record`."""
-    return check_seal(records.parse(data, hash_name), seal, keys)
-
-
 def attach(opened: Opened, attachment: bytes) -> Opened:
     """Take what came beside a record if it holds, and drop it if not: no signature says whose it is."""
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from world import NOW, source
+from world import NOW, World, source
 
 from tslg.node.home import Home
 from tslg.node.pool import Pool
 from tslg.node.sealing import Checks
+from tslg.protocol import cid
 from tslg.protocol.errors import TslgError
 from tslg.protocol.exchange import WalkEnd
 from tslg.protocol.proofs import HeadClaim
@@ -59,6 +60,25 @@ def test_a_chunk_may_hold_the_key_of_its_own_records(pool, pairs, checks):
     outcomes = {one.record.id: one.sealed for one in checks.settle()}
     assert all(outcomes[one.record.id] for one in taken if one.record.kind == "observation")
     assert sum(one.record.kind == "observation" for one in taken) == 3
+
+
+@pytest.mark.spec("REC-2", "MAN-13")
+@pytest.mark.parametrize("order", [1, -1])
+def test_records_of_versions_with_other_hashes_get_the_ids_that_their_manifests_give_them(order):
+    world = World()
+    agent = world.agent("a")
+    world.add(agent, "observation")
+    before = "sha2-256"
+    for after in ("sha2-512", "blake3"):
+        amended = {"amends": [world.held[world.newest_manifest]]}
+        body = world.amended_body(hash=after)
+        world.add(world.anchors, "manifest-amendment", body, amended, hash_name=before)
+        world.add(agent, "observation", hash_name=after)
+        before = after
+    pool = Pool(Walker(agent.last.id, world.federation, now_ms=NOW + 10**6), {}, None)
+    everything = [(record.data, world.seals[record.id]) for record in world.held.values()][::order]
+    assert {one.record.id for one in pool.take(everything)} == world.held.keys()
+    assert len({cid.hash_name(id) for id in world.held}) == 3
 
 
 def test_a_seal_that_does_not_hold_is_found(pool, pairs, checks):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from world import ONE, World, sign
 
 from tslg.protocol import seal as seals
-from tslg.protocol.errors import CodecError, RecordError
+from tslg.protocol.errors import RecordError
 from tslg.protocol.keys import key_of
-from tslg.protocol.opening import open_pair, open_record
+from tslg.protocol.opening import open_record
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,11 @@ def test_a_good_seal_is_told_from_one_that_was_not_looked_at(w):
     assert open_record(w.state.id, data, seal, {}).sealed is None
     assert open_record(w.state.id, data, seal, {w.b.owner: w.keys[w.b.owner]}).sealed is None
     assert open_record(w.state.id, data, seal, w.keys) == (w.state, seal, True, None)
-    assert open_pair(data, seal, "sha2-256", w.keys) == (w.state, seal, True, None)
 
 
 def test_bytes_under_another_id_are_no_record(w):
     with pytest.raises(RecordError, match="another id"):
         open_record(w.a.owner, w.state.data, w.seals[w.state.id], w.keys)
-    with pytest.raises(CodecError):
-        open_pair(b"\xff", b"", "sha2-256")
 
 
 @settings(max_examples=120, deadline=None)
