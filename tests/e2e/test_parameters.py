@@ -5,12 +5,11 @@ Each is chosen in a manifest's text, kept by an agent, and verified by a strange
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from strangers import Players, altered, codes, command, lawless, manifest, rewritten
-from world import THREE
+from world import THREE, source
 
+from tslg.manifests.agent_keys import SigningKey
 from tslg.node import pruning
 from tslg.node.drafting import Draft
 from tslg.protocol import seal
@@ -44,10 +43,7 @@ def test_ids_of_another_hash_than_the_manifests(tmp_path):
     players = Players(tmp_path, manifest('hash = "sha2-512"'))
     with players.node("node") as home:
         agent = home.agent("a")
-        with lawless(home):
-            envelope = replace(home.manifest.envelope, hash="sha3-256")
-            other = replace(home.manifest, envelope=envelope)
-            home.ledger._in_force = lambda: other
+        with lawless(home, hash="sha3-256"):
             car = players.palm_off(home, agent.observe("sensor"))
     assert codes(players.judge(car)) == {"TSLG-A-HASH"}
 
@@ -223,3 +219,23 @@ def test_a_manifest_of_the_attackers_own(tmp_path):
     said = command("verify", car, "--federation", to_text(ours.federation), code=1)
     assert [finding["code"] for finding in said["findings"]] == ["TSLG-V-FEDERATION"]
     assert command("verify", car)["federation_pinned"] is False
+
+
+# --- S ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "alg"), [("Ed25519", -19), ("ES256K", -47)])
+def test_every_signature_scheme_of_the_whitelist(name, alg, tmp_path):
+    players = Players(tmp_path, manifest(f'signatures = ["{name}"]'))
+    with players.node("node") as home:
+        agent = home.agent("a")
+        decision = basic(agent)[1]
+        assert [one.alg for one in seal.parse(home.store.get(decision.id).seal).signatures] == [alg]
+        assert players.judge(players.hand_over(home, decision)).verdict == "valid"
+        with pytest.raises(UsageError, match="allows no keys of"):
+            home.create_agent("b", alg=-66 - alg)
+        key = SigningKey.generate(-66 - alg, source("other"))
+        body = {"purpose": "signing", "binding": "tenant", **key.fields()}
+        with lawless(home):
+            other = home.ledger.append(agent.id, Draft("registration", body, {"prior": [Edge(agent.id)]}))
+        assert codes(players.judge(players.palm_off(home, other))) == {"TSLG-A-REGISTRATION"}

@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -175,15 +176,20 @@ def command(*arguments: object, code: int = 0) -> Any:
 
 
 @contextmanager
-def lawless(home: Home) -> Iterator[None]:
-    """Let a node record and seal whatever it is told, as one whose program was changed would."""
-    book = home.ledger._book
+def lawless(home: Home, **envelope: Any) -> Iterator[None]:
+    """Let a node record and seal whatever it is told, as one whose program was changed would.
+
+    It builds records as if entries of the manifest's envelope were `envelope`.
+    """
+    book, ledger = home.ledger._book, home.ledger
+    pretended = replace(home.manifest, envelope=replace(home.manifest.envelope, **envelope))
     book.admit = lambda record, seal: None
     book.refusal = lambda record, seal: None
+    ledger._in_force = lambda: pretended
     try:
         yield
     finally:
-        del book.admit, book.refusal
+        del book.admit, book.refusal, ledger._in_force
 
 
 def codes(report: Report) -> set[str]:
