@@ -32,6 +32,10 @@ def rule_redaction(record: Record, seal: bytes, context: Context) -> Refusal | N
         return refuse("TSLG-A-REDACTION", record, "its target lies in another log than it says")
     if allowed is not None and cited.kind not in allowed.kinds:
         return refuse("TSLG-A-REDACTION", record, f"the manifest does not allow to redact a {cited.kind}")
+    least = None if manifest is None else manifest.envelope.retention.get(cited.kind)
+    if least is not None and cited.time + least > record.time:
+        detail = f"a {cited.kind} must be kept whole for {least} ms, and this one is {record.time - cited.time} ms old"
+        return refuse("TSLG-A-REDACTION", record, detail, "redact it later")
     names = () if cited.commitment is None else cited.commitment.names
     stated = sorted(set(fields) - set(names))
     if stated:

@@ -547,6 +547,8 @@ def check_redaction(record: Record, held: dict[bytes, Record], envelope: dict, f
     target = held.get(body["target"])
     if target is not None:
         need(not allowed or target.kind in allowed["kinds"], bad)
+        least = envelope["retention"].get(target.kind)
+        need(least is None or target.time + least <= record.time, bad)
         names = [] if target.root_of_fields is None else KINDS[target.kind].committed
         need(set(body["fields"]) <= set(names), bad)
 

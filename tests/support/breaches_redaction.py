@@ -28,6 +28,12 @@ def a_redaction_of_nothing(w):
     return redacting(w, w.seen, fields=[])
 
 
+@breaks(rule_redaction, "REDACTION", "must be kept whole for 50000 ms", toml=MERKLE)
+def a_redaction_of_what_must_be_kept_longer(w):
+    w.amend(retention={"observation": 50_000})
+    return redacting(w, w.seen)
+
+
 @breaks(rule_redaction, "REDACTION", "only its author", toml=MERKLE)
 def a_redaction_by_somebody_else(w):
     other = w.add(w.b, "observation")
