@@ -31,7 +31,11 @@ def multisig_join(
         ManifestError: `TSLG-M-EXISTS` if somebody joined under this name with another key, or a file is damaged.
     """
     if not is_text(member):
-        raise ManifestError("a member's name is a text of 1 to 256 characters", code="TSLG-M-MEMBER")
+        raise ManifestError(
+            "a member's name is a text of 1 to 256 characters",
+            code="TSLG-M-MEMBER",
+            mend="name it as the manifest does",
+        )
     key_file = private / f"anchor-{slug(member)}.key.json"
     if not key_file.exists():
         secret = bls.secret_from_seed(random_bytes(32))

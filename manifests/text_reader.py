@@ -40,9 +40,13 @@ class Reader:
             self.value: dict[str, Any] = tomlkit.parse(text).unwrap()
         except ParseError as error:
             where = f"{file}:{error.line}:{error.col + 1}"
-            raise ManifestError(f"{where}: not TOML: {_first_line(error)}", code="TSLG-M-TOML") from error
+            raise ManifestError(
+                f"{where}: not TOML: {_first_line(error)}", code="TSLG-M-TOML", mend="correct it there"
+            ) from error
         except (TOMLKitError, ValueError, RecursionError) as error:
-            raise ManifestError(f"{file}: not TOML: {_first_line(error)}", code="TSLG-M-TOML") from error
+            raise ManifestError(
+                f"{file}: not TOML: {_first_line(error)}", code="TSLG-M-TOML", mend="correct it there"
+            ) from error
 
     def problem(self, path: Path, message: str) -> None:
         """Note what is wrong with the value at `path`."""

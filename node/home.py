@@ -20,7 +20,7 @@ from typing import Self
 
 from tslg.manifests import genesis as geneses
 from tslg.manifests.agent_keys import SigningKey
-from tslg.manifests.files import PRIVATE_MODE, read_bytes, write_once
+from tslg.manifests.files import PRIVATE_MODE, is_text, read_bytes, write_once
 from tslg.manifests.keys import AnchorKey, read_key, write_key
 from tslg.manifests.signing import Sealed, read_sealed
 from tslg.node import keyfile, pruning, redacting
@@ -216,6 +216,8 @@ class Home:
         for key in self.agent_keys():
             if key.genesis.body["name"] == name and not self.store.has(key.genesis.id):
                 return key
+        if not is_text(name):
+            raise UsageError("an agent's name is a text of 1 to 256 characters", mend="choose another name")
         if name in self._agents:
             raise UsageError(f"there is an agent {name!r} here already", mend="choose another name")
         envelope = self.manifest.envelope

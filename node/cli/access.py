@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from tslg.protocol.codec import Link
     from tslg.protocol.record import Record
 
-FILE = click.Path(path_type=Path, dir_okay=False)
+
+class Named(click.Path):
+    """A path that was not left empty, as by a variable that is not set: that would be the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path. Raises BadParameter."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = Named(path_type=Path, dir_okay=False)
+FOLDER = Named(path_type=Path, file_okay=False)
 SHORT: Final = 16
 """Characters of an id in output for people: 45 bits differ, and commands take them."""
 _CANDIDATES: Final = 8
@@ -21,7 +33,7 @@ _CANDIDATES: Final = 8
 
 data_option = click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=Named(path_type=Path),
     envvar="TSLG_DATA",
     help="The node's data directory.  [env TSLG_DATA, else the user's own]",
 )

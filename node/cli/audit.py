@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tslg.node.cli.access import FILE, find_record, whole_id
+from tslg.node.cli.access import FILE, Named, find_record, whole_id
 from tslg.node.cli.composed import publish, record_option
 from tslg.node.cli.output import emit, json_option, note
 from tslg.node.cli.verify import outside_heads, walk_options
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--federation", help="The federation's id, the only thing that is trusted; known if --data is given.")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=Named(path_type=Path),
     help="A node's data directory, whose records and remembered heads are used.",
 )
 @walk_options

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tslg.node.cli.access import data_option
+from tslg.node.cli.access import FILE, data_option
 from tslg.node.cli.federation_keys import dkg, multisig
 from tslg.node.cli.federation_records import adopt, attested, log_option, read_log, record
 from tslg.node.cli.federation_show import read_text, show
@@ -23,8 +23,6 @@ from tslg.node.cli.output import emit, errors_to_exit, json_option, note
 if TYPE_CHECKING:
     from tslg.manifests.keys import AnchorKey
     from tslg.manifests.signing import Request
-
-FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()

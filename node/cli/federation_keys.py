@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from tslg.node.cli.access import FILE, FOLDER
 from tslg.node.cli.federation_show import read_text
 from tslg.node.cli.output import emit, errors_to_exit, json_option
 
 if TYPE_CHECKING:
     from tslg.manifests.files import Step
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
 
 C = TypeVar("C", bound=Callable[..., None])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tslg.node.cli.access import data_option, read_home
+from tslg.node.cli.access import FILE, data_option, read_home
 from tslg.node.cli.federation_records import describe_home
 from tslg.node.cli.output import emit, errors_to_exit, json_option, printable
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.argument("file", type=FILE, required=False)
 @data_option
 @click.option("--toml", is_flag=True, help="Print a sealed manifest's text, to amend it.")
 @json_option

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from tslg.node.cli.access import data_option, find_log, read_home
+from tslg.node.cli.access import FOLDER, data_option, find_log, read_home
 from tslg.node.cli.output import emit, json_option
 
 
 @click.command(name="tiles")
 @click.argument("agent", metavar="NAME|ID")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", metavar="DIR", type=FOLDER)
 @data_option
 @json_option
 def export_tiles(agent: str, folder: Path, data: Path | None, as_json: bool) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from tslg.node.cli.access import FILE, data_dir, data_option, existing_dir
+from tslg.node.cli.access import FILE, FOLDER, data_dir, data_option, existing_dir
 from tslg.node.cli.output import emit, json_option, note
 
-_FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+_FOLDER = click.argument("folder", metavar="DIR", type=FOLDER)
 
 
 @click.group()

@@ -14,7 +14,12 @@ from tslg.node.cli.lazy import Lazy
 from tslg.node.cli.root import COMMANDS, tslg
 from tslg.protocol.errors import BundleError, UsageError
 
-HEAVY = ("trio", "libp2p", "nacl", "cryptography", "cbor2", "cbrrr", "rich", "multiformats", "sqlite3", "json")
+HEAVY = (
+    *("trio", "libp2p", "multiaddr", "httpx", "h11", "sqlite3", "rich", "tomlkit", "cbor2", "multiformats"),
+    *("nacl", "rbcl", "cryptography", "coincurve", "py_ecc", "py_arkworks_bls12381"),
+)
+LIGHT = ("cbrrr", "blake3", "json")
+"""What a command's own help may load, and that of all commands need not."""
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +37,7 @@ try:
 except SystemExit:
     pass
 ours = sorted(name for name in sys.modules if name.startswith("tslg."))
-print([name for name in {HEAVY!r} if name in sys.modules and name != "json"], ours, file=sys.stderr)
+print([name for name in {(*HEAVY, *LIGHT[:2])!r} if name in sys.modules], ours, file=sys.stderr)
 """
     result = python(code)
     assert "audit" in result.stdout
@@ -40,6 +45,57 @@ print([name for name in {HEAVY!r} if name in sys.modules and name != "json"], ou
     allowed = {"tslg.node", "tslg.node.cli", "tslg.protocol", "tslg.protocol.errors"}
     allowed |= {f"tslg.node.cli.{name}" for name in ("root", "lazy", "output")}
     assert set(eval(result.stderr[3:])) <= allowed
+
+
+def test_no_help_waits_for_cryptography_or_a_network():
+    """But for that of the benchmarks, which name themselves."""
+    code = f"""
+import click, sys
+from tslg.node.cli.root import tslg
+
+def helps(command, context):
+    command.get_help(context)
+    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+        if name != "bench":
+            one = command.get_command(context, name)
+            helps(one, click.Context(one, info_name=name, parent=context))
+
+helps(tslg, click.Context(tslg))
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    result = python(code)
+    assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+def test_names_of_commands_are_completed_without_loading_any():
+    code = f"""
+import os, sys
+os.environ |= dict(_TSLG_COMPLETE="bash_complete", COMP_WORDS="tslg ", COMP_CWORD="1")
+from tslg.node.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+print([name for name in {(*HEAVY, *LIGHT[:2])!r} if name in sys.modules], file=sys.stderr)
+"""
+    result = python(code)
+    assert result.stdout.split() == [f"plain,{name}" for name in COMMANDS]
+    assert result.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fsck", "--data", ""],
+        ["federation", "new", ""],
+        ["federation", "multisig", "join", "", "--private", "p", "--member", "m"],
+        ["agent", "new", "", "--data", "d"],
+        ["verify", "x", "--data", ""],
+    ],
+)
+def test_what_is_empty_is_refused_where_it_was_a_variable_that_is_not_set(arguments, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.error(*arguments).startswith("error: TSLG-U-USAGE: ")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
