@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tslg.protocol.chains import JOINT
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import Refusal, SealError
+from tslg.protocol.errors import RecordError, Refusal, SealError
 from tslg.protocol.jointly import attesting, attests
 from tslg.protocol.jointly import fault as jointly_fault
 from tslg.protocol.keys import KEY_EVENTS, Key, key_of
@@ -75,8 +75,8 @@ def rule_seal(record: Record, seal: bytes, context: Context) -> Refusal | None:
 def _seal_fault(record: Record, seal: Seal, context: Context) -> str | None:
     entries = seal.signatures
     if record.kind == "manifest-amendment":
-        old, new = context.manifest(record.preds["amends"][0].cid), Manifest.from_record(record)
-        if old is None or not seal.many or len(entries) != 2:
+        old, new = _versions(record, context)
+        if old is None or new is None or not seal.many or len(entries) != 2:
             return "an amendment is sealed by the old and by the new anchors"
         return _anchors_fault(record, entries[0], old, old.id, True) or _anchors_fault(
             record, entries[1], new, record.id, True
@@ -87,6 +87,16 @@ def _seal_fault(record: Record, seal: Seal, context: Context) -> str | None:
             return "a federation's record has one seal, by its anchors"
         return _anchors_fault(record, entries[0], manifest, manifest.id, False)
     return _agent_fault(record, seal, context)
+
+
+def _versions(record: Record, context: Context) -> tuple[Manifest | None, Manifest | None]:
+    """Return the version that an amendment amends and the one that it is; it may have passed no other rule yet."""
+    amended = next(record.edges("amends"), None)
+    try:
+        new = Manifest.from_record(record)
+    except RecordError:
+        new = None
+    return None if amended is None else context.manifest(amended.cid), new
 
 
 class Seat(NamedTuple):
