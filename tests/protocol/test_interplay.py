@@ -1,0 +1,54 @@
+"""Attacks on how the parts of verification meet: forks with keys, flat edges with bounds, foreign bytes with all."""
+
+from __future__ import annotations
+
+import pytest
+from world import World, sign
+
+from tslg.protocol import seal
+from tslg.protocol.report import VALID
+
+
+@pytest.fixture
+def w() -> World:
+    world = World()
+    world.a, world.b = world.agent("a"), world.agent("b")
+    return world
+
+
+def told(w, target, *shown, **how):
+    supply = w.supply()
+    supply.shown = [record.id for record in shown]
+    return w.verify(target, supply, **how)
+
+
+@pytest.mark.parametrize("log", ["visited", "full"])
+def test_nobody_is_convicted_under_a_key_that_somebody_else_registered_in_its_name(w, log):
+    honest = w.add(w.a, "observation")
+    target = w.add(w.a, "observation")
+    twin = w.a.fork(1)
+    forged, key = w.registration(twin, preds={"prior": [w.a.log[0]]})
+    w.put(forged, seal.encode([sign(forged, key, w.a.key)]), twin)
+    twin.keys[forged.id], twin.key = key, forged.id
+    rival = w.make(twin, "observation", {"source": "forged"}, {"prior": [w.a.log[0]]})
+    w.put(rival, w.seal(rival, twin), twin)
+    supply = w.supply()
+    supply.logs[w.a.owner] = [record.id for record in w.a.log]
+    supply.shown = [rival.id]
+    report = w.verify(target, supply, log=log)
+    assert report.forks == () and report.verdict == VALID, report.findings
+    assert honest.seq == 1
+
+
+def test_an_amendment_that_amends_nothing_does_no_harm_beside(w):
+    target = w.add(w.a, "observation")
+    body = w.amended_body()
+    one = w.make(w.anchors, "manifest-amendment", body, {})
+    bad = body | {"envelope": {"unknown": 1}}
+    other = w.make(w.anchors, "manifest-amendment", bad, {"amends": [w.held[w.federation]]})
+    for record in (one, other):
+        entry = w.by_anchors(record, w.federation, True)
+        w.put(record, seal.encode([entry, entry]))
+    w.amend()
+    report = told(w, target, one, other)
+    assert report.verdict == VALID and report.forks == ()
