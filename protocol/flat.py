@@ -38,7 +38,8 @@ def recover(record: Record, find: Find) -> Record:
     edges = record.preds.get(FLAT)
     if edges is None:
         return record
-    preds: dict[str, list[Edge]] = {}
+    # One that was recovered in part keeps what it has: rules still look at every edge that is at hand.
+    preds = {name: list(known) for name, known in record.preds.items() if name != FLAT}
     for edge in edges:
         cited = find(edge.cid)
         preds.setdefault(FLAT if cited is None else class_of(record, edge, cited), []).append(edge)

@@ -97,6 +97,7 @@ class Gathering:
         self._groups: dict[Link, list[Record]] | None = None
         self._witnesses: dict[Link, Record] = {}
         self._optional: set[Link] = set()
+        self._aside: set[Link] = set()
         self._revocations: dict[Link, dict[Link, Record]] = {}
         self._given: set[Link] = set()
         self._by_rule: set[Link] = set()
@@ -194,6 +195,8 @@ class Gathering:
             self._want_in_chain(id)
         if optional:
             self._optional |= self._pending - before
+        if record.id in self._aside or record.id in self._beside:
+            self._aside |= self._pending - before
 
     def _want_in_chain(self, id: Link) -> None:
         if id in self._support:
@@ -351,9 +354,7 @@ class Gathering:
         if record.id in self._beside or len(self._beside) >= room:
             return
         self._beside[record.id] = opened
-        before = set(self._pending)
-        self._want_support(record)
-        self._optional |= self._pending - before
+        self._want_support(record, optional=True)
 
     def lacking(self) -> list[Link]:
         """Return what the walk needed and could not have, so that sources can say whether it was pruned."""

@@ -62,6 +62,7 @@ class Walker(Beside):
         self.complete = False
         self._manifests: dict[Link, Manifest | None] = {}
         self._unjudged: set[Link] = set()
+        self._broken: Set[Link | None] = frozenset()
         self._checks: dict[Link, LogCheck] | None = None
         # The context of the admission rules: looked up several times a record, so without a call in between.
         self.record: Callable[[Link], Record | None] = self._held.get
@@ -147,7 +148,7 @@ class Walker(Beside):
             self.cannot(id, "absent")
         if recover_all(self._held, self._support, self.federation):
             self._groups = None
-        broken = self._judge_chains()
+        broken = self._broken = self._judge_chains()
         visited = self._traversal.visited
         self._judge_all([id for id in visited if id in self._held and id not in self._support], broken)
         if self.post_quantum:
@@ -157,6 +158,7 @@ class Walker(Beside):
         self._forget_revocations_that_do_not_count(broken)
         if self.log != "full":
             self._forget_heads_that_do_not_count(broken)
+        self._forget_chains_that_do_not_count()
         beside = [id for id in self._held if id not in visited and id not in self._support]
         self._judge_all(beside, broken)
         self._checks = self._check_logs()
@@ -201,8 +203,11 @@ class Walker(Beside):
             if self._is_mere_head(agent, id) and not self._counts(id, broken):
                 del self._ends[agent]
                 self._forget(id)
-        # What only a forgotten record rests on says nothing about the ancestry either.
-        for id in [id for id in self._optional if id in self._findings or id in self._unjudged]:
+
+    def _forget_chains_that_do_not_count(self) -> None:
+        """What only a forgotten record, or one beside the ancestry, rests on says nothing about the ancestry either."""
+        optional = self._aside if self.log == "full" else self._optional
+        for id in [id for id in optional if id in self._findings or id in self._unjudged]:
             if id not in self._traversal.visited:
                 self._forget(id)
 
@@ -336,7 +341,7 @@ class Walker(Beside):
     def _stands(self, record: Record) -> bool:
         """Whether a record was sealed by its log's owner, under a key of its own, as far as chains are at hand."""
         known = record.manifest in self._manifests and (record.key is None or record.key in self.keys)
-        if not known or rule_key(record, b"", self) is not None:
+        if not known or not rests_well(record, self._broken) or rule_key(record, b"", self) is not None:
             return False
         if record.id in self._held:
             return self._holds(record.id)

@@ -91,12 +91,12 @@ def _seal_fault(record: Record, seal: Seal, context: Context) -> str | None:
 
 def _versions(record: Record, context: Context) -> tuple[Manifest | None, Manifest | None]:
     """Return the version that an amendment amends and the one that it is; it may have passed no other rule yet."""
-    amended = next(record.edges("amends"), None)
+    amended = record.preds.get("amends")
     try:
         new = Manifest.from_record(record)
     except RecordError:
         new = None
-    return None if amended is None else context.manifest(amended.cid), new
+    return None if amended is None else context.manifest(amended[0].cid), new
 
 
 class Seat(NamedTuple):
