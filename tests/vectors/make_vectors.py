@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 TESTS = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
@@ -22,9 +22,14 @@ if __name__ == "__main__":
 from breach import CASES as BREACHES  # noqa: E402
 from breach import Scene  # noqa: E402
 from federations import DAY, START, Federation, without  # noqa: E402
+from world import Author, World  # noqa: E402
 
 from tslg.protocol import cid, codec, frames, log, record, seal  # noqa: E402
-from tslg.protocol.errors import TslgError  # noqa: E402
+from tslg.protocol.admission import admit  # noqa: E402
+from tslg.protocol.cid import Link  # noqa: E402
+from tslg.protocol.errors import Refusal, TslgError  # noqa: E402
+from tslg.protocol.record import Record, parse  # noqa: E402
+from tslg.protocol.signatures import Alg  # noqa: E402
 
 NOW = START + DAY
 
@@ -163,30 +168,96 @@ def log_vectors() -> dict[str, Any]:
 
 
 def admission_vectors() -> dict[str, Any]:
-    """For every rule of admission a record that breaks it and no other, and the records that it is judged among."""
+    """For every rule of admission a record that breaks it and no other, and the records that it is judged among.
+
+    Left out are cases that records alone do not make: logs of which only loose records are held, a node's own plans,
+    and signatures that differ each time they are made.
+    """
     for path in sorted((TESTS / "support").glob("breaches_*.py")):
         import_module(path.stem)
-    records: dict[str, list[str]] = {}
+    records: dict[str, list[str | None]] = {}
     cases = []
     for case in BREACHES:
         world = Scene(case.toml)
-        candidate, sealed = case.breach(world)
-        if candidate.seq and candidate.owner not in world.authors:
-            continue  # A node that holds a log's records as loose ones: a list of records cannot say so.
-        held = [item for item in world.held.values() if item.id != candidate.id]
-        pairs = [(item, world.seals.get(item.id, b"")) for item in held]
-        common = {"federation": cid.to_text(world.federation), "now": world.now_ms, "held": _keep(records, pairs)}
+        record_, sealed = case.breach(world)
+        candidate = Held(record_, sealed, world.attached.get(record_.id))
+        held = [
+            Held(item, world.seals.get(item.id, b""), world.attached.get(item.id))
+            for item in world.held.values()
+            if item.id != record_.id
+        ]
+        if any(_is_random(one.seal) for one in (*held, candidate)):
+            continue
+        node = Node(world.federation, world.now_ms, held)
+        if node.refusal(candidate) != case.code:
+            continue
+        common = {"federation": cid.to_text(world.federation), "now": world.now_ms, "held": _keep(records, held)}
         refused = {"name": case.name.replace("_", " "), **common, "refused": case.code}
-        cases.append(refused | {"candidate": _keep(records, [(candidate, sealed)])[0]})
+        cases.append(refused | {"candidate": _keep(records, [candidate])[0]})
     return {"records": records, "cases": cases}
 
 
-def _keep(records: dict[str, list[str]], pairs: Iterable[tuple[record.Record, bytes]]) -> list[str]:
-    """Keep records with their seals and return the names they are kept under; one record may have several seals."""
+class Held(NamedTuple):
+    """A record with its seal, and what is attached to it."""
+
+    record: Record
+    seal: bytes
+    attachment: bytes | None
+
+    def to_json(self) -> list[str | None]:
+        """Return how its id is computed, its bytes, its seal and its attachment."""
+        scheme = cid.hybrid_scheme(self.record.id) or cid.hash_name(self.record.id)
+        attached = None if self.attachment is None else self.attachment.hex()
+        return [scheme, self.record.data.hex(), self.seal.hex(), attached]
+
+    @classmethod
+    def from_json(cls, value: Sequence[str | None]) -> Held:
+        """Read what `to_json` wrote."""
+        scheme, data, sealed, attached = value
+        attachment = None if attached is None else bytes.fromhex(attached)
+        return cls(parse(bytes.fromhex(data or ""), scheme or ""), bytes.fromhex(sealed or ""), attachment)
+
+
+class Node(World):
+    """A node that holds exactly what it is given."""
+
+    def __init__(self, federation: Link, now_ms: int, held: Sequence[Held]) -> None:
+        super().__init__()
+        self.federation, self.now_ms = federation, now_ms
+        for mine in (self.held, self.seals, self.attached, self.authors, self._manifests):
+            mine.clear()
+        for one in held:
+            self._hold(one)
+            self.put(one.record, one.seal, Author(one.record.id, {}, None, []) if one.record.seq == 0 else None)
+
+    def _hold(self, one: Held) -> None:
+        if one.attachment is not None:
+            self.attached[one.record.id] = one.attachment
+
+    def refusal(self, candidate: Held) -> str | None:
+        """Return the code by which a record is refused, None if it is admitted."""
+        self._hold(candidate)
+        try:
+            admit(candidate.record, candidate.seal, self)
+        except Refusal as error:
+            return error.code
+        return None
+
+
+def _is_random(sealed: bytes) -> bool:
+    """Tell whether a seal holds a signature that its maker cannot repeat: ML-DSA as the library signs."""
+    try:
+        return any(entry.alg == Alg.ML_DSA_65 for entry in seal.parse(sealed).signatures)
+    except TslgError:
+        return False
+
+
+def _keep(records: dict[str, list[str | None]], held: Iterable[Held]) -> list[str]:
+    """Keep records and return the names they are kept under; one record may have several seals."""
     names = []
-    for item, sealed in pairs:
-        value = [cid.hash_name(item.id), item.data.hex(), sealed.hex()]
-        name = cid.to_text(item.id)[-16:]
+    for one in held:
+        value = one.to_json()
+        name = cid.to_text(one.record.id)[-16:]
         while records.setdefault(name, value) != value:
             name += "'"
         names.append(name)
