@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tslg.node.cli.access import data_dir, data_option
+from tslg.node.cli.access import data_dir, data_option, existing_dir
 from tslg.node.cli.describing import plain
 from tslg.node.cli.output import emit, json_option
 
@@ -43,18 +43,31 @@ def fsck(repair: bool, data: Path | None, as_json: bool) -> int:
 
 
 def _repair(path: Path) -> None:
-    """Rebuild the index of the store in a data directory that no other process writes. Raises StoreError."""
+    """Rebuild the index of the store in a data directory that no other process writes.
+
+    Raises:
+        StoreError: there is none, or it is sharded.
+    """
     import time
 
     from tslg.node.cli.output import note
+    from tslg.node.store.engine import is_file
     from tslg.node.store.lock import DataDirLock
+    from tslg.node.store.opening import FILE
+    from tslg.node.store.sharded import CATALOG
     from tslg.node.store.sqlite import SqliteStore
+    from tslg.protocol.errors import StoreError
 
+    existing_dir(path)
+    if is_file(path / CATALOG):
+        raise StoreError(
+            f"{path} is sharded, and shards are not repaired", code="TSLG-D-SHARDS", mend="restore it from a backup"
+        )
     lock = DataDirLock(path)
     lock.acquire()
     try:
         copy = path / f"tslg.before-repair-{time.strftime('%Y%m%d-%H%M%S')}.sqlite"
-        with SqliteStore.open(path / "tslg.sqlite") as store:
+        with SqliteStore.open(path / FILE) as store:
             store.repair(copy)
     finally:
         lock.release()

@@ -33,7 +33,7 @@ from tslg.node.store.shards import LAYOUT_KEY, Crossing, Layout, crossing_key, p
 from tslg.node.store.sqlite import SqliteStore
 from tslg.protocol import codec
 from tslg.protocol.cid import Link
-from tslg.protocol.errors import StoreError
+from tslg.protocol.errors import StoreError, TslgError
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.log import Tree
 from tslg.protocol.record import Record, parse_as
@@ -383,10 +383,15 @@ class ShardedStore(Catalogued):
     def _check_crossings(self, cid: Link) -> list[Problem]:
         problems = []
         for row, proof in self.crossings(cid):
-            cited = self._record(row.parent)
-            if cited is None or (proof is None and not self._complete(cited.owner)):
-                continue
-            if proof is None or proof.record != cited.id or not self.proves(proof):
+            try:
+                cited = self._record(row.parent)
+                if cited is None or (proof is None and not self._complete(cited.owner)):
+                    continue
+                holds = proof is not None and proof.record == cited.id and self.proves(proof)
+            except TslgError:
+                # Damaged bytes, of which the check of their own shard has told.
+                holds = False
+            if not holds:
                 detail = f"the proof that its {row.name} lies in another shard is missing or does not hold"
                 problems.append(Problem("TSLG-D-CROSSING", detail, cid))
         return problems

@@ -10,7 +10,7 @@ import io
 import sqlite3
 
 import pytest
-from strangers import Players, altered, codes, command, lawless, manifest, rewritten
+from strangers import Players, altered, codes, command, lawless, manifest, rewritten, run
 from world import founded
 
 from tslg.manifests import genesis as geneses
@@ -25,6 +25,17 @@ from tslg.protocol.cid import hash_name, to_text
 from tslg.protocol.errors import BundleError, Refusal, UsageError
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
+
+
+others = pytest.mark.parametrize(
+    "entries",
+    [
+        "",
+        'hash = "sha3-256"\naddress = { hybrid = "blake3" }\npost_quantum = true',
+        'hash = "sha2-512"\naddress = "merkle"',
+    ],
+    ids=["plain", "hybrid and post-quantum", "merkle"],
+)
 
 
 def triage(agent):
@@ -61,8 +72,9 @@ def test_a_record_in_plain_where_fields_are_to_be_committed_to(tmp_path):
     assert codes(players.judge(car)) == {"TSLG-A-ADDRESS"}
 
 
-def test_policies_that_stay_confidential(tmp_path):
-    players = Players(tmp_path, manifest())
+@others
+def test_policies_that_stay_confidential(entries, tmp_path):
+    players = Players(tmp_path, manifest(entries if "merkle" not in entries else 'edges = "flat"'))
     with players.node("node") as home:
         boss, hand = home.agent("boss"), home.agent("hand")
         words = ["pay", "scan", "sign"]
@@ -93,8 +105,9 @@ class Unproving(Prover):
         return None
 
 
-def test_a_lineage_over_several_stores(tmp_path):
-    players = Players(tmp_path, manifest())
+@others
+def test_a_lineage_over_several_stores(entries, tmp_path):
+    players = Players(tmp_path, manifest(entries))
     with players.node("node") as home:
         agent = home.agent("a")
         seen = [agent.observe("application", {"n": n}) for n in range(8)]
@@ -114,11 +127,21 @@ def test_a_lineage_over_several_stores(tmp_path):
     for path in shards:
         data = path.read_bytes()
         path.write_bytes(data.replace(b"application", b"applicatiom"))
-    assert command("verify", to_text(decision.id), "--data", tmp_path / "node", code=1)["verdict"] == "invalid"
+    assert command("fsck", "--data", tmp_path / "node", code=1)["problems"]
+    assert "TSLG-D-SHARDS" in run("fsck", "--repair", "--data", tmp_path / "node").stderr
+    assert "TSLG-D-MISSING" in run("fsck", "--repair", "--data", tmp_path / "nowhere").stderr
+    assert not (tmp_path / "nowhere").exists() and not (tmp_path / "node" / "tslg.sqlite").exists()
+    verify = ("verify", to_text(decision.id), "--data", tmp_path / "node")
+    if "merkle" in entries:
+        undisclosed = {one["record"] for one in command(*verify)["undisclosed"]}
+        assert undisclosed == {to_text(one.id) for one in seen}, "what does not hold is not shown"
+    else:
+        assert command(*verify, code=1)["verdict"] == "invalid"
 
 
-def test_a_genesis_that_two_federations_attest(tmp_path):
-    ours = Players(tmp_path / "ours", manifest('classes = ["ours"]'))
+@others
+def test_a_genesis_that_two_federations_attest(entries, tmp_path):
+    ours = Players(tmp_path / "ours", manifest(f'classes = ["ours"]\n{entries}'))
     theirs = founded(manifest('classes = ["theirs"]'), "theirs")
     with ours.node("node") as home:
         key = home.request_agent("both", federations=[theirs.manifest.id])
@@ -267,3 +290,39 @@ async def test_everything_at_once_from_a_node_that_swapped_a_seal(everything, tm
         report = await stranger.fetch(made.id, serving.addresses)
         assert report.verdict == "invalid" and codes(report) == {"TSLG-A-SEAL"}
         assert not stranger.home.store.has(seen.id), "nothing of it is kept"
+
+
+# --- any with any ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("post_quantum", ["false", "true"])
+@pytest.mark.parametrize("address", ['"flat"', '"merkle"', '{ hybrid = "blake3" }'])
+@pytest.mark.parametrize("edges", ["typed", "flat"])
+def test_any_edges_with_any_address_and_seal(edges, address, post_quantum, tmp_path):
+    entries = f'edges = "{edges}"\naddress = {address}\npost_quantum = {post_quantum}'
+    players = Players(tmp_path, manifest(entries))
+    with players.node("node") as home:
+        boss, hand = home.agent("boss"), home.agent("hand")
+        grant = boss.policy("grant", capabilities=["look"])
+        task = boss.delegate(hand.id, {}, grant, expires=players.clock() + 10**6)
+        scan, wrong = hand.observe("scan"), hand.observe("scan", {"n": 1})
+        nothing = hand.observe("log", sought="a login")
+        fixed = hand.correct(wrong, {"n": 2}, reason="misread")
+        found = hand.decide("find", "it", evidence=[scan, fixed], delegation=task, absence=nothing, uses=["look"])
+        gone = hand.retract(wrong, reason="not needed")
+        request = boss.propose_joint("go", [hand.id, boss.id], 2)
+        joint = boss.record_joint(request, [(one.name, one.sign_joint(request)) for one in (hand, boss)])
+        proposal = boss.propose("set", {"n": 1}, electorate=[boss.id, hand.id], threshold=2)
+        agreed = boss.conclude(proposal, [boss.vote(proposal, "for"), hand.vote(proposal, "for")])
+        state = boss.state({"n": 1}, consensus=agreed, joint=joint, evidence=[found, gone])
+        car = players.hand_over(home, state)
+        rotated = boss.rotate()
+        after = boss.state({"n": 2})
+        again = players.hand_over(home, after)
+    report = players.judge(car)
+    assert report.verdict == "valid" and {nothing.id, scan.id, fixed.id, gone.id} <= report.records.keys()
+    assert players.judge(again).verdict == "valid" and after.key == rotated.id
+    assert players.judge(rewritten(car, records=half_sealed(found.id))).verdict == (
+        "valid" if post_quantum == "false" else "invalid"
+    )
+    assert players.judge(altered(car, b"misread", b"mislaid")).verdict == "invalid"

@@ -160,11 +160,12 @@ def test_who_may_correct_whom(tmp_path):
     assert command("query", "operative", to_text(seen.id), "--data", tmp_path / "node")["holds"]
 
 
-def test_what_storage_may_let_go_of(tmp_path):
-    players = Players(tmp_path, manifest())
+@pytest.mark.parametrize("entries", ["", 'address = "merkle"', 'address = { hybrid = "blake3" }\nedges = "flat"'])
+def test_what_storage_may_let_go_of(entries, tmp_path):
+    players = Players(tmp_path, manifest(entries))
     body = {"name": "gc", "horizon_ms": 5, "kinds": ["observation"]}
     policy = players.record("gc-policy", body)
-    players.amend(f'gc = {{ policy = "{to_text(policy.id)}" }}')
+    players.amend(f'gc = {{ policy = "{to_text(policy.id)}" }}\n{entries}')
     with players.node("node") as home:
         agent = home.agent("a")
         seen, decision = basic(agent)
