@@ -104,7 +104,10 @@ def read(data: bytes, limits: Limits = DEFAULT) -> Answer:
                 _link(value[name])
         if type(value["seq"]) is not int or not 0 <= value["seq"] <= limits.integer:
             raise ValueError("seq")
-        return Answer(**value, member=member, inclusion=inclusion, denied=denied, records=pairs)
+        answer = Answer(**value, member=member, inclusion=inclusion, denied=denied, records=pairs)
+        if answer.to_bytes() != data:
+            raise ValueError("not as it is written")
+        return answer
     except (CodecError, ValueError, TypeError, KeyError) as error:
         raise UsageError("this is no answer to a challenge", code="TSLG-U-FILE", mend="have it made again") from error
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from federations import MULTISIG, Federation
-from targets import narrowing_statement
+from targets import narrowing_statement, withheld
 from world import ONE
 
 from tslg.manifests import request, signing, text
-from tslg.protocol import checkpoint, cid, codec, exchange, frames, tlogproof, witnessing
+from tslg.protocol import challenge, checkpoint, cid, codec, exchange, frames, tlogproof, witnessing
 from tslg.protocol.logproof import Needs
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.signatures import ed25519_secret
@@ -33,6 +35,8 @@ def seeds() -> dict[str, list[bytes]]:
     proof = tlogproof.LogProof(
         tlogproof.Subject(last.id, records[0].data).to_bytes(), 1, tuple(tree.inclusion_proof(1, 3)), signed
     )
+    bare = challenge.Answer("here", federation.root.id, log.owner, last.id, last.seq, last.id, last.id)
+    answer = replace(bare, prune=log.owner, records={last.id: pairs[-1]}, inclusion=inclusion.proof)
     # A manifest read back from TOML has a group key or not; both forms are worth a start.
     written = [text.to_toml(record.body).encode() for record in (federation.root, federation.current)]
     assert federation.current.body["anchors"]["scheme"] == MULTISIG
@@ -64,6 +68,8 @@ def seeds() -> dict[str, list[bytes]]:
         "frames": [frames.encode_chunk(0, chunk) + frames.encode_chunk(0, end)],
         "request-frame": [frames.encode_request(walk)],
         "manifest-text": [ONE.format(attested=0).encode(), *written],
+        "disclosure": [withheld()[1]],
+        "challenge": [answer.to_bytes()],
         "narrowing-proof": [narrowing_statement()[2]],
         "anchor-files": [signing.encode_sealed(*pairs[0]), request.encode_request(asked)],
     }

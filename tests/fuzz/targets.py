@@ -11,10 +11,27 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Final
 
+from world import MERKLE, World
+
 from tslg.manifests import request, signing, text
-from tslg.protocol import bundle, checkpoint, cid, codec, exchange, frames, note, record, seal, tlogproof, witnessing
+from tslg.protocol import (
+    bundle,
+    challenge,
+    checkpoint,
+    cid,
+    codec,
+    disclosure,
+    exchange,
+    frames,
+    note,
+    record,
+    seal,
+    tlogproof,
+    witnessing,
+)
 from tslg.protocol.errors import TslgError
 from tslg.protocol.limits import DEFAULT
+from tslg.protocol.record import Record
 from tslg.protocol.zk import narrowing
 
 Target = Callable[[bytes], None]
@@ -150,6 +167,27 @@ def _narrowing_proof(data: bytes) -> None:
     assert narrowing.verify(wide, narrow, binding=b"edge", proof=data) is (data == proof)
 
 
+@cache
+def withheld() -> tuple[Record, bytes, Mapping[str, object]]:
+    """Return a record that only commits to its fields, the disclosure of all of them, and the fields."""
+    world = World(MERKLE)
+    agent = world.agent("a")
+    made = world.add(agent, "observation", {"data": {"t": 1}, "sought": "nothing"})
+    bare = record.parse_as(made.id, made.data)
+    return bare, world.attached[made.id], disclosure.read(bare, world.attached[made.id]).body
+
+
+def _disclosure(data: bytes) -> None:
+    """Whatever is accepted shows what was committed to, and nothing else."""
+    bare, _, fields = withheld()
+    shown = disclosure.read(bare, data)
+    assert all(fields[name] == value for name, value in shown.body.items())
+
+
+def _challenge(data: bytes) -> None:
+    assert challenge.read(data).to_bytes() == data
+
+
 TARGETS: Final[Mapping[str, Target]] = {
     "codec": _codec,
     "record": _record,
@@ -169,6 +207,8 @@ TARGETS: Final[Mapping[str, Target]] = {
     "manifest-text": _manifest_text,
     "anchor-files": _anchor_files,
     "narrowing-proof": _narrowing_proof,
+    "disclosure": _disclosure,
+    "challenge": _challenge,
 }
 
 
