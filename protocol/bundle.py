@@ -182,6 +182,8 @@ class _Root:
         """Check every field of the decoded block `value` at `offset`; BundleError if one is not as it must be."""
         if type(value) is not dict or value.keys() - _OPTIONAL_KEYS != _ROOT_KEYS:
             raise _damage("ROOT", offset, f"the root block is a map of exactly {', '.join(sorted(_ROOT_KEYS))}")
+        if value.get("pruned") == []:
+            raise _damage("ROOT", offset, "`pruned` of the root block is left out where it is empty")
         if type(value["tslg"]) is not int or value["tslg"] != VERSION:
             raise _damage("VERSION", offset, f"`tslg` of the root block is not {VERSION}")
         self.link = link

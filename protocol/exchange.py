@@ -113,6 +113,9 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
     # The end is small and holds integers, so it is read with the full check.
     end = _map(data)["end"]
     _need(type(end) is dict, "end")
+    _need(
+        all(end.get(name, True) for name in ("beside", "pruned")), "what is seldom there is left out where it is empty"
+    )
     beside = _pairs(end.pop("beside", []), limits)
     _need(len(beside) <= limits.walk_roots, "beside")
     notes = [end.pop("checkpoints")] if "checkpoints" in end else []

@@ -42,6 +42,7 @@ def holds(home, given):
     return challenging.check(challenge.read(given.to_bytes()), home.federation, home.clock()) is None
 
 
+@pytest.mark.spec("PRN-12", "PRN-13", "PRN-14", "PRN-15")
 def test_each_verdict_is_proved_to_a_stranger(scene):
     home, agent, seen, decided = scene
     last = home.store.log_state(agent.id).last
@@ -113,6 +114,7 @@ def replace_after(absence):
     return absence._replace(after=absence.before)
 
 
+@pytest.mark.spec("PRN-12", "PRN-13", "PRN-14", "PRN-15")
 def test_no_lie_is_believed(scene):
     home, _, seen, decided = scene
     for name, given in lies(home, seen, decided):

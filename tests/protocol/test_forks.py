@@ -103,6 +103,14 @@ def test_a_confession_leaves_it_undetermined_what_others_were_shown(w):
     assert report.forks[0].confessed
 
 
+@pytest.mark.spec("VER-12")
+def test_a_confession_does_not_help_whoever_relies_on_both_records(w):
+    confession = w.accuse(w.a)
+    report = w.told(w.decide(w.first, w.second), confession)
+    assert report.forks[0].confessed
+    assert codes(report) >= {("TSLG-V-FORK", w.first.id), ("TSLG-V-FORK", w.second.id)}
+
+
 def test_a_confession_by_somebody_else_is_none(w):
     accusation = w.accuse(w.c)
     later = w.add(w.a, "observation")

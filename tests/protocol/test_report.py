@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from world import World
 
 from tslg.protocol import codec
-from tslg.protocol.cid import compute, to_text
+from tslg.protocol.cid import compute, from_text, to_text
+from tslg.protocol.exchange import REASONS
+from tslg.protocol.forks import shared_places
+from tslg.protocol.freshness import OutsideHead
 from tslg.protocol.report import (
     NOT_DIGESTED,
     AgentSummary,
@@ -83,6 +89,44 @@ def test_the_digest_is_that_of_the_text(report):
         agent.pop("name", None)
         agent.pop("peer", None)
     assert report.digest == hashlib.sha256(codec.encode(document)).digest()
+
+
+@pytest.mark.spec("REP-6", "REP-7")
+def test_lists_are_in_the_order_of_the_page_and_reasons_begin_with_its_words():
+    """Two logs with gaps, of each of which a longer head is known."""
+    w = World()
+    one, other = w.agent("one"), w.agent("other")
+    policy = w.add(one, "policy")
+    seen = [w.add(author, "observation") for author in (one, other) for _ in range(12)]
+    target = w.add(one, "decision", None, {"policy": [policy], "evidence": [seen[n] for n in (2, 4, 10, 13, 16, 22)]})
+    supply = w.supply()
+    supply.proves, supply.serves_logs = False, "nobody"
+    for lost in (seen[4], seen[16], seen[10]):
+        del supply.handed[lost.id]
+    heads = [OutsideHead(author.owner, 99, bytes(32), "peer", 5) for author in (other, one)]
+    document = w.verify(target, supply, outside=heads).to_json()
+    assert document["verdict"] == "undetermined" and len(document["undetermined"]) > 4
+    page = (Path(__file__).parents[2] / "docs" / "spec" / "report.md").read_text(encoding="utf-8")
+    words = {word for row in re.findall(r"^\| (`.*?) \| ", page, re.MULTILINE) for word in re.findall(r"`(\w+)`", row)}
+    reasons = [entry["reason"] for entry in document["undetermined"]]
+    assert {"absent", "unproved", "tail"} <= {reason.split(": ")[0] for reason in reasons} <= words
+    assert words >= REASONS
+    pairs = [(from_text(entry["record"]), entry["reason"]) for entry in document["undetermined"]]
+    assert pairs == sorted(set(pairs))
+    for name in ("freshness", "frontier"):
+        agents = [from_text(entry["agent"]) for entry in document[name]]
+        assert agents == sorted(set(agents))
+    assert len(document["freshness"]) == 2
+
+
+@pytest.mark.spec("REP-6")
+def test_forks_are_in_order():
+    """Sources hand them over in any order."""
+    ids = sorted((HERE, THERE))
+    places = [(owner, seq) for owner in reversed(ids) for seq in (9, 2)]
+    held = [SimpleNamespace(owner=owner, seq=seq, id=id) for owner, seq in places for id in reversed(ids)]
+    shared = shared_places(held)
+    assert list(shared) == sorted(places) and list(shared.values()) == [ids] * 4
 
 
 @pytest.mark.spec("REP-4")
