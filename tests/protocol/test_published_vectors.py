@@ -102,6 +102,23 @@ def test_bls_points_of_g2(case: dict[str, Any]) -> None:
     assert (curve.decode_g2(bytes.fromhex(case["bytes"])) is not None) is case["decodes"]
 
 
+@pytest.mark.parametrize("case", PUBLISHED["ed25519_rfc8032"], ids=lambda case: case["message"] or "empty")
+def test_ed25519_of_rfc_8032(case: dict[str, str]) -> None:
+    seed, key, message, signature = (bytes.fromhex(case[name]) for name in ("secret", "key", "message", "signature"))
+    assert signatures.ed25519_public_key(seed) == key
+    assert signatures.ed25519_sign(signatures.ed25519_secret(seed), message) == signature
+    assert signatures.check_public_key(signatures.Alg.ED25519, key)
+    assert signatures.verify(signatures.Alg.ED25519, key, message, signature)
+
+
+@pytest.mark.spec("SEA-17", "SEA-18")
+@pytest.mark.parametrize("case", PUBLISHED["ed25519_edges"], ids=lambda case: case["name"])
+def test_ed25519_edges_on_which_libraries_disagree_are_all_refused(case: dict[str, Any]) -> None:
+    key, message, signature = (bytes.fromhex(case[name]) for name in ("key", "message", "signature"))
+    assert signatures.check_public_key(signatures.Alg.ED25519, key) is case["key_acceptable"]
+    assert not signatures.verify(signatures.Alg.ED25519, key, message, signature)
+
+
 @pytest.mark.parametrize("case", PUBLISHED["cose_sign1"], ids=lambda case: case["name"])
 def test_cose_sign1(case: dict[str, Any]) -> None:
     message = cbor2.loads(bytes.fromhex(case["message"]))
