@@ -12,6 +12,7 @@ from tslg.node.cli.access import FILE, data_option, read_home, write_home
 from tslg.node.cli.output import emit, errors_to_exit, json_option
 
 if TYPE_CHECKING:
+    from tslg.manifests.signing import Sealed
     from tslg.protocol.record import Record
 
 KINDS = ("peer-set", "correction-policy", "gc-policy", "policy")
@@ -91,32 +92,57 @@ def adopt(files: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
 @data_option
 @json_option
 @errors_to_exit
-def attested(file: Path, log: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
-    """Tell which federations attest the sealed genesis in FILE, and whether the one whose log is given really does.
+def attested(file: Path, log: tuple[Path, ...], data: Path | None, as_json: bool) -> int:
+    """Tell which federations attest the genesis in FILE, and whether the one whose log is given really does.
 
-    The agent's records are under the manifest that the genesis names: verify them as that federation's.
+    FILE holds a sealed genesis, or is a bundle, of whose target's agent it is then. The agent's records are under the
+    manifest that the genesis names: verify them as that federation's.
+
+    Exit code: 0 if the federation whose log is given attests it, 1 if it does not.
     """
-    from tslg.manifests.files import read_bytes
-    from tslg.manifests.signing import decode_sealed
     from tslg.protocol.cid import to_text
-    from tslg.protocol.errors import UsageError
     from tslg.protocol.jointly import attestations
     from tslg.protocol.manifest import Manifest
     from tslg.protocol.rules.context import MANIFEST_KINDS
 
-    genesis, seal = decode_sealed(read_bytes(file), str(file))
+    genesis, seal = _genesis_in(file)
     history = read_log(log, data)
     versions = {item.id: Manifest.from_record(item) for item in history if item.kind in MANIFEST_KINDS}
     found = attestations(genesis, seal, versions)
-    if not any(one.federation == history[0].id and one.holds for one in found):
-        mend = "do not accept the agent on this federation's word"
-        raise UsageError("the federation's anchors do not attest this genesis", mend=mend, record=genesis.id)
     told = [
         {"federation": to_text(one.federation), "manifest": to_text(one.manifest), "holds": one.holds} for one in found
     ]
-    lines = [f"{'attested' if one['holds'] else 'not checked'} by {one['federation']}" for one in told]
+    says = {True: "attested", False: "falsely said to be attested", None: "not checked: said to be attested"}
+    lines = [f"{says[one.holds]} by {to_text(one.federation)}" for one in found]
+    holds = any(one.federation == history[0].id and one.holds for one in found)
+    if not holds:
+        lines.append("the federation whose log is given does not attest it: do not accept the agent on its word")
     said = {"agent": to_text(genesis.id), "manifest": to_text(genesis.manifest or genesis.id), "attested": told}
     emit(said, as_json, "\n".join(lines))
+    return 0 if holds else 1
+
+
+def _genesis_in(file: Path) -> Sealed:
+    """Return the sealed genesis in a file of its own, or that of the agent of a bundle's target.
+
+    Raises:
+        ManifestError, BundleError: it is no such file. UsageError: the bundle holds no such genesis.
+    """
+    from tslg.manifests.files import read_bytes
+    from tslg.manifests.signing import decode_sealed
+    from tslg.node.cli.verify import read_bundle
+    from tslg.protocol.errors import UsageError
+    from tslg.protocol.record import parse_as
+
+    if file.suffix != ".car":
+        return decode_sealed(read_bytes(file), str(file))
+    bundle = read_bundle(file)
+    target = bundle.targets[0]
+    if target in bundle.records:
+        owner = parse_as(target, bundle.records[target][0]).owner
+        if owner in bundle.records:
+            return parse_as(owner, bundle.records[owner][0]), bundle.records[owner][1]
+    raise UsageError(f"{file} does not hold its target, or not the genesis of its agent", mend="have it exported anew")
 
 
 def read_log(files: Sequence[Path], data: Path | None) -> list[Record]:

@@ -153,6 +153,14 @@ def test_a_genesis_that_two_federations_attest(entries, tmp_path):
         agent = home.join_agent(key, sealed)
         car = ours.hand_over(home, triage(agent)[1])
     assert ours.judge(car).verdict == "valid"
+    root = tmp_path / "theirs.sealed"
+    root.write_bytes(encode_sealed(theirs.manifest_record.data, theirs.seal))
+    said = command("federation", "attested", car, "--log", root)
+    assert {one["federation"]: one["holds"] for one in said["attested"]}[to_text(theirs.manifest.id)] is True
+    assert {to_text(agent.id), to_text(ours.federation)} == {said["agent"], said["manifest"]}
+    strangers = founded(manifest('classes = ["nobody\'s"]'), "nobody")
+    root.write_bytes(encode_sealed(strangers.manifest_record.data, strangers.seal))
+    command("federation", "attested", car, "--log", root, code=1)
 
     def theirs_left_out(records):
         return [(id, data, alone if id == agent.id else own) for id, data, own in records]
