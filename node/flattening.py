@@ -16,6 +16,11 @@ def writes_flat(manifest: Manifest | None) -> bool:
     return manifest is not None and manifest.envelope.edges == "flat"
 
 
+def sayable(kind: str, preds: Mapping[str, Sequence[Edge]]) -> Mapping[str, Sequence[Edge]]:
+    """Return an author's predecessors as a flat record can say them: a summary takes all of its own log for parts."""
+    return {name: edges for name, edges in preds.items() if name != "prior"} if kind == "summary" else preds
+
+
 def as_meant(record: Record, preds: Mapping[str, Sequence[Edge]], find: Find) -> Record:
     """Return a flat record with the classes of its edges as they are recovered.
 

@@ -17,7 +17,7 @@ from tslg.node import own_log, redacting
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
 from tslg.node.drafting import Draft, OwnLog, Ticket
-from tslg.node.flattening import as_meant, writes_flat
+from tslg.node.flattening import as_meant, sayable, writes_flat
 from tslg.node.rivalry import Rivalry
 from tslg.node.store.interface import ForkError, LogState, Store
 from tslg.protocol import attachments
@@ -418,10 +418,11 @@ class Ledger(Rivalry):
 
     def _build(self, log: OwnLog, draft: Draft) -> tuple[Record, bytes | None]:
         """Build the next record of a log, and what is attached to it."""
-        preds = flatten(draft.preds) if self._flat else draft.preds
+        meant = sayable(draft.kind, draft.preds) if self._flat else draft.preds
+        preds = flatten(meant) if self._flat else meant
         time = max(self._clock(), log.last_time)
         record, attachment = draft.build(log, self._in_force(), time, preds, self._random_bytes)
-        record = as_meant(record, draft.preds, self.context.record) if self._flat else record
+        record = as_meant(record, meant, self.context.record) if self._flat else record
         return (record if attachment is None else attachments.check(record, attachment)), attachment
 
     def _in_force(self) -> Manifest:

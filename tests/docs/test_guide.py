@@ -92,5 +92,8 @@ def test_every_page_of_the_guide_is_listed():
 def test_the_scripts_of_the_readme_are_there():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-    assert commands == ["./install.sh && .venv/bin/tslg demo\n", "./install.sh --dev && .venv/bin/python -m pytest -n logical\n"]
+    assert commands == [
+        "./install.sh && .venv/bin/tslg demo\n",
+        "./install.sh --dev && .venv/bin/python -m pytest -n logical\n",
+    ]
     assert os.access(ROOT / "install.sh", os.X_OK)

@@ -323,6 +323,8 @@ def test_any_edges_with_any_address_and_seal(edges, address, post_quantum, tmp_p
         proposal = boss.propose("set", {"n": 1}, electorate=[boss.id, hand.id], threshold=2)
         agreed = boss.conclude(proposal, [boss.vote(proposal, "for"), hand.vote(proposal, "for")])
         state = boss.state({"n": 1}, consensus=agreed, joint=joint, evidence=[found, gone])
+        summed = hand.summary(1, scan.seq + 1, parts=[scan])
+        assert players.judge(players.hand_over(home, summed)).verdict == "valid"
         car = players.hand_over(home, state)
         rotated = boss.rotate()
         after = boss.state({"n": 2})
