@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from breach import Scene
+from breaches_flat import FLAT
 from world import World, sign
 
+from tslg.protocol import record as records
 from tslg.protocol import seal
-from tslg.protocol.report import VALID
+from tslg.protocol.flat import recover
+from tslg.protocol.report import INVALID, VALID
 
 
 @pytest.fixture
@@ -52,3 +56,20 @@ def test_an_amendment_that_amends_nothing_does_no_harm_beside(w):
     w.amend()
     report = told(w, target, one, other)
     assert report.verdict == VALID and report.forks == ()
+
+
+@pytest.mark.spec("FLA-5")
+def test_an_edge_out_of_reach_hides_none_of_those_at_hand(w):
+    w = Scene(FLAT.replace("[envelope]\n", '[envelope]\ncross_agent = { kinds = ["policy", "delegation"] }\n'))
+    hidden = w.add(w.b, "state")
+    target = w.slip(w.b, "state", None, {"prior": [hidden], "evidence": [w.seen]})
+    supply = w.supply()
+    del supply.handed[hidden.id]
+    for how in ({}, {"supply": supply}):
+        report = w.verify(target, **how)
+        assert [finding.code for finding in report.findings] == ["TSLG-A-CROSS-AGENT"], how
+    bounded = [w.verify(target, depth=depth).verdict for depth in (0, 1)]
+    assert bounded == [VALID, INVALID]
+    raw = records.parse(target.data)
+    half = recover(raw, {w.seen.id: w.seen}.get)
+    assert recover(half, w.held.get).preds == recover(raw, w.held.get).preds
