@@ -48,17 +48,21 @@ class Beside(Outlook, ABC):
             return (), []
         beside = {id: one.record for id, one in self._beside.items()}
         shared = forks.shared_places([*self._held.values(), *beside.values()])
-        confessed = forks.confessions([record for record in {**beside, **self._held}.values() if self._stands(record)])
+        said = forks.confessions(record for record in {**beside, **self._held}.values() if self._confesses(record))
+        confessed = forks.confessed(shared, said)
         notes = []
         for (agent, seq), ids in shared.items():
             sealed = tuple(id for id in ids if self._stands(self._held.get(id) or beside[id]))
             if len(sealed) > 1:
-                notes.append(ForkNote(agent, seq, sealed, forks.covered((agent, seq), confessed)))
+                notes.append(ForkNote(agent, seq, sealed, (agent, seq) in confessed))
         ids = [*self._traversal.visited, *self._support]
         found = forks.outcome(notes, list(forks.relied_on(self._held, ids, self.only_shown())))
         for id, finding in found.findings.items():
             self._findings.setdefault(id, finding)
         return tuple(notes), list(found.undetermined)
+
+    def _confesses(self, record: Record) -> bool:
+        return record.kind == "equivocation" and self._stands(record)
 
     def _say_what_was_pruned(self) -> None:
         """Name the prune record that commits to a record which could not be had, where that is proved."""

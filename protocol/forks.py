@@ -5,8 +5,10 @@ Normative text: docs/spec/pruning.md, section Equivocation.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
@@ -15,6 +17,10 @@ from tslg.protocol.report import ForkNote, Undetermined
 
 Place = tuple[Link, int]
 """A log and a position in it."""
+
+
+_SEQ: Final = attrgetter("seq")
+_IN_ITS_LOG: Final = attrgetter("seq", "id")
 
 
 class Confession(NamedTuple):
@@ -81,6 +87,19 @@ def covered(place: Place, said: Iterable[Confession]) -> bool:
     return any(one.agent == agent and one.first <= seq < one.said_at for one in said)
 
 
+def confessed(places: Iterable[Place], said: Iterable[Confession]) -> Set[Place]:
+    """Return those of the places that are `covered`, in one pass, since strangers say how many there are of both."""
+    steps = sorted([(one.agent, one.first, 0, one.said_at) for one in said] + [(*place, 1, 0) for place in places])
+    found: set[Place] = set()
+    reach: dict[Link, int] = {}
+    for agent, seq, is_place, said_at in steps:
+        if not is_place:
+            reach[agent] = max(said_at, reach.get(agent, 0))
+        elif seq < reach.get(agent, 0):
+            found.add((agent, seq))
+    return found
+
+
 def outcome(notes: Iterable[ForkNote], relied_on: Sequence[Record]) -> Outcome:
     """Judge what rests on a forked log: all that its author said from the first fork on is one of two histories.
 
@@ -89,8 +108,13 @@ def outcome(notes: Iterable[ForkNote], relied_on: Sequence[Record]) -> Outcome:
     """
     findings: dict[Link, tuple[str, str]] = {}
     undetermined: list[Undetermined] = []
+    by_log: dict[Link, list[Record]] = {}
+    for record in sorted(relied_on, key=_IN_ITS_LOG):
+        by_log.setdefault(record.owner, []).append(record)
     for note in notes:
-        after = _first_after(note, relied_on)
+        log = by_log.get(note.agent, [])
+        at = bisect_left(log, note.seq, key=_SEQ)
+        after = log[at] if at < len(log) else None
         if after is None:
             continue
         shown = " and ".join(cid.to_text(id) for id in note.records[:2])
@@ -100,11 +124,6 @@ def outcome(notes: Iterable[ForkNote], relied_on: Sequence[Record]) -> Outcome:
         else:
             findings.setdefault(after.id, ("TSLG-V-FORK", detail))
     return Outcome(findings, undetermined)
-
-
-def _first_after(note: ForkNote, relied_on: Sequence[Record]) -> Record | None:
-    after = [record for record in relied_on if record.owner == note.agent and record.seq >= note.seq]
-    return min(after, key=lambda record: (record.seq, record.id), default=None)
 
 
 def relied_on(held: Mapping[Link, Record], ids: Iterable[Link], shown: Container[Link]) -> Iterator[Record]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from world import World, sign
 
-from tslg.protocol import seal
+from tslg.protocol import forks, seal
+from tslg.protocol.cid import compute
 from tslg.protocol.record import Edge
-from tslg.protocol.report import INVALID, UNDETERMINED, VALID
+from tslg.protocol.report import INVALID, UNDETERMINED, VALID, ForkNote
 
 
 class Forked(World):
@@ -199,3 +202,22 @@ def test_the_place_of_a_shown_record_does_not_disturb_the_order_of_the_log(w):
     assert report.verdict == VALID, (report.findings, report.undetermined)
     assert newest.seq > w.first.seq
     assert Edge(w.first.id, w.a.owner, None).cid in report.records
+
+
+POSITIONS = st.integers(0, 6)
+LOGS = st.sampled_from([compute(b"one"), compute(b"two")])
+
+
+@given(st.sets(st.tuples(LOGS, POSITIONS)), st.lists(st.builds(forks.Confession, LOGS, POSITIONS, POSITIONS)))
+def test_many_confessions_cover_together_what_each_covers(places, said):
+    assert forks.confessed(places, said) == {place for place in places if forks.covered(place, said)}
+
+
+def test_each_fork_is_told_of_the_first_record_behind_it_whatever_the_number(w):
+    log = [w.add(w.a, "observation", {"source": str(number)}) for number in range(4)]
+    other = w.add(w.b, "observation")
+    notes = [ForkNote(record.owner, record.seq, (record.id, other.id), False) for record in (*log, other)]
+    late = ForkNote(w.a.owner, log[-1].seq + 1, (log[0].id, log[1].id), False)
+    relied_on = [log[3], other, log[1]]
+    found = forks.outcome([*notes, late], relied_on)
+    assert set(found.findings) == {log[1].id, log[3].id, other.id}

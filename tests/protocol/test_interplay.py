@@ -62,6 +62,8 @@ def test_an_amendment_that_amends_nothing_does_no_harm_beside(w):
 def test_an_edge_out_of_reach_hides_none_of_those_at_hand(w):
     w = Scene(FLAT.replace("[envelope]\n", '[envelope]\ncross_agent = { kinds = ["policy", "delegation"] }\n'))
     hidden = w.add(w.b, "state")
+    while hidden.id < w.seen.id:
+        hidden = w.add(w.b, "state")
     target = w.slip(w.b, "state", None, {"prior": [hidden], "evidence": [w.seen]})
     supply = w.supply()
     del supply.handed[hidden.id]
