@@ -23,7 +23,7 @@ federation_option = click.option(
 
 @click.group()
 def agent() -> None:
-    """Make agents, and show those that are here."""
+    """Make agents, change their keys, and show those that are here."""
 
 
 alg_option = click.option(

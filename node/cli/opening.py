@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def opening() -> None:
     """Hand over, take and show what opens a confidential policy.
 
-    Whoever has it knows what the policy allows, and can act under it as far as delegations let him.
+    Whoever has it knows what the policy allows, and can act under it as far as delegations allow.
     """
 
 

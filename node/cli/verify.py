@@ -31,8 +31,20 @@ FOREIGN_FEDERATION: Final = "TSLG-V-FEDERATION"
 def walk_options(command: C) -> C:
     """Add the options that say how far a walk goes and what it checks."""
     for option in (
-        click.option("--log", type=click.Choice(["visited", "full", "none"]), default="visited", show_default=True),
-        click.option("--signatures", type=click.Choice(["all", "heads"]), default="all", show_default=True),
+        click.option(
+            "--log",
+            type=click.Choice(["visited", "full", "none"]),
+            default="visited",
+            show_default=True,
+            help="Prove the order of what was visited, read whole logs, or leave order unchecked.",
+        ),
+        click.option(
+            "--signatures",
+            type=click.Choice(["all", "heads"]),
+            default="all",
+            show_default=True,
+            help="Check every seal, or the newest of each key and hashes before it.",
+        ),
         click.option(
             "--require-post-quantum", is_flag=True, help="Every agent's record must bear a post-quantum signature."
         ),

@@ -8,7 +8,7 @@ import pytest
 from pruning_scene import Clock, Setting, let_go, live
 
 from tslg.node import challenging
-from tslg.protocol import challenge
+from tslg.protocol import challenge, codec
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
 from tslg.protocol.record import build, parse_as
@@ -122,9 +122,22 @@ def test_no_lie_is_believed(scene):
     assert challenging.check(asked(home, decided.id), seen[0].id, home.clock()) == "it is about another federation"
 
 
+@pytest.mark.spec("PRN-16")
 def test_a_file_that_is_no_answer_is_refused(scene):
     home, _, seen, _ = scene
     data = asked(home, seen[0].id).to_bytes()
-    for broken in (b"", data[:-1], data + b"\x00", b"\xa0", data.replace(b"challenge.v1", b"challenge.v2")):
+    value = codec.decode(data)
+    changed = [
+        {"more": 1},
+        {"verdict": "perhaps"},
+        {"seq": -1},
+        {"head": None},
+        {"prune": 0},
+        {"member": value["member"][:2]},
+        {"inclusion": None},
+        {"records": [*value["records"], value["records"][0]]},
+    ]
+    twisted = [codec.encode(value | change) for change in changed]
+    for broken in (b"", data[:-1], data + b"\x00", b"\xa0", data.replace(b"challenge.v1", b"challenge.v2"), *twisted):
         with pytest.raises(UsageError):
             challenge.read(broken)
