@@ -114,6 +114,9 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
         raise ValueError(f"envelope entries missing or unknown: {', '.join(odd)[:200]}")
     for name in RESERVED:
         _need(value[name] == {}, f"`{name}` is not enforced by this version; leave it empty")
+    # Only Ed25519 keys sign checkpoints: without them every log would close at its first record.
+    checkpoints = value["anchoring"] == {} or int(Alg.ED25519) in _signatures(value["signatures"])
+    _need(checkpoints, "`anchoring` needs Ed25519 among the `signatures`")
     return Envelope(
         address=_address(value["address"], value["hash"]),
         preds_hash=value["address"]["hybrid"] if isinstance(value["address"], dict) else None,

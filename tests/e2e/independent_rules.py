@@ -219,6 +219,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
         need(type(kinds) is list and all(type(k) is str and k in KINDS for k in kinds), bad, "cross_agent")
         need(kinds == sorted(set(kinds)), bad, "cross_agent")
     check_anchoring(envelope["anchoring"])
+    need(envelope["anchoring"] == {} or -19 in envelope["signatures"], bad, "anchoring")
     retention = envelope["retention"]
     need(type(retention) is dict and all(k in KINDS and is_uint(v) for k, v in retention.items()), bad, "retention")
     for name in ("corrections", "gc"):

@@ -11,6 +11,7 @@ from tslg.manifests.text_envelope import write_envelope
 from tslg.node.witness.key import WitnessKey
 from tslg.protocol import checkpoint
 from tslg.protocol.anchoring import read_anchoring
+from tslg.protocol.envelope import read_envelope
 from tslg.protocol.errors import ManifestError
 from tslg.protocol.note import COSIGNATURE, COSIGNATURE_ML_DSA_44, VerifierKey
 
@@ -74,6 +75,16 @@ def test_what_is_asked_for_is_read():
 def test_what_cannot_be_enforced_is_refused(value):
     with pytest.raises(ValueError):
         read_anchoring(value)
+
+
+@pytest.mark.spec("ANC-9")
+def test_logs_that_no_key_could_sign_are_not_to_be_anchored():
+    envelope = dict(text.parse(examples.read("single-organisation")).envelope)
+    assert read_envelope(envelope | {"anchoring": GOOD}, 1).anchoring is not None
+    assert read_envelope(envelope | {"signatures": [-47]}, 1).anchoring is None
+    assert read_envelope(envelope | {"anchoring": GOOD, "signatures": [-19, -47]}, 1).anchoring is not None
+    with pytest.raises(ValueError, match="needs Ed25519"):
+        read_envelope(envelope | {"anchoring": GOOD, "signatures": [-47]}, 1)
 
 
 @pytest.mark.parametrize("asked", [GOOD, EPOCH], ids=["batch", "epoch"])
