@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tslg.manifests import files, keys
+from tslg.manifests import bls, files, keys
 from tslg.manifests.keys import AnchorKey
 from tslg.protocol.errors import ManifestError
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.signatures import Alg
 
 KEY = AnchorKey("ceremony", "alice", int(Alg.BLS_MULTISIG), (7).to_bytes(32, "big"))
@@ -109,3 +111,76 @@ def test_what_is_no_key_file_is_named(tmp_path: Path, content: str) -> None:
     path.chmod(0o600)
     with pytest.raises(ManifestError, match="TSLG-M-KEY"):
         keys.read_key(path)
+
+
+def anchors_file(path: Path, **change: object) -> Path:
+    proof = bls.prove_possession(KEY.secret)
+    member = {"name": "alice", "key": bls.public_key(KEY.secret), "possession": proof}
+    fields = {"scheme": KEY.scheme, "threshold": 1, "members": [member], "group_key": None, "transcript": None}
+    if "member" in change:
+        fields["members"] = [member | change.pop("member")]  # type: ignore[operator]
+    path.write_bytes(files.encode_message("tslg anchors", fields | change))
+    return path
+
+
+def test_anchors_are_read_back(tmp_path: Path) -> None:
+    group = keys.read_group(anchors_file(tmp_path / "a", group_key=bytes(48), transcript=bytes(32)))
+    assert [member.name for member in group.members] == ["alice"]
+    assert (group.scheme, group.threshold, group.group_key) == (KEY.scheme, 1, bytes(48))
+    assert keys.read_group(anchors_file(tmp_path / "b", member={"name": "n" * 256})).group_key is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scheme": -19},
+        {"threshold": -1},
+        {"threshold": True},
+        {"members": []},
+        {"members": {}},
+        {"members": [1]},
+        {"member": {"name": ""}},
+        {"member": {"name": "n" * 257}},
+        {"member": {"name": 5}},
+        {"member": {"key": bytes(47)}},
+        {"member": {"key": "k" * 48}},
+        {"member": {"possession": bytes(95)}},
+        {"member": {"possession": bytes(97)}},
+        {"member": {"possession": None}},
+        {"member": {"more": 1}},
+        {"group_key": bytes(49)},
+        {"group_key": 0},
+        {"transcript": bytes(31)},
+        {"transcript": ""},
+        {"type": "tslg ceremony"},
+        {"more": 1},
+    ],
+)
+def test_an_anchors_file_with_a_field_of_another_type_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    path = anchors_file(tmp_path / "a", **change)
+    with pytest.raises(ManifestError, match="TSLG-M-FILE") as caught:
+        keys.read_group(path)
+    assert str(path) in caught.value.detail
+
+
+def test_more_anchors_than_a_manifest_may_have_are_refused(tmp_path: Path) -> None:
+    member = {"name": "a", "key": bytes(48), "possession": bytes(96)}
+    keys.read_group(anchors_file(tmp_path / "most", members=[member] * DEFAULT.anchors))
+    with pytest.raises(ManifestError, match="TSLG-M-FILE"):
+        keys.read_group(anchors_file(tmp_path / "more", members=[member] * (DEFAULT.anchors + 1)))
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1234")
+    assert files.read_bytes(tmp_path / "file", 4) == b"1234"
+    with pytest.raises(ManifestError, match="is larger than 3 bytes"):
+        files.read_bytes(tmp_path / "file", 3)
+
+
+def test_what_cannot_be_part_of_a_files_name_is_replaced_and_stays_distinct() -> None:
+    assert files.slug("alice-2") == "alice-2"
+    changed = ["Alice", "alice ", "-alice", "../alice", "n" * 41, "n" * 42, "é", "è"]
+    slugs = [files.slug(name) for name in changed]
+    assert len(set(slugs)) == len(changed)
+    assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,47}[a-z0-9])", name) for name in slugs)
+    assert slugs[0].startswith("alice-") and slugs[4].startswith("n" * 40 + "-")

@@ -11,10 +11,11 @@ from tslg.manifests import examples, genesis, signing, text, versions
 from tslg.manifests.agent_keys import SigningKey
 from tslg.manifests.genesis import FoundedFederation
 from tslg.manifests.keys import AnchorKey
-from tslg.protocol import admission, log, record, seal
+from tslg.protocol import admission, codec, log, record, seal
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import ManifestError, Refusal
 from tslg.protocol.keys import Key
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Edge, Head, Record
 from tslg.protocol.rules.context import Tail
@@ -380,3 +381,89 @@ def test_another_hash_names_every_id(randomness: Random, now: int) -> None:
 def next_version_of_one(federation: FoundedFederation) -> Record:
     body = {**federation.manifest_record.body, "version": 2, "nonce": b"2" * 16}
     return versions.amendment([federation.manifest_record], body, time_ms=federation.manifest_record.time)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": b"x"},
+        {"record": "x"},
+        {"support": {}},
+        {"support": [1]},
+        {"support": [[b"x", b"x"]]},
+        {"support": "first without its bytes"},
+        {"support": "first with a text"},
+        {"support": "nine times the first"},
+        {"own": {}},
+        {"own": [1]},
+        {"own": [[]]},
+        {"own": "alg as text"},
+        {"own": "kid as bytes"},
+        {"own": "value as text"},
+        {"own": "three times the first"},
+        {"own": "a signature as long as no seal"},
+    ],
+)
+def test_a_request_whose_fields_are_of_other_types_is_damaged(
+    federation: FoundedFederation, change: dict[str, object]
+) -> None:
+    request = genesis.propose_genesis(agent(federation), SEED, federation.manifest_record)
+    fields = codec.decode(signing.encode_request(request))
+    (first,), ((alg, kid, value),) = fields["support"], fields["own"]
+    made: dict[object, object] = {
+        "first without its bytes": [first[:1]],
+        "first with a text": [[first[0], "x"]],
+        "nine times the first": [first] * 9,
+        "alg as text": [["x", kid, value]],
+        "kid as bytes": [[alg, bytes(kid), value]],
+        "value as text": [[alg, kid, "x"]],
+        "three times the first": [[alg, kid, value]] * 3,
+        "a signature as long as no seal": [[alg, kid, bytes(DEFAULT.seal_bytes + 1)]],
+    }
+    name, wanted = next(iter(change.items()))
+    broken = codec.encode(fields | {name: made[wanted] if isinstance(wanted, str) and wanted != "x" else wanted})
+    with pytest.raises(ManifestError, match=rf"TSLG-M-FILE: r: the field '{name}' is not what it must be"):
+        signing.decode_request(broken, "r")
+
+
+def test_a_request_takes_as_many_records_and_as_long_signatures_as_it_may(federation: FoundedFederation) -> None:
+    request = genesis.propose_genesis(agent(federation), SEED, federation.manifest_record)
+    fields = codec.decode(signing.encode_request(request))
+    signing.decode_request(codec.encode(fields | {"support": fields["support"] * 8}))
+    alg, kid, _ = fields["own"][0]
+    for own in ([[alg, kid, bytes(DEFAULT.seal_bytes)]], [[alg, kid, b""]] * 2):
+        with pytest.raises(ManifestError, match="the agent's own signature"):
+            signing.decode_request(codec.encode(fields | {"own": own}))
+
+
+def test_a_federation_record_supersedes_the_newest_of_its_kind_and_name(federation: FoundedFederation) -> None:
+    history = [federation.manifest_record]
+
+    def record_of(kind: str, body: dict[str, object]) -> Record:
+        made = versions.federation_record(history, kind, body, time_ms=history[-1].time)
+        history.append(made)
+        return made
+
+    first = record_of("peer-set", {"name": "us", "members": []})
+    other = record_of("peer-set", {"name": "them", "members": []})
+    record_of("correction-policy", {"name": "us", "rules": []})
+    second = record_of("peer-set", {"name": "us", "members": [first.id]})
+    third = record_of("peer-set", {"name": "us", "members": []})
+    amended = [[edge.cid for edge in item.preds.get("amends", ())] for item in history]
+    assert amended == [[], [], [], [], [first.id], [second.id]]
+    assert third.seq == 5 and third.prev == second.id and other.preds.keys() == {"prior"}
+    with pytest.raises(ManifestError, match="TSLG-M-KIND"):
+        record_of("decision", {"name": "us"})
+    with pytest.raises(ManifestError, match="TSLG-M-TIME"):
+        versions.federation_record(history, "peer-set", {"name": "us", "members": []}, time_ms=third.time - 1)
+
+
+def test_an_anchor_is_shown_what_an_amendment_changes(federation: FoundedFederation) -> None:
+    root = federation.manifest_record
+    renamed = next_version([root], public(federation), b"2" * 16, name="Other")
+    shown = signing.propose(renamed, [root]).summary()
+    assert shown["changes"] == {"name": {"from": "Test", "to": "Other"}}
+    assert shown["kind"] == "manifest-amendment" and shown["version"] == 2 and shown["expires"] is None
+    assert signing.propose(root).summary()["changes"] == {}
+    policy = signing.propose(federation_policy([root], federation.manifest), [root]).summary()
+    assert policy["changes"] == {} and policy["says"]["capabilities"] == ["read"] and shown["says"] == {}

@@ -1,9 +1,13 @@
 """Mutation testing of protocol/ and manifests/: `python tests/mutation/run.py` (needs the extra `mutation`).
 
 Each mutant is one small change of one file: another comparison, a negated condition, another number, a loop that does
-not run. It is killed if a test fails (or hangs). Every mutant that could be made is counted; which run is drawn by
-`--seed`. First the tests of the same name run, then, for whoever survives those, all that could notice. Survivors are
-written to a report with the change, so that each gets a test or a reason.
+not run. It is killed if a test fails (or takes five times as long, or more memory than there is). First all tests run once under coverage; a mutant is
+then shown only to the tests that run its statement (or, if the import runs it, any line of its file): first those of
+the test files that are about this file, then all others. What no test runs survives.
+
+Left out, because no test could or should tell them from the original: annotations and names of types; arguments of
+`dataclass` and `lru_cache`; the sizes in protocol/limits.py and of caches; numbers inside sentences for people; `is`
+put for `==` and the reverse. Of operators that fit the same place a sample takes one, and of every file a few.
 
 The mutated source never touches the disk: a process forked from one that has the libraries loaded imports it.
 """
@@ -11,163 +15,184 @@ The mutated source never touches the disk: a process forked from one that has th
 from __future__ import annotations
 
 import argparse
-import ast
 import difflib
+import importlib
 import json
 import os
-import random
+import pickle
+import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from importlib.machinery import SourceFileLoader
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-LAYERS = ("protocol", "manifests")
-ALL_TESTS = ("tests/protocol", "tests/manifests", "tests/test_vectors.py", "tests/e2e/test_independent_reader.py")
-EQUAL = (
-    "_Is_Eq",
-    "_Eq_Is",
-    "IsNot_NotEq",
-    "NotEq_IsNot",
-    "Eq_IsNot",
-    "NotEq_Is",
-    "Is_Lt",
-    "Is_Gt",
-    "IsNot_Lt",
-    "IsNot_Gt",
+from covering import Covering, cover
+from mutants import ROOT, Mutant, mutants, mutated, sample, statement
+
+TESTS = ("tests/protocol", "tests/manifests", "tests/e2e/test_independent_*.py", "tests/node/test_*.py")
+OF_TABLES = TESTS[:2]
+"""The tests of files that run only when they are imported."""
+LIBRARIES = (
+    "blake3",
+    "cbor2",
+    "cbrrr",
+    "cryptography",
+    "hypothesis",
+    "nacl.bindings",
+    "pytest",
+    "py_ecc",
+    "libp2p",
+    "tomlkit",
 )
-"""Operators whose change is none, or no comparison that the types allow."""
-LEFT_OUT = ("core/RemoveDecorator", "core/VariableReplacer", "core/VariableInserter", "core/ExceptionReplacer")
-FIRST_SECONDS, ALL_SECONDS = 60, 240
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider")
+CLOSEST, FIRST_SECONDS = 3, 10.0
+"""How many test files are asked first, and for how long."""
+
+MEMORY = 8 << 30
+"""Bytes of address space for one mutant: what builds without end is stopped before the machine is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One change: the `occurrence`-th place in the file where the operator applies."""
+class _Loader(SourceFileLoader):
+    """Loads the mutated source as if it stood in the file."""
 
-    path: str
-    operator: str
-    occurrence: int
-    line: int
+    def __init__(self, name: str, path: str, source: str) -> None:
+        super().__init__(name, path)
+        self.source = source
 
-
-def mutants() -> list[Mutant]:
-    """Return every mutant of the two packages, those in annotations and docstrings left out."""
-    from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.plugins import get_operator, operator_names
-
-    names = [n for n in operator_names() if n not in LEFT_OUT and not n.endswith(EQUAL)]
-    found = []
-    for path in sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py")):
-        source = path.read_text(encoding="utf-8")
-        passive = set(_passive(ast.parse(source)))
-        nodes = list(ast_nodes(get_ast(source)))
-        for name in names:
-            operator = get_operator(name)()
-            spots = [spot for node in nodes for spot in operator.mutation_positions(node)]
-            for occurrence, ((line, column), _) in enumerate(spots):
-                if (line, column) not in passive:
-                    found.append(Mutant(path.relative_to(ROOT).as_posix(), name, occurrence, line))
-    return found
+    def get_code(self, fullname: str) -> Any:
+        return compile(self.source, self.path, "exec")
 
 
-def _passive(tree: ast.Module) -> Iterator[tuple[int, int]]:
-    """Yield the places of annotations, which nothing runs."""
-    for node in ast.walk(tree):
-        notes: list[ast.expr | None] = [getattr(node, "annotation", None), getattr(node, "returns", None)]
-        for note in notes:
-            if note is not None:
-                yield from (
-                    (part.lineno, column)
-                    for part in ast.walk(note)
-                    if hasattr(part, "lineno")
-                    for column in range(part.col_offset, (part.end_col_offset or part.col_offset) + 1)
-                )
+class _Finder:
+    """Finds the mutated module before anybody else does."""
+
+    def __init__(self, path: str, source: str) -> None:
+        self.file, self.source = str(ROOT / "src/tslg" / path), source
+        self.name = "tslg." + path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != self.name:
+            return None
+        return spec_from_file_location(name, self.file, loader=_Loader(name, self.file, self.source))
 
 
-def mutated(mutant: Mutant) -> str:
-    """Return the file's source with the change made."""
-    from cosmic_ray.mutating import mutate_code
-    from cosmic_ray.plugins import get_operator
+class _Only:
+    """A pytest plugin: only the tests named, in the order of their names."""
 
-    source = (ROOT / mutant.path).read_text(encoding="utf-8")
-    return mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence) or source
+    def __init__(self, tests: list[str]) -> None:
+        self.rank = {test: rank for rank, test in enumerate(tests)}
 
-
-def first_tests(mutant: Mutant) -> list[str]:
-    """Return the tests of the same name as the mutated file."""
-    path = Path(mutant.path)
-    layer, stem = path.parts[0], path.stem
-    if "rules" in path.parts:
-        return ["tests/protocol/test_admission.py"]
-    return [f"tests/{layer}/test_{stem}.py"] if (ROOT / f"tests/{layer}/test_{stem}.py").exists() else []
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items[:] = sorted((item for item in items if item.nodeid in self.rank), key=lambda item: self.rank[item.nodeid])
 
 
-def start(mutant: Mutant, source: str, tests: list[str]) -> int:
-    """Fork a process that runs the tests on the mutant; it ends with 0 if they all pass."""
+def settled() -> None:
+    """Have hypothesis draw the same examples each time, and not look for smaller ones."""
+    from hypothesis import Phase, settings
+
+    settings.register_profile(
+        "mutation", derandomize=True, database=None, deadline=None, phases=(Phase.explicit, Phase.generate)
+    )
+    settings.load_profile("mutation")
+
+
+def covered(kept: Path | None) -> Covering | None:
+    """Return what a process of its own saw of the unmutated tests, or a file kept of an earlier run."""
+    if kept is not None and kept.exists():
+        return Covering(*pickle.loads(kept.read_bytes()))
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(reading)
+        settled()
+        files = [path.relative_to(ROOT).as_posix() for pattern in TESTS for path in sorted(ROOT.glob(pattern))]
+        found = cover([*OPTIONS, *files])
+        with os.fdopen(writing, "wb") as pipe:
+            pickle.dump(found and (found.seconds, found.lines), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        found = pickle.load(pipe)
+    os.waitpid(pid, 0)
+    if found and kept:
+        kept.write_bytes(pickle.dumps(found))
+    return found and Covering(*found)
+
+
+def batches(mutant: Mutant, seen: Covering) -> list[list[str]]:
+    """Return the tests that could notice, those most about the file first; within a batch the quickest first."""
+    lines = statement(mutant)
+    tests = seen.of(mutant.path, lines) if lines is not None else set()
+    if lines is None or (not tests and seen.imported(mutant.path, lines)):
+        tests = seen.of_file(mutant.path) or {test for test in seen.seconds if test.startswith(OF_TABLES)}
+    quickest = sorted(tests, key=lambda test: (seen.seconds[test], test))
+    by_file = defaultdict(list)
+    for test in quickest:
+        by_file[test.partition("::")[0]].append(test)
+    named = f"/test_{Path(mutant.path).stem}.py"
+    closest = set(
+        sorted(by_file, key=lambda file: (not file.endswith(named), -seen.closeness(file, mutant.path)))[:CLOSEST]
+    )
+    first, spent = [], 0.0
+    for test in quickest:
+        if test.partition("::")[0] in closest and spent < FIRST_SECONDS:
+            first.append(test)
+            spent += seen.seconds[test]
+    rest = set(quickest) - set(first)
+    return [batch for batch in (first, [test for test in quickest if test in rest]) if batch]
+
+
+def start(mutant: Mutant, tests: list[str], source: str) -> int:
+    """Fork a process that runs the tests with this source for the mutant's file; it ends with 0 if they all pass."""
     pid = os.fork()
     if pid:
         return pid
     code = 3
     try:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         quiet = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(quiet, descriptor)
-        sys.meta_path.insert(0, _Finder("tslg." + mutant.path.removesuffix(".py").replace("/", "."), source))
+        sys.meta_path.insert(0, _Finder(mutant.path, source))
         import pytest
 
-        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+        settled()
+        code = int(
+            pytest.main([*OPTIONS, *sorted({test.partition("::")[0] for test in tests})], plugins=[_Only(tests)])
+        )
     finally:
         os._exit(code)
 
 
-def passes_unchanged(mutant: Mutant, tests: list[str]) -> bool:
-    """Tell whether the tests pass the way they are run here when nothing is changed."""
-    source = (ROOT / mutant.path).read_text(encoding="utf-8")
-    _, status = os.waitpid(start(mutant, source, tests), 0)
-    return os.waitstatus_to_exitcode(status) == 0
+def misled(chosen: list[Mutant], seen: Covering) -> list[str]:
+    """Return the files whose tests fail the way they are run here when nothing is changed."""
+    failed = []
+    for mutant in {mutant.path: mutant for mutant in chosen if batches(mutant, seen)}.values():
+        pid = start(mutant, batches(mutant, seen)[0], (ROOT / mutant.path).read_text(encoding="utf-8"))
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+            failed.append(mutant.path)
+    return failed
 
 
-class _Finder:
-    """Hands out the mutated source for one module."""
-
-    def __init__(self, name: str, source: str) -> None:
-        self.name, self.source = name, source
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        from importlib.util import spec_from_loader
-
-        if name != self.name and name + ".__init__" != self.name:
-            return None
-        return spec_from_loader(name, self, is_package=name != self.name)
-
-    def create_module(self, spec: Any) -> None:
-        return None
-
-    def exec_module(self, module: Any) -> None:
-        exec(compile(self.source, str(ROOT / "mutated.py"), "exec"), module.__dict__)
-
-
-def run(chosen: list[Mutant], jobs: int, progress: Any) -> list[Mutant]:
-    """Run the mutants and return those that survive."""
-    waiting = [(mutant, True) for mutant in reversed(chosen)]
-    running: dict[int, tuple[Mutant, bool, float]] = {}
-    survivors, done = [], 0
+def run(chosen: list[Mutant], seen: Covering, jobs: int, progress: Any) -> None:
+    """Run the mutants, and tell `progress` of each whether it survives."""
+    waiting = [(mutant, batches(mutant, seen)) for mutant in reversed(chosen)]
+    running: dict[int, tuple[Mutant, list[list[str]], float]] = {}
     while waiting or running:
         while waiting and len(running) < jobs:
-            mutant, first = waiting.pop()
-            tests = first_tests(mutant) if first else list(ALL_TESTS)
-            if first and not tests:
-                waiting.append((mutant, False))
+            mutant, left = waiting.pop()
+            if not left:
+                progress(mutant, True)
                 continue
-            limit = time.monotonic() + (FIRST_SECONDS if first else ALL_SECONDS)
-            running[start(mutant, mutated(mutant), tests)] = (mutant, first, limit)
+            limit = time.monotonic() + 30 + 5 * sum(seen.seconds[test] for test in left[0])
+            running[start(mutant, left[0], mutated(mutant))] = (mutant, left[1:], limit)
         time.sleep(0.02)
-        for pid, (mutant, first, limit) in list(running.items()):
+        for pid, (mutant, left, limit) in list(running.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if not ended and time.monotonic() < limit:
                 continue
@@ -175,15 +200,10 @@ def run(chosen: list[Mutant], jobs: int, progress: Any) -> list[Mutant]:
                 os.killpg(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
             del running[pid]
-            passed = bool(ended) and os.waitstatus_to_exitcode(status) == 0
-            if passed and first:
-                waiting.append((mutant, False))
-                continue
-            done += 1
-            if passed:
-                survivors.append(mutant)
-            progress(done, len(survivors))
-    return survivors
+            if ended and os.waitstatus_to_exitcode(status) == 0:
+                waiting.append((mutant, left))
+            else:
+                progress(mutant, False)
 
 
 def change(mutant: Mutant) -> str:
@@ -193,43 +213,84 @@ def change(mutant: Mutant) -> str:
     return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
 
 
+class Report:
+    """What is known so far, written whenever it grows."""
+
+    def __init__(self, every: list[Mutant], chosen: list[Mutant], given: argparse.Namespace) -> None:
+        self.every, self.chosen, self.given = Counter(mutant.path for mutant in every), chosen, given
+        self.run: Counter[str] = Counter()
+        self.survivors: list[Mutant] = []
+        self.began = time.monotonic()
+
+    def __call__(self, mutant: Mutant, survived: bool) -> None:
+        self.run[mutant.path] += 1
+        if survived:
+            self.survivors.append(mutant)
+            print(f"{mutant.path}:{mutant.line} {mutant.operator}\n{change(mutant)}", flush=True)
+        done = self.run.total()
+        if done % 20 == 0 or done == len(self.chosen):
+            print(
+                f"{done}/{len(self.chosen)}: killed {self.killed:.1%}, {time.monotonic() - self.began:.0f} s",
+                flush=True,
+            )
+            self.write()
+
+    @property
+    def killed(self) -> float:
+        return 1 - len(self.survivors) / max(1, self.run.total())
+
+    def write(self) -> None:
+        lived = Counter(mutant.path for mutant in self.survivors)
+        listed = [
+            {"change": change(mutant), **{k: getattr(mutant, k) for k in Mutant.__slots__}} for mutant in self.survivors
+        ]
+        files = {path: [self.every[path], ran, ran - lived[path]] for path, ran in sorted(self.run.items())}
+        figures = {
+            "mutants": self.every.total(),
+            "run": self.run.total(),
+            "seed": self.given.seed,
+            "killed": self.killed,
+        }
+        text = json.dumps({**figures, "files": files, "survivors": listed}, indent=1)
+        self.given.report.write_text(text + "\n", encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=400, help="how many mutants to run; 0 for all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="files whose path contains one of these, split by commas")
+    parser.add_argument("--again", type=Path, help="run the survivors of this report instead of a sample")
+    parser.add_argument("--covering", type=Path, help="keep in this file which test runs what, and read it from there")
     parser.add_argument("--report", type=Path, default=Path("mutation.json"))
     given = parser.parse_args()
     os.chdir(ROOT)
-    import blake3  # noqa: F401
-    import cbor2  # noqa: F401
-    import cbrrr  # noqa: F401
-    import cryptography  # noqa: F401
-    import hypothesis  # noqa: F401
-    import nacl.bindings  # noqa: F401
-    import pytest  # noqa: F401
+    recursion = sys.getrecursionlimit()
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    sys.setrecursionlimit(recursion)
 
-    wanted = given.only.split(",")
-    every = [mutant for mutant in mutants() if any(part in mutant.path for part in wanted)]
-    chosen = random.Random(given.seed).sample(every, min(given.sample or len(every), len(every)))
-    for tests in {tuple(first_tests(mutant)) for mutant in chosen} | {ALL_TESTS}:
-        if tests and not passes_unchanged(chosen[0], list(tests)):
-            print(f"{' '.join(tests)} fails without any mutant: nothing could be concluded")
-            return 1
+    every = [mutant for mutant in mutants() if any(part in mutant.path for part in given.only.split(","))]
+    chosen = sample(every, given.sample or len(every), given.seed)
+    if given.again is not None:
+        told = json.loads(given.again.read_text(encoding="utf-8"))["survivors"]
+        again = {(one["path"], one["operator"], one["change"]) for one in told}
+        named = {name[:2] for name in again}
+        alike = [mutant for mutant in every if (mutant.path, mutant.operator) in named]
+        chosen = [mutant for mutant in alike if (mutant.path, mutant.operator, change(mutant)) in again]
+    seen = covered(given.covering)
+    if seen is None:
+        print("A test fails without any mutant: nothing could be concluded")
+        return 1
+    if failed := misled(chosen, seen):
+        print(f"without any mutant, tests fail here that are about {' '.join(failed)}: nothing could be concluded")
+        return 1
     print(f"{len(every)} mutants, running {len(chosen)}", flush=True)
-    began = time.monotonic()
-
-    def progress(done: int, survived: int) -> None:
-        if done % 20 == 0 or done == len(chosen):
-            print(f"{done}/{len(chosen)}: {survived} survived, {time.monotonic() - began:.0f} s", flush=True)
-
-    survivors = run(chosen, given.jobs, progress)
-    rate = 1 - len(survivors) / max(1, len(chosen))
-    listed = [{"path": m.path, "line": m.line, "operator": m.operator, "change": change(m)} for m in survivors]
-    figures = {"mutants": len(every), "run": len(chosen), "seed": given.seed, "killed": rate, "survivors": listed}
-    given.report.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    print(f"killed {rate:.1%}; survivors in {given.report}")
+    report = Report(every, chosen, given)
+    run(chosen, seen, given.jobs, report)
+    report.write()
+    print(f"killed {report.killed:.1%}; survivors in {given.report}")
     return 0
 
 

@@ -55,6 +55,13 @@ def test_the_id_holds_both_digests(w):
     assert cid.from_text(cid.to_text(id)) == id and len(cid.to_text(id)) < 200
 
 
+def test_what_is_no_record_has_no_hybrid_id(w):
+    assert hybrid.is_id_of(w.decision.id, w.decision.data)
+    for data in (b"", b"\xff", w.decision.data[:-1], codec.encode([1]), codec.encode("text")):
+        assert not hybrid.is_id_of(w.decision.id, data)
+    assert not hybrid.is_id_of(w.federation, w.founded.manifest_record.data)
+
+
 @pytest.mark.spec("HYB-1")
 def test_the_federations_own_id_is_plain(w):
     assert cid.hash_name(w.federation) == "sha2-256" and w.federation[:4] == bytes((1, 0x71, 0x12, 32))

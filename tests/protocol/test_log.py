@@ -313,6 +313,16 @@ def test_proofs_out_of_range_raise() -> None:
         log.consistency_proof([], 0)
 
 
+def test_only_complete_nodes_are_handed_out() -> None:
+    tree = log.Tree(LEAVES[:5])
+    assert [tree.node(0, n) for n in range(5)] == [log.root([leaf]) for leaf in LEAVES[:5]]
+    assert [tree.node(1, n) for n in range(2)] == [log.root(LEAVES[:2]), log.root(LEAVES[2:4])]
+    assert tree.node(2, 0) == log.root(LEAVES[:4])
+    for level, index in ((-1, 0), (0, -1), (0, 5), (1, 2), (2, 1), (3, 0), (9, 0)):
+        with pytest.raises(IndexError):
+            tree.node(level, index)
+
+
 @pytest.mark.spec("LOG-10")
 @given(st.integers(0, 69))
 @settings(max_examples=70, deadline=None)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tslg.protocol.tiles import WIDTH, Tile, entries, index_path, tiles
+from tslg.protocol.cid import compute
+from tslg.protocol.log import Tree
+from tslg.protocol.tiles import WIDTH, Tile, entries, hashes, index_path, tiles
 
 C2SP = json.loads((Path(__file__).parents[1] / "vectors" / "c2sp.json").read_text(encoding="utf-8"))
 
@@ -41,3 +43,14 @@ def test_what_is_new_and_what_was_there_make_the_whole(old, more):
 
 def test_entries_stand_behind_their_lengths():
     assert entries([b"ab", b"", b"c" * 258]) == b"\x00\x02ab\x00\x00\x01\x02" + b"c" * 258
+
+
+@pytest.mark.spec("CHK-14")
+def test_a_tile_of_hashes_holds_the_complete_nodes_of_its_level():
+    tree = Tree([compute(bytes([n % 256, n // 256])) for n in range(WIDTH + 7)])
+    held = {(t.level, t.number): hashes(t, tree.node) for t in tiles(tree.size) if t.level is not None}
+    assert held == {
+        (0, 0): b"".join(tree.node(0, n) for n in range(WIDTH)),
+        (0, 1): b"".join(tree.node(0, WIDTH + n) for n in range(7)),
+        (1, 0): tree.root(WIDTH),
+    }

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from world import World
 
+from tslg.manifests import genesis as geneses
+from tslg.manifests.agent_keys import SigningKey
 from tslg.protocol import checkpoint, tlogproof
 from tslg.protocol.checkpoint import Checkpoint
 from tslg.protocol.cid import compute
 from tslg.protocol.errors import CheckpointError
-from tslg.protocol.limits import DEFAULT
+from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.log import Tree
-from tslg.protocol.signatures import ed25519_public_key, ed25519_secret
+from tslg.protocol.signatures import Alg, ed25519_public_key, ed25519_secret
 from tslg.protocol.tlogproof import LogProof, Subject
 
 SECRET = ed25519_secret(bytes(32))
@@ -78,6 +82,33 @@ def test_extra_data_that_names_no_record_is_refused(extra):
 def test_a_genesis_speaks_only_for_the_log_that_is_its_hash():
     assert tlogproof.own_keys(SIGNED.checkpoint.origin, b"genesis") == []
     assert tlogproof.own_keys("example.com/log", b"genesis") == []
+
+
+@pytest.mark.spec("CHK-13")
+def test_a_genesis_speaks_for_its_log_with_an_ed25519_key_alone():
+    world = World()
+    author = world.agent("a")
+    born, later = author.log[0], world.add(author, "policy")
+    other = geneses.build_genesis(
+        world.founded.manifest, name="o", nonce=bytes(16), time_ms=born.time, key=SigningKey(int(Alg.ES256K), b"k" * 32)
+    )
+
+    def keys_of(record, log):
+        return tlogproof.own_keys(Checkpoint.of(log, 1, bytes(32)).origin, record.data)
+
+    assert keys_of(born, born.id) == [born.body["key"]]
+    assert keys_of(born, other.id) == keys_of(other, other.id) == []
+    assert keys_of(later, later.id) == keys_of(world.founded.manifest_record, world.federation) == []
+
+
+def test_no_more_hashes_than_a_proof_may_have_are_read():
+    few = Limits(proof_hashes=len(PROOF.hashes))
+    assert tlogproof.parse(DATA, few) == PROOF
+    with pytest.raises(CheckpointError, match="more than"):
+        tlogproof.parse(DATA, replace(few, proof_hashes=len(PROOF.hashes) - 1))
+    assert tlogproof.parse(DATA, Limits(log_proof_bytes=len(DATA))) == PROOF
+    with pytest.raises(CheckpointError, match="too long"):
+        tlogproof.parse(DATA, Limits(log_proof_bytes=len(DATA) - 1))
 
 
 def test_given_keys_count_for_their_own_log_alone():
