@@ -1,9 +1,10 @@
 """Mutation testing of protocol/ and manifests/: `python tests/mutation/run.py` (needs the extra `mutation`).
 
 Each mutant is one small change of one file: another comparison, a negated condition, another number, a loop that does
-not run. It is killed if a test fails (or takes five times as long, or more memory than there is). First all tests run once under coverage; a mutant is
-then shown only to the tests that run its statement (or, if the import runs it, any line of its file): first those of
-the test files that are about this file, then all others. What no test runs survives.
+not run. It is killed if a test fails (or takes five times as long, or more memory than there is). First all tests run
+once under coverage; a mutant is then shown only to the tests that run its statement (or, if the import runs it, any
+line of its file; of a file that only an import runs, to the tests of both packages): first those of the test files
+that are about this file, then all others. What no test runs survives.
 
 Left out, because no test could or should tell them from the original: annotations and names of types; arguments of
 `dataclass` and `lru_cache`; the sizes in protocol/limits.py and of caches; numbers inside sentences for people; `is`
