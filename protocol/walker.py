@@ -277,7 +277,8 @@ class Walker(Beside):
             if id == self.federation:
                 # The root manifest answers for itself: its own envelope and anchors apply to it.
                 self._manifests[id] = Manifest.from_record(record)
-            refusal = self._book.refusal(record, self._seals[id]) or judge(record, self._seals[id], self, SEAL_RULES)
+            # The seal first: the proofs of anchors that somebody made up cost far more than to find that out.
+            refusal = judge(record, self._seals[id], self, SEAL_RULES) or self._book.refusal(record, self._seals[id])
             if refusal is not None:
                 self._manifests.pop(id, None)
                 raise refusal

@@ -75,12 +75,7 @@ def rule_seal(record: Record, seal: bytes, context: Context) -> Refusal | None:
 def _seal_fault(record: Record, seal: Seal, context: Context) -> str | None:
     entries = seal.signatures
     if record.kind == "manifest-amendment":
-        old, new = _versions(record, context)
-        if old is None or new is None or not seal.many or len(entries) != 2:
-            return "an amendment is sealed by the old and by the new anchors"
-        return _anchors_fault(record, entries[0], old, old.id, True) or _anchors_fault(
-            record, entries[1], new, record.id, True
-        )
+        return _amendment_fault(record, seal, context)
     if record.owner == context.federation:
         manifest = Manifest.from_record(record) if record.agent is None else manifest_in_force(record, context)
         if manifest is None or seal.many or len(entries) != 1:
@@ -89,14 +84,23 @@ def _seal_fault(record: Record, seal: Seal, context: Context) -> str | None:
     return _agent_fault(record, seal, context)
 
 
-def _versions(record: Record, context: Context) -> tuple[Manifest | None, Manifest | None]:
-    """Return the version that an amendment amends and the one that it is; it may have passed no other rule yet."""
-    amended = record.preds.get("amends")
+def _amendment_fault(record: Record, seal: Seal, context: Context) -> str | None:
+    """Judge the seal of an amendment, which may have passed no other rule yet.
+
+    The old anchors' entry comes first: a stranger cannot make it, while keys that cost more to read are soon made up.
+    """
+    amended, entries = record.preds.get("amends"), seal.signatures
+    old = None if amended is None else context.manifest(amended[0].cid)
+    if old is None or not seal.many or len(entries) != 2:
+        return "an amendment is sealed by the old and by the new anchors"
+    fault = _anchors_fault(record, entries[0], old, old.id, True)
+    if fault is not None:
+        return fault
     try:
         new = Manifest.from_record(record)
-    except RecordError:
-        new = None
-    return None if amended is None else context.manifest(amended[0].cid), new
+    except RecordError as error:
+        return error.detail
+    return _anchors_fault(record, entries[1], new, record.id, True)
 
 
 class Seat(NamedTuple):

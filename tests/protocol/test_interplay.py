@@ -10,6 +10,7 @@ from world import World, sign
 from tslg.protocol import record as records
 from tslg.protocol import seal
 from tslg.protocol.flat import recover
+from tslg.protocol.manifest import Manifest
 from tslg.protocol.report import INVALID, VALID
 
 
@@ -75,3 +76,15 @@ def test_an_edge_out_of_reach_hides_none_of_those_at_hand(w):
     raw = records.parse(target.data)
     half = recover(raw, {w.seen.id: w.seen}.get)
     assert recover(half, w.held.get).preds == recover(raw, w.held.get).preds
+
+
+def test_no_proof_of_anchors_is_checked_that_nobody_sealed(w, monkeypatch):
+    made_up = w.make(w.anchors, "manifest-amendment", w.amended_body(), {"amends": [w.held[w.federation]]})
+    entry = w.by_anchors(w.held[w.federation], w.federation, True)
+    w.put(made_up, seal.encode([entry, entry]), w.anchors.fork(1))
+    target = w.slip(w.a, "observation", manifest=made_up.id)
+    checked = []
+    monkeypatch.setattr(Manifest, "proofs_hold", lambda manifest: checked.append(manifest.id) or True)
+    report = w.verify(target)
+    assert [(finding.code, finding.record) for finding in report.findings] == [("TSLG-A-SEAL", made_up.id)]
+    assert checked == [w.federation]
