@@ -39,7 +39,12 @@ class Entry:
 def read_envelope(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
     """Return the envelope of a body with every entry; what the text leaves out has its default."""
     table = reader.table(value, ("envelope",), ENVELOPE_KEYS)
-    return {name: entry.read(reader, table.get(name), threshold) for name, entry in ENTRIES.items()}
+    read = {name: entry.read(reader, table.get(name), threshold) for name, entry in ENTRIES.items()}
+    if read["anchoring"] and read["signatures"] == [Alg.ES256K]:
+        reader.problem(
+            ("envelope", "signatures"), "must list Ed25519 where anchoring is asked for: checkpoints need it"
+        )
+    return read
 
 
 def write_envelope(envelope: Mapping[str, Any]) -> dict[str, Any]:

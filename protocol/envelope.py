@@ -63,7 +63,7 @@ class Envelope:
         edges: `typed`, or `flat` if records name their predecessors without classes.
         fan_in_min: fewest edges of a record that does not start a log: one, since some kinds have a single edge.
         fan_in_max: most edges of any record.
-        gc: the policy record that governs what storage may release, None where nothing may be.
+        gc: the policy record that governs what storage may let go of, None where nothing may go.
         genesis_anchors: how many anchors attest a genesis; 0 for none.
         hash: name of H, a key of `cid.HASHES`.
         preds_hash: name of H2, the hash of predecessors in a hybrid id; None under other schemes.

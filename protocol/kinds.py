@@ -360,7 +360,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
         _kind(
             "prune",
-            "releases the bytes of earlier records, whose ids and places stay provable",
+            "lets go of the bytes of earlier records, whose ids and places stay provable",
             {"before": UINT, "count": UINT, "root": DIGEST},
             mandatory="policy evidence",
             also="prior",
@@ -397,7 +397,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
         _kind(
             "gc-policy",
-            "what storage may release, and what it keeps",
+            "what storage may let go of, and what it keeps",
             {"name": NAME, "horizon_ms": UINT, "keep": optional(UINT), "kinds": NAMES, "summarised": optional(NAMES)},
             mandatory="prior",
             also="amends",

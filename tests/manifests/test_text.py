@@ -247,6 +247,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     threshold = draw(st.integers(low, len(members)))
     kinds = draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True))
     expires = draw(st.none() | st.integers(0, DEFAULT.integer))
+    anchoring = draw(anchorings)
     return ({} if expires is None else {"expires": expires}) | {
         "nonce": draw(st.binary(min_size=16, max_size=16)),
         "name": draw(names),
@@ -265,7 +266,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             "hash": draw(st.sampled_from(["sha2-256", "blake3"])),
             "address": "flat",
             "edges": "typed",
-            "signatures": draw(st.sampled_from([[-19], [-47], [-19, -47]])),
+            "signatures": draw(st.sampled_from([[-19], [-19, -47]] if anchoring else [[-19], [-47], [-19, -47]])),
             "post_quantum": draw(st.booleans()),
             "redaction": draw(
                 st.just({})
@@ -278,7 +279,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             ),
             "fan_in": {"min": 1, "max": draw(st.integers(1, DEFAULT.fan_in))},
             "verify_depth": draw(st.none() | st.integers(1, DEFAULT.integer)),
-            "anchoring": draw(anchorings),
+            "anchoring": anchoring,
             "corrections": draw(policies),
             "cross_agent": draw(
                 st.just("open") | st.fixed_dictionaries({"kinds": st.just(sorted(kinds)), "peers": st.none() | ids})

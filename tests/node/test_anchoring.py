@@ -260,7 +260,7 @@ def test_a_bundle_carries_the_cosignatures(opened, asked):
     assert heads.verdict == VALID
 
 
-@pytest.mark.spec("ANC-13", "ANC-14")
+@pytest.mark.spec("ANC-13", "ANC-14", "ANC-18")
 def test_checkpoints_that_do_not_hold_anchor_nothing(opened, asked, clock):
     """Handed over by a server that lies: short of the quorum, of other witnesses, forged, of the future."""
     home = opened(anchoring("record"))

@@ -112,3 +112,13 @@ def test_toml_that_asks_for_nonsense_is_told_where(entry):
     written = "\n".join(line for line in written.split("\n") if not line.startswith(f"{name} =")) + f"\n{entry}\n"
     with pytest.raises(ManifestError, match="anchoring"):
         text.parse(written)
+
+
+@pytest.mark.spec("ANC-9")
+def test_anchoring_without_a_key_that_signs_checkpoints_is_refused_where_it_is_written():
+    plain = examples.read("single-organisation")
+    asked = f'\n[envelope.anchoring]\ncadence = "batch"\nquorum = 1\nwitnesses = {KEYS!r}\n'
+    both = plain.replace('["Ed25519"]', '["Ed25519", "ES256K"]') + asked
+    assert text.parse(both).envelope["signatures"] == [-19, -47]
+    with pytest.raises(ManifestError, match="signatures: must list Ed25519"):
+        text.parse(plain.replace('["Ed25519"]', '["ES256K"]') + asked)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from breach import NOWHERE, OPEN, amending, breaks
 from world import founded
 
+from tslg.protocol.note import COSIGNATURE, VerifierKey
 from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_target
 from tslg.protocol.rules.verifications import rule_verification
+from tslg.protocol.signatures import ed25519_public_key
 
 
 def registering(w, **changes):
@@ -133,6 +135,13 @@ def a_finding_on_a_record_that_it_does_not_cite(w):
 @breaks(rule_anchors, "ANCHORS", "`access` is not enforced", alone=False)
 def an_envelope_that_nobody_can_enforce(w):
     return amending(w, w.amended_body(access={"x": 1}))
+
+
+@breaks(rule_anchors, "ANCHORS", "`anchoring` needs Ed25519", alone=False)
+def an_anchoring_that_no_key_could_keep(w):
+    key = VerifierKey("w.example/a", COSIGNATURE, ed25519_public_key(bytes(32)))
+    anchoring = {"cadence": "batch", "witnesses": [key.text], "quorum": 1}
+    return amending(w, w.amended_body(anchoring=anchoring, signatures=[-47]))
 
 
 @breaks(rule_anchors, "ANCHORS", "proof of possession")
