@@ -22,6 +22,7 @@ from tslg.node.sealing import Checks
 from tslg.node.sources import StoreSource
 from tslg.node.store.interface import Store
 from tslg.node.verifying import Outside, Tick, Walked, heads_for, quiet_collector
+from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, TslgError
 from tslg.protocol.exchange import (
@@ -345,7 +346,10 @@ class _Session:
         if self._store is not None:
             source = StoreSource(self._store)
             for agent in walker.met():
-                self._beside.extend(self._pool.take(pair for _, pair in source.beside(agent)))
+                proof = self._pool.prefer(source.beside(agent))
+                self._prefer_chains(proof)
+                for opened in proof:
+                    walker.supply_beside(opened)
         for opened in self._beside:
             walker.supply_beside(opened)
         walker.supply_pruned(self._pruned)
@@ -369,12 +373,25 @@ class _Session:
             walker.supply_head(own.claim, opened, "log")
 
     def _supply_revocations(self, agent: Link) -> None:
-        """Hand over the revocations of a log that peers sent unasked, and those that were kept of earlier audits."""
+        """Hand over the revocations of a log: those kept of earlier audits first, then what peers sent unasked."""
         if self._store is not None:
             ids = self._store.by_kind("revocation", agent, limit=self._limits.revocations)
-            self._pool.take(self._store.get_many(ids).values())
+            kept = self._pool.prefer(self._store.get_many(ids).items())
+            self._prefer_chains(kept)
+            for opened in kept:
+                self._walker.supply_revocation(opened)
         for opened in self._pool.revocations.get(agent, ()):
             self._walker.supply_revocation(opened)
+
+    def _prefer_chains(self, kept: Sequence[Opened]) -> None:
+        """Take what kept records rest on from the store as well, where it is held: peers may have sent it spoiled."""
+        assert self._store is not None
+        seen: set[Link] = set()
+        todo = kept
+        while todo:
+            wanted = {id for one in todo for id in rests_on(one.record)} - seen
+            seen |= wanted
+            todo = self._pool.prefer(self._store.get_many(sorted(wanted)).items())
 
     def _homes_of(self, agent: Link) -> list[str]:
         return [p for p in dict.fromkeys([*self._homes.get(agent, ()), *self._peers]) if p not in self._dead]

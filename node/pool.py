@@ -12,6 +12,7 @@ from tslg.protocol.exchange import Pair, WalkEnd
 from tslg.protocol.keys import KEY_EVENTS, Key, key_of
 from tslg.protocol.opening import Opened, attach
 from tslg.protocol.proofs import HeadClaim
+from tslg.protocol.record import parse_as
 from tslg.protocol.walker import Walker
 
 
@@ -69,6 +70,19 @@ class Pool:
         if self._checks is not None:
             self._checks.add([one for one in fresh if one[0].key in self._keys])
         return [self.opened[one[0].id] for one in came]
+
+    def prefer(self, held: Iterable[tuple[Link, Pair]]) -> list[Opened]:
+        """Open records of the own store, which take the place of what peers sent under their ids, seals included."""
+        preferred = []
+        for id, pair in held:
+            one = Opened(parse_as(id, pair[0]), pair[1])
+            one = one if len(pair) == 2 or pair[2] is None else attach(one, pair[2])
+            self.opened[id] = one
+            key = key_of(one.record)
+            if key is not None:
+                self._keys[id] = key
+            preferred.append(one)
+        return preferred
 
     def _note_key_event(self, opened: Opened) -> None:
         record = opened.record

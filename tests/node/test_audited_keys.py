@@ -17,15 +17,16 @@ from tslg.protocol.log import Peaks
 pytestmark = pytest.mark.spec("KEY-9", "KEY-10")
 
 
-def stored(w: World) -> MemoryStore:
-    """Put all logs of a graph into a store as they are, whatever the rules say."""
+def stored(w: World, seals: dict | None = None) -> MemoryStore:
+    """Put all logs of a graph into a store as they are, whatever the rules say; `seals` replaces some of the seals."""
+    sealed = w.seals | (seals or {})
     store = MemoryStore()
     for author in w.authors.values():
         peaks = Peaks()
         for record in author.log:
             peaks.append(record.id)
         state = LogState(author.owner, len(author.log), author.last.id, author.last.time, peaks)
-        store.append([(record, w.seals[record.id]) for record in author.log], [state])
+        store.append([(record, sealed[record.id]) for record in author.log], [state])
     return store
 
 
@@ -81,3 +82,44 @@ async def test_a_withheld_revocation_shows_in_the_whole_log_and_to_whoever_kept_
     for withholds in (True, False):
         report = await audit(w, w.taken, own=own, withholds=withholds)
         assert [finding.code for finding in report.findings] == ["TSLG-A-REVOKED"]
+
+
+async def serve_spoiled(w: World, target, own: MemoryStore, spoiled, revocations, beside=()):
+    """Audit what a server serves that knows better: with spoiled seals, and whatever it likes to add unasked."""
+    hub = MemoryHub()
+    serving, asking = hub.network("server"), hub.network("auditor")
+    server = Server(stored(w, {record.id: w.seals[record.id][:-1] + b"?" for record in spoiled}), lambda agent: ())
+    server._source.revocations = lambda agent: {record.id: (record.data, b"forged") for record in revocations}
+    server._source.beside = lambda agent: [(record.id, (record.data, b"forged")) for record in beside]
+    serving.serve(WALK, server.walk)
+    serving.serve(LOG, server.log)
+    async with running(serving), running(asking):
+        auditor = Auditor(asking, w.federation, clock=lambda: w.now_ms, store=own)
+        return await auditor.audit(target.id, [serving.addresses[0]])
+
+
+async def test_no_peer_crowds_out_or_spoils_a_revocation_that_was_kept():
+    w = graph()
+    first, second = w.a.owner, w.end.key
+    own = MemoryStore()
+    own.append([(w.held[id], w.seals[id]) for id in (second, w.end.id)])
+    body = w.ending(w.a, first, 9)
+    forged = [w.make(w.a.fork(3), "revocation", body | {"reason": str(number)}) for number in range(300)]
+    spoiled = [w.end]
+    for added in (spoiled, forged, [*forged, w.end]):
+        report = await serve_spoiled(w, w.taken, own, [w.held[second]], added)
+        # Whoever serves the walk can leave out the proofs that tie it together, and so spoil them; no more than that.
+        assert report.verdict != "valid"
+        assert added is not spoiled or [finding.code for finding in report.findings] == ["TSLG-A-REVOKED"]
+
+
+@pytest.mark.spec("EQV-6")
+async def test_no_peer_crowds_out_or_spoils_the_proof_of_a_fork_that_was_kept():
+    w = graph()
+    rival = w.make(w.a.fork(3), "state", {"name": "another"})
+    own = MemoryStore()
+    own.keep_rivals([(w.a.log[3], w.seals[w.a.log[3].id]), (rival, w.seal(rival, w.a))])
+    forged = [w.make(w.a.fork(3), "state", {"name": str(number)}) for number in range(300)]
+    for added in ([rival], forged, [rival, *forged]):
+        report = await serve_spoiled(w, w.last, own, [], [], added)
+        assert "TSLG-V-FORK" in {finding.code for finding in report.findings}
