@@ -244,7 +244,7 @@ def test_nothing_is_asked_where_the_manifest_asks_for_nothing(opened, asked):
     assert report(home, record.id).verdict == VALID
 
 
-@pytest.mark.spec("ANC-13", "ANC-14")
+@pytest.mark.spec("ANC-13", "ANC-14", "ANC-15", "VER-20")
 def test_a_bundle_carries_the_cosignatures(opened, asked):
     home = opened(anchoring("record"))
     agent = home.agent("a")

@@ -114,6 +114,7 @@ def test_a_walk_names_the_prune_record_of_what_is_gone_and_verifies_the_rest(set
         ]
 
 
+@pytest.mark.spec("VER-20", "PRN-10")
 def test_bundles_and_audits_say_the_same(setting, clock):
     with setting.open() as home:
         agent, seen, decided = live(home)
