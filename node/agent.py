@@ -18,10 +18,11 @@ from tslg.node.authoring import Reference, References, body_of, cited_in, id_or_
 from tslg.node.confiding import Confiding
 from tslg.node.correcting import Correcting
 from tslg.node.joining import Joining
-from tslg.node.keyring import Keyring, KeyState
+from tslg.node.keyring import Binding, Keyring, KeyState
 from tslg.node.ledger import Ledger
 from tslg.node.proving import Prover
 from tslg.protocol import cid
+from tslg.protocol.attestation import key_digest
 from tslg.protocol.checkpoint import parse_log
 from tslg.protocol.codec import Link
 from tslg.protocol.commitment import stretch_root
@@ -393,13 +394,28 @@ class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
         digest = self._ledger.store.put_blob(content)
         return {"digest": digest, "size": len(content), "media_type": media_type}
 
-    def rotate(self, alg: int | None = None) -> Record:
-        """Register a fresh key and seal with it from here on. `alg` is a COSE number, None for that of the key in use.
+    def prepare_key(self, alg: int | None = None) -> tuple[bytes, bytes]:
+        """Make the key that the next rotation registers, so that hardware can attest it first; or return it again.
+
+        Returns:
+            Its public half, and the 32 bytes that an attestation of it must bind.
+        """
+        key = self._keyring.prepare(self.id, alg)
+        return key.public, key_digest(key.fields())
+
+    def rotate(self, alg: int | None = None, *, binding: str = "tenant", attestation: bytes | None = None) -> Record:
+        """Register a fresh key and seal with it from here on.
+
+        Args:
+            alg: COSE number, None for that of the key in use.
+            binding: what holds it, `tenant`, `platform` or `hardware`.
+            attestation: evidence for `hardware`, about the key that `prepare_key` returned.
 
         Raises:
-            UsageError: inside a batch, or if the federation's anchors must sign and are not here.
+            UsageError: inside a batch, if the federation's anchors must sign and are not here, or for evidence about
+                no prepared key. Refusal: `TSLG-A-ATTESTATION`: the evidence is not what the manifest asks for.
         """
-        return self._keyring.rotate(self.id, alg)
+        return self._keyring.rotate(self.id, alg, Binding(binding, attestation))
 
     def revoke(self, key: Reference, reason: str, *, last: bool = False) -> Record:
         """End the key that a record registers, from the next position on; `last` allows it to be the only one.
@@ -459,6 +475,7 @@ class Agent:
         self.sign_joint = _awaited(blocking.sign_joint)
         self.record_joint = _awaited(blocking.record_joint)
         self.consent = _awaited(blocking.consent)
+        self.prepare_key = _awaited(blocking.prepare_key)
         self.rotate = _awaited(blocking.rotate)
         self.revoke = _awaited(blocking.revoke)
 

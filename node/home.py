@@ -28,7 +28,7 @@ from tslg.node.agent import BlockingAgent
 from tslg.node.anchoring import Anchorer, Asker
 from tslg.node.checkpoints import sign_head
 from tslg.node.keyfile import AgentKey
-from tslg.node.keyring import NAMES, Keyring
+from tslg.node.keyring import NAMES, TENANT, Binding, Keyring, attested
 from tslg.node.ledger import Ledger
 from tslg.node.openings import Openings
 from tslg.node.proving import Prover
@@ -40,6 +40,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import AnchoringError, StoreError, UsageError
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record, parse_as
+from tslg.protocol.rules.bodies import rule_attestation
 from tslg.protocol.rules.context import MANIFEST_KINDS
 
 FEDERATION_META = "federation"
@@ -190,13 +191,21 @@ class Home:
         found = self._agents.get(name)
         return found if found is not None else self.create_agent(name)
 
-    def create_agent(self, name: str, *, anchors: tuple[AnchorKey, ...] = (), alg: int | None = None) -> BlockingAgent:
+    def create_agent(
+        self,
+        name: str,
+        *,
+        anchors: tuple[AnchorKey, ...] = (),
+        alg: int | None = None,
+        binding: Binding = TENANT,
+    ) -> BlockingAgent:
         """Make an agent, with the anchors whose keys are at hand attesting it if the manifest asks for it.
 
         Args:
             name: its name.
             anchors: the anchors' keys; those of this directory if none are given.
             alg: COSE number of its key; None for the first that the manifest lists.
+            binding: what holds its key; with evidence, the prepared key that it is about is used.
         """
         anchors = anchors or self._own_anchor()
         if self.manifest.envelope.genesis_anchors > len(anchors):
@@ -204,18 +213,69 @@ class Home:
                 f"the anchors of federation {short(self.federation)} attest every genesis",
                 mend=f"run `tslg agent request {name}`, have the anchors sign it, then `tslg agent join`",
             )
-        key = self.request_agent(name, alg)
+        key = self.request_agent(name, alg, binding=binding)
         seal = geneses.attest_genesis(key.genesis, key.key, self.manifest_record, anchors)
         return self.join_agent(key, seal)
 
-    def request_agent(self, name: str, alg: int | None = None, *, federations: Iterable[Link] = ()) -> AgentKey:
+    def request_agent(
+        self,
+        name: str,
+        alg: int | None = None,
+        *,
+        federations: Iterable[Link] = (),
+        binding: Binding = TENANT,
+    ) -> AgentKey:
         """Make an agent's key and genesis, not yet sealed. An unfinished one of that name is taken up again.
 
         The anchors of `federations` shall attest it beside those of the node's own.
+
+        Raises:
+            UsageError: the name is taken, the manifest allows no such key, or the evidence is about no prepared one.
+            Refusal: `TSLG-A-ATTESTATION`: the manifest does not admit a key so bound.
         """
         for key in self.agent_keys():
             if key.genesis.body["name"] == name and not self.store.has(key.genesis.id):
                 return key
+        folder = self._key_dir()
+        prepared = keyfile.read_prepared(folder, name)
+        if binding.attestation is not None:
+            signer = attested(prepared, binding.attestation)
+        else:
+            signer = self._first_key(name, alg)
+        genesis = geneses.build_genesis(
+            self.manifest,
+            name=name,
+            key=signer,
+            nonce=self._random_bytes(16),
+            time_ms=self.clock(),
+            binding=binding.kind,
+            attestation=binding.attestation,
+            federations=tuple(federations),
+        )
+        # Judged before it is written, since a genesis that is on disk is taken up again under its name.
+        refusal = rule_attestation(genesis, b"", self.ledger.context)
+        if refusal is not None:
+            raise refusal
+        key = AgentKey(genesis, signer)
+        keyfile.write(folder, key)
+        return key
+
+    def prepare_agent(self, name: str, alg: int | None = None) -> SigningKey:
+        """Make the first key of an agent that is made later, so that hardware can attest it; or return it again.
+
+        Raises:
+            UsageError: the name is taken, or the manifest allows no such key.
+        """
+        folder = self._key_dir()
+        wanted = alg or self.manifest.envelope.signatures[0]
+        for key in keyfile.read_prepared(folder, name):
+            if key.alg == wanted and name not in self._agents:
+                return key
+        key = self._first_key(name, alg)
+        keyfile.write_prepared(folder, name, key)
+        return key
+
+    def _first_key(self, name: str, alg: int | None) -> SigningKey:
         if not is_text(name):
             raise UsageError("an agent's name is a text of 1 to 256 characters", mend="choose another name")
         if name in self._agents:
@@ -224,20 +284,8 @@ class Home:
         if alg is not None and alg not in envelope.signatures:
             allowed = ", ".join(NAMES[number] for number in envelope.signatures)
             raise UsageError(f"the manifest allows no keys of {NAMES.get(alg, alg)}", mend=f"choose {allowed}")
-        signer = SigningKey.generate(
-            alg or envelope.signatures[0], self._random_bytes, post_quantum=envelope.post_quantum
-        )
-        genesis = geneses.build_genesis(
-            self.manifest,
-            name=name,
-            key=signer,
-            nonce=self._random_bytes(16),
-            time_ms=self.clock(),
-            federations=tuple(federations),
-        )
-        key = AgentKey(genesis, signer)
-        keyfile.write(self._key_dir(), key)
-        return key
+        number = alg or envelope.signatures[0]
+        return SigningKey.generate(number, self._random_bytes, post_quantum=envelope.post_quantum)
 
     def join_record(self, record: Record, seal: bytes) -> None:
         """Append a registration or revocation of an agent of this node that the anchors have sealed.

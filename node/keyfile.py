@@ -1,7 +1,8 @@
 """Agents' secret keys in files that their owner alone can read, each written before it is used.
 
 `ID.json` holds an agent's first key and its genesis; `ID.DIGEST.key` a further key, named by its public half. Which
-record registers a further key is not in its file: the log says so, whatever a crash left undone.
+record registers a further key is not in its file: the log says so, whatever a crash left undone. `prepared.DIGEST.key`
+holds the first key of an agent that has no genesis yet, until hardware has attested it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from tslg.protocol.errors import StoreError, TslgError
 from tslg.protocol.record import Record
 
 _TYPE: Final = "tslg agent key"
+_PREPARED: Final = "tslg prepared agent key"
 _FURTHER: Final = "tslg further agent key"
 _FIELDS: Final = frozenset(("type", "agent", "name", "seed", "genesis"))
 _FURTHER_FIELDS: Final = frozenset(("type", "agent", "alg", "seed"))
+_PREPARED_FIELDS: Final = frozenset(("type", "name", "alg", "seed"))
 _SECOND: Final = "post_quantum_seed"
 _FILE_BYTES: Final = 256 * 1024
 _NAME_DIGITS: Final = 16
@@ -62,6 +65,24 @@ def write_further(folder: Path, agent: Link, key: SigningKey) -> Path:
     value = {"type": _FURTHER, "agent": to_text(agent), "alg": key.alg, "seed": key.seed.hex()}
     digest = sha256(key.public).hexdigest()[:_NAME_DIGITS]
     return _write(folder / f"{to_text(agent)}.{digest}.key", value, key)
+
+
+def write_prepared(folder: Path, name: str, key: SigningKey) -> Path:
+    """Write the file of the first key of an agent to be. Raises ManifestError if it cannot be written."""
+    value = {"type": _PREPARED, "name": name, "alg": key.alg, "seed": key.seed.hex()}
+    return _write(folder / f"prepared.{sha256(key.public).hexdigest()[:_NAME_DIGITS]}.key", value, key)
+
+
+def read_prepared(folder: Path, name: str) -> list[SigningKey]:
+    """Return the keys that are prepared for an agent of this name. Raises StoreError as `read`."""
+
+    def parse(value: dict[str, Any]) -> tuple[str, SigningKey]:
+        if value.keys() - {_SECOND} != _PREPARED_FIELDS or value["type"] != _PREPARED or type(value["alg"]) is not int:
+            raise ValueError("other fields")
+        return value["name"], _key(value["alg"], value)
+
+    held = [_read(path, parse) for path in sorted(folder.glob("prepared.*.key"))]
+    return [key for named, key in held if named == name]
 
 
 def _write(path: Path, value: dict[str, Any], key: SigningKey) -> Path:

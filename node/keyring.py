@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tslg.manifests import genesis as geneses
 from tslg.manifests import signing
@@ -17,6 +17,7 @@ from tslg.manifests.keys import AnchorKey
 from tslg.node import keyfile
 from tslg.node.drafting import Draft
 from tslg.node.ledger import Ledger
+from tslg.protocol import attestation as attestations
 from tslg.protocol.cid import from_text, short, to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CheckpointError, UsageError
@@ -30,6 +31,22 @@ from tslg.protocol.signatures import Alg
 
 NAMES: Final = {-19: "Ed25519", -47: "ES256K", -49: "ML-DSA-65"}
 """Schemes of agents' keys as people call them, by COSE number."""
+
+
+class Binding(NamedTuple):
+    """What holds a key: `tenant`, `platform` or `hardware`, and the evidence for hardware."""
+
+    kind: str = "tenant"
+    attestation: bytes | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a genesis or registration says of it."""
+        named: dict[str, Any] = {"binding": self.kind}
+        return named if self.attestation is None else named | {"attestation": self.attestation}
+
+
+TENANT: Final = Binding()
+"""A key that its owner keeps as well as it can."""
 
 
 class KeyState(NamedTuple):
@@ -138,26 +155,39 @@ class Keyring:
     def go_over(self, agent: Link) -> None:
         """Register a key of the algorithms that the manifest asks for, if the one in use is not of them.
 
-        Where the anchors must sign that and are not here, nothing changes: the next record is refused and says why.
+        Where the anchors must sign that and are not here, or only hardware can hold such a key, nothing changes: the
+        next record is refused and says why.
         """
         used = _best(self.states(agent))
-        if used is not None and used.alive and not used.fits and self._anchors_are_here():
+        hardware = Manifest.from_record(self._manifest_record()).envelope.rotation.hardware
+        alone = hardware is None or not hardware.required
+        if used is not None and used.alive and not used.fits and alone and self._anchors_are_here():
             self.rotate(agent)
 
-    def rotate(self, agent: Link, alg: int | None = None) -> Record:
+    def prepare(self, agent: Link, alg: int | None = None) -> SigningKey:
+        """Make the key that the next rotation registers, so that hardware can attest it first; or return it again.
+
+        Raises:
+            UsageError: for an algorithm that the manifest does not list, or a log that is not here.
+        """
+        return self._fresh(agent, alg)
+
+    def rotate(self, agent: Link, alg: int | None = None, binding: Binding = TENANT) -> Record:
         """Register a fresh key and seal with it from here on; the other keys stay in force until they are revoked.
 
         Args:
             agent: an agent of this node.
             alg: COSE number; None for that of the key in use if the manifest still has it.
+            binding: what holds the key; with evidence, the prepared key that it is about is registered.
 
         Raises:
-            UsageError: inside a batch, for an algorithm that the manifest does not list, or if anchors must sign who
-                are not here. Refusal: the log refuses it.
+            UsageError: inside a batch, for an algorithm that the manifest does not list, if anchors must sign who
+                are not here, or for evidence about no prepared key. Refusal: the log refuses it.
         """
         self._outside_batch()
         self._need_anchors("rotate")
-        record = self._ledger.append(agent, self._registration(agent, self._fresh(agent, alg), co_seal=self._co_seal))
+        draft = self._registration(agent, self._fresh(agent, alg, binding), binding, co_seal=self._co_seal)
+        record = self._ledger.append(agent, draft)
         self.open(agent)
         return record
 
@@ -182,16 +212,16 @@ class Keyring:
 
     # --- with anchors elsewhere -------------------------------------------------------------------------------------
 
-    def request_rotation(self, agent: Link, alg: int | None = None) -> signing.Request:
+    def request_rotation(self, agent: Link, alg: int | None = None, binding: Binding = TENANT) -> signing.Request:
         """Make the request to the anchors to seal a rotation. The log must not grow until that is in it."""
-        return self._request(agent, self._registration(agent, self._fresh(agent, alg)))
+        return self._request(agent, self._registration(agent, self._fresh(agent, alg, binding), binding))
 
     def request_revocation(self, agent: Link, key: Link, reason: str, *, last: bool = False) -> signing.Request:
         """Make the request to the anchors to seal a revocation; otherwise as `request_rotation`."""
         self._step_aside(agent, key, last)
         return self._request(agent, self._revocation(agent, key, reason))
 
-    def request_recovery(self, agent: Link, alg: int | None = None) -> signing.Request:
+    def request_recovery(self, agent: Link, alg: int | None = None, binding: Binding = TENANT) -> signing.Request:
         """Make the request to the anchors to put a fresh key in the place of lost ones.
 
         Raises:
@@ -200,11 +230,11 @@ class Keyring:
         manifest = Manifest.from_record(self._manifest_record())
         if not manifest.envelope.rotation.recovery:
             raise UsageError("the manifest allows no recovery", mend="seal with a key that is left, or start anew")
-        fresh = self._fresh(agent, alg)
+        fresh = self._fresh(agent, alg, binding)
         if not self._ledger.writes(agent):
             first = self._registered(agent)[0]
             self._ledger.open_log(agent, first, fresh)
-        return self._request(agent, self._registration(agent, fresh, keyless=True))
+        return self._request(agent, self._registration(agent, fresh, binding, keyless=True))
 
     def complete(self, record: Record, seal: bytes) -> None:
         """Sign and append a registration or revocation that the anchors have signed; go on with the newest usable key.
@@ -240,11 +270,12 @@ class Keyring:
         self,
         agent: Link,
         fresh: SigningKey,
+        binding: Binding,
         *,
         keyless: bool = False,
         co_seal: Callable[[Record, list[Signature]], bytes] | None = None,
     ) -> Draft:
-        body = {"purpose": "signing", "binding": "tenant", **fresh.fields()}
+        body = {"purpose": "signing", **binding.fields(), **fresh.fields()}
         return Draft("registration", body, self._prior(agent), fresh=fresh, keyless=keyless, co_seal=co_seal)
 
     def _revocation(
@@ -260,8 +291,12 @@ class Keyring:
     def _prior(self, agent: Link) -> dict[str, Sequence[Edge]]:
         return {"prior": [Edge(self._ledger.prior(agent))]}
 
-    def _fresh(self, agent: Link, alg: int | None) -> SigningKey:
+    def _fresh(self, agent: Link, alg: int | None, binding: Binding = TENANT) -> SigningKey:
         """Return a key that is on disk and not registered yet: one that was left over, or a new one."""
+        known = {(key.public, key.post_quantum) for key in self._registered(agent)}
+        left = [key for halves, key in self._secrets(agent).items() if halves not in known]
+        if binding.attestation is not None:
+            return attested(left, binding.attestation)
         envelope = Manifest.from_record(self._manifest_record()).envelope
         if alg is None:
             used = _best(self.states(agent))
@@ -269,9 +304,8 @@ class Keyring:
         if alg not in envelope.signatures:
             allowed = ", ".join(NAMES[number] for number in envelope.signatures)
             raise UsageError(f"the manifest allows no keys of {NAMES.get(alg, alg)}", mend=f"choose {allowed}")
-        known = {(key.public, key.post_quantum) for key in self._registered(agent)}
-        for halves, key in self._secrets(agent).items():
-            if halves not in known and key.alg == alg and (key.post_quantum is not None) is envelope.post_quantum:
+        for key in left:
+            if key.alg == alg and (key.post_quantum is not None) is envelope.post_quantum:
                 return key
         key = SigningKey.generate(alg, self._random_bytes, post_quantum=envelope.post_quantum)
         keyfile.write_further(self._folder, agent, key)
@@ -334,6 +368,16 @@ class Keyring:
     def _outside_batch(self) -> None:
         if self._ledger.batching:
             raise UsageError("keys change outside a batch", mend="change them once the batch is durable")
+
+
+def attested(keys: Sequence[SigningKey], evidence: bytes) -> SigningKey:
+    """Return the one of these keys that evidence is about. Raises UsageError if it is about none of them."""
+    for key in keys:
+        if attestations.key_digest(key.fields()) in evidence:
+            return key
+    raise UsageError(
+        "that attests no key that is prepared here", mend="run the same with --prepare, and attest that key"
+    )
 
 
 def _best(states: Sequence[KeyState]) -> KeyState | None:

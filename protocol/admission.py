@@ -28,7 +28,7 @@ from tslg.protocol.rules.authority import (
     rule_scope,
     rule_vocabulary,
 )
-from tslg.protocol.rules.bodies import rule_anchors, rule_registration, rule_revocation, rule_target
+from tslg.protocol.rules.bodies import rule_anchors, rule_attestation, rule_registration, rule_revocation, rule_target
 from tslg.protocol.rules.checkpoints import rule_checkpoint
 from tslg.protocol.rules.confidential import rule_commitments
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, Rule, manifest_in_force
@@ -76,6 +76,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_in_force,
     rule_correction,
     rule_registration,
+    rule_attestation,
     rule_revocation,
     rule_target,
     rule_verification,
@@ -173,6 +174,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_in_force: _classes("policy", "delegation", "joint", "consensus"),
     rule_correction: _kinds(*ACTS),
     rule_registration: _kinds("genesis", "registration"),
+    rule_attestation: _kinds("genesis", "registration"),
     rule_revocation: _kinds("revocation"),
     rule_target: _kinds("verification"),
     rule_verification: _kinds("verification"),

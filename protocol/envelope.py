@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid
 from tslg.protocol.anchoring import Anchoring, read_anchoring
+from tslg.protocol.attestation.demand import Hardware, read_hardware
 from tslg.protocol.codec import Link
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
@@ -43,10 +44,17 @@ class Redaction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """How keys come and go: whether the anchors seal that too, and may put a key in the place of lost ones."""
+    """How keys come and go.
+
+    Attributes:
+        anchors: whether the anchors seal that too.
+        recovery: whether they may put a key in the place of lost ones.
+        hardware: which hardware keys may be bound to; None for none.
+    """
 
     anchors: bool
     recovery: bool
+    hardware: Hardware | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +256,14 @@ def _rotation(value: Any) -> Rotation:
     if value == {}:
         return Rotation(False, False)
     known = {"anchors", "recovery"}
-    _need(isinstance(value, dict) and value.keys() == known, "`rotation` is {} or {anchors, recovery}")
+    _need(
+        isinstance(value, dict) and value.keys() - {"hardware"} == known,
+        "`rotation` is {} or {anchors, recovery}, with hardware or without",
+    )
     anchors, recovery = value["anchors"], value["recovery"]
     _need(type(anchors) is bool and type(recovery) is bool, "`rotation.anchors` and `.recovery` are true or false")
     _need(anchors or not recovery, "`rotation.recovery` needs `rotation.anchors`")
-    return Rotation(anchors, recovery)
+    return Rotation(anchors, recovery, read_hardware(value["hardware"]) if "hardware" in value else None)
 
 
 def _retention(value: Any) -> Mapping[str, int]:

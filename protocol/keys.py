@@ -24,6 +24,7 @@ class Key(NamedTuple):
         alg: COSE algorithm number.
         public: the public key's bytes.
         post_quantum: the ML-DSA-65 public key beside it, None where there is none.
+        hardware: whether it is registered as bound to hardware.
     """
 
     record: Link
@@ -32,6 +33,7 @@ class Key(NamedTuple):
     alg: int
     public: bytes
     post_quantum: bytes | None = None
+    hardware: bool = False
 
 
 def key_of(record: Record) -> Key | None:
@@ -41,7 +43,8 @@ def key_of(record: Record) -> Key | None:
         alg, public = body.get("alg"), body.get("key")
         if alg is not None and public is not None:
             pair = body.get("post_quantum")
-            return Key(record.id, record.owner, record.seq, alg, public, None if pair is None else pair["key"])
+            second = None if pair is None else pair["key"]
+            return Key(record.id, record.owner, record.seq, alg, public, second, body.get("binding") == "hardware")
     return None
 
 

@@ -57,6 +57,14 @@ class Limits:
     """Names of a confidential policy's vocabulary: a proof takes 160 bytes for each, and a third of a millisecond."""
     hidden_limits: int = 16
     """Limits of a confidential policy: a proof takes 8 KiB for each; with all names it fits an attachment."""
+    attestation_bytes: int = 17 * 1024
+    """One attestation of a key: a document of 16 KiB, its signature and their heads."""
+    attestation_chain: int = 8
+    """Certificates above the one that signed an attestation; the hardware that is known has four."""
+    attestation_roots: int = 8
+    """Root certificates that a manifest trusts: a partition or two, each before and after a change of its root."""
+    attestation_age_ms: int = 60 * 60 * 1000
+    """How long before a record an attestation may have been made: time to carry it over, none to keep it for later."""
     clock_skew_ms: int = 5 * 60 * 1000
     """How far ahead of the reader's clock a record's claimed time may lie."""
     bundle_bytes: int = 4 * 1024 * 1024 * 1024

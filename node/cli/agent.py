@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tslg.node.cli.access import FILE, data_dir, data_option, find_log, read_home, write_home
-from tslg.node.cli.agent_keys import change_commands, described, number_of
+from tslg.node.cli.agent_keys import (
+    attestation_option,
+    binding_of,
+    binding_option,
+    change_commands,
+    described,
+    number_of,
+    prepare_option,
+    tell_prepared,
+)
 from tslg.node.cli.output import emit, json_option, note
 
 if TYPE_CHECKING:
@@ -36,15 +45,30 @@ alg_option = click.option(
 @data_option
 @federation_option
 @alg_option
+@prepare_option
+@binding_option
+@attestation_option
 @json_option
-def new(name: str, data: Path | None, federation: Path | None, alg: str | None, as_json: bool) -> None:
+def new(
+    name: str,
+    data: Path | None,
+    federation: Path | None,
+    alg: str | None,
+    prepare: bool,
+    binding: str | None,
+    attestation: Path | None,
+    as_json: bool,
+) -> None:
     """Make the agent NAME: its key, its genesis and a default policy."""
     from tslg.node.home import Home
     from tslg.protocol.cid import to_text
 
     path = data_dir(data)
     with Home.open(path, federation=federation) as home:
-        made = home.create_agent(name, alg=number_of(alg))
+        if prepare:
+            tell_prepared(home.prepare_agent(name, number_of(alg)), as_json)
+            return
+        made = home.create_agent(name, alg=number_of(alg), binding=binding_of(binding, attestation))
         told = {"agent": to_text(made.id), "name": name, "federation": to_text(home.federation), "data": str(path)}
     emit(told, as_json, told["agent"])
     note(f"agent {name} of federation {told['federation']} in {path}")
@@ -55,6 +79,8 @@ def new(name: str, data: Path | None, federation: Path | None, alg: str | None, 
 @data_option
 @federation_option
 @alg_option
+@binding_option
+@attestation_option
 @click.option("--also", type=FILE, multiple=True, help="A manifest of another federation that shall attest it too.")
 @click.option("--out", type=FILE, help="The request to write.  [NAME.request]")
 @json_option
@@ -63,13 +89,16 @@ def request(
     data: Path | None,
     federation: Path | None,
     alg: str | None,
+    binding: str | None,
+    attestation: Path | None,
     also: tuple[Path, ...],
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Ask the anchors to attest the agent NAME: write a request for them to sign.
 
-    They run `tslg federation sign` and `combine`; then `tslg agent join` starts the agent.
+    They run `tslg federation sign` and `combine`; then `tslg agent join` starts the agent. `tslg agent new NAME
+    --prepare` makes a key that hardware shall attest first.
     """
     from tslg.manifests.files import slug, write_once
     from tslg.manifests.genesis import propose_genesis
@@ -84,7 +113,9 @@ def request(
         raise UsageError(f"{path} belongs to no federation yet", mend="give the sealed root manifest with --federation")
     with Home.open(path, federation=federation) as home:
         others = [read_sealed(path)[0] for path in also]
-        key = home.request_agent(name, number_of(alg), federations=[other.owner for other in others])
+        held = binding_of(binding, attestation)
+        owners = [other.owner for other in others]
+        key = home.request_agent(name, number_of(alg), federations=owners, binding=held)
         asked = encode_request(propose_genesis(key.genesis, key.key, home.manifest_record, others))
     file = out or Path(f"{slug(name)}.request")
     write_once(file, asked)

@@ -11,9 +11,10 @@ from tslg.node.cli.access import FILE, data_option, find_log, find_record, read_
 from tslg.node.cli.output import emit, json_option, note
 
 if TYPE_CHECKING:
+    from tslg.manifests.agent_keys import SigningKey
     from tslg.manifests.signing import Request
     from tslg.node.home import Home
-    from tslg.node.keyring import KeyState
+    from tslg.node.keyring import Binding, KeyState
     from tslg.protocol.codec import Link
 
 _NUMBERS: Final = {"Ed25519": -19, "ES256K": -47}
@@ -21,12 +22,41 @@ _NUMBERS: Final = {"Ed25519": -19, "ES256K": -47}
 alg_option = click.option(
     "--alg", type=click.Choice(list(_NUMBERS)), help="The key's scheme.  [that of the key in use]"
 )
+prepare_option = click.option(
+    "--prepare", is_flag=True, help="Only make the key and print what hardware shall attest; then --attestation."
+)
+binding_option = click.option(
+    "--binding",
+    type=click.Choice(["tenant", "platform", "hardware"]),
+    help="What holds the key.  [tenant, or hardware with --attestation]",
+)
+attestation_option = click.option("--attestation", type=FILE, help="The evidence that hardware holds a prepared key.")
 out_option = click.option("--out", type=FILE, help="Write a request to the anchors in place of sealing it here.")
 
 
 def number_of(alg: str | None) -> int | None:
     """Return the COSE number of a scheme that a command names."""
     return None if alg is None else _NUMBERS[alg]
+
+
+def binding_of(kind: str | None, attestation: Path | None) -> Binding:
+    """Return what a command says of what holds a key."""
+    from tslg.manifests.files import read_bytes
+    from tslg.node.keyring import Binding
+    from tslg.protocol.limits import DEFAULT
+
+    if attestation is None:
+        return Binding(kind or "tenant")
+    return Binding(kind or "hardware", read_bytes(attestation, DEFAULT.attestation_bytes))
+
+
+def tell_prepared(key: SigningKey, as_json: bool) -> None:
+    """Print what hardware shall attest: the 32 bytes that go into its evidence, and the public key."""
+    from tslg.protocol.attestation import key_digest
+
+    told = {"user_data": key_digest(key.fields()).hex(), "public_key": key.public.hex()}
+    emit(told, as_json, told["user_data"])
+    note("have that attested as user data, then run the same with --attestation FILE in place of --prepare")
 
 
 def described(state: KeyState) -> dict[str, Any]:
@@ -46,6 +76,7 @@ def described(state: KeyState) -> dict[str, Any]:
         "position": state.key.seq,
         "scheme": NAMES[state.key.alg] + beside,
         "public_key": state.key.public.hex(),
+        "hardware": state.key.hardware,
         "state": told,
         "revoked_from": state.revoked_from,
     }
@@ -72,16 +103,32 @@ def keys(name: str, data: Path | None, as_json: bool) -> None:
 @click.argument("name", metavar="NAME|ID")
 @data_option
 @alg_option
+@prepare_option
+@binding_option
+@attestation_option
 @out_option
 @json_option
-def rotate(name: str, data: Path | None, alg: str | None, out: Path | None, as_json: bool) -> None:
+def rotate(
+    name: str,
+    data: Path | None,
+    alg: str | None,
+    prepare: bool,
+    binding: str | None,
+    attestation: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Register a fresh key for an agent, and seal with it from here on. The old one stays until it is revoked."""
     with write_home(data) as home:
         agent = find_log(home.store, name)
-        if out is not None:
-            _ask(home.keyring.request_rotation(agent, number_of(alg)), out, as_json)
+        if prepare:
+            tell_prepared(home.keyring.prepare(agent, number_of(alg)), as_json)
             return
-        _tell(home, agent, home.keyring.rotate(agent, number_of(alg)).id, as_json)
+        held = binding_of(binding, attestation)
+        if out is not None:
+            _ask(home.keyring.request_rotation(agent, number_of(alg), held), out, as_json)
+            return
+        _tell(home, agent, home.keyring.rotate(agent, number_of(alg), held).id, as_json)
 
 
 @click.command(name="revoke")
@@ -108,11 +155,25 @@ def revoke(name: str, key: str, reason: str, last: bool, data: Path | None, out:
 @click.option("--out", type=FILE, required=True, help="The request to write.")
 @data_option
 @alg_option
+@binding_option
+@attestation_option
 @json_option
-def recover(name: str, out: Path, data: Path | None, alg: str | None, as_json: bool) -> None:
-    """Ask the anchors to put a fresh key in the place of lost ones, where the manifest allows it."""
+def recover(
+    name: str,
+    out: Path,
+    data: Path | None,
+    alg: str | None,
+    binding: str | None,
+    attestation: Path | None,
+    as_json: bool,
+) -> None:
+    """Ask the anchors to put a fresh key in the place of lost ones, where the manifest allows it.
+
+    `tslg agent rotate NAME --prepare` makes a key that hardware shall attest first.
+    """
     with write_home(data) as home:
-        _ask(home.keyring.request_recovery(find_log(home.store, name), number_of(alg)), out, as_json)
+        agent, held = find_log(home.store, name), binding_of(binding, attestation)
+        _ask(home.keyring.request_recovery(agent, number_of(alg), held), out, as_json)
 
 
 def _ask(request: Request, out: Path, as_json: bool) -> None:

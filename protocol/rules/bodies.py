@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tslg.protocol import signatures
+from tslg.protocol import attestation, signatures
 from tslg.protocol.errors import RecordError, Refusal
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
@@ -45,6 +45,19 @@ def _pair_fault(pair: dict[str, Any] | None, manifest: Manifest | None) -> str |
     if pair is None or (pair["alg"] == Alg.ML_DSA_65 and signatures.check_public_key(Alg.ML_DSA_65, pair["key"])):
         return None
     return "`post_quantum` holds no ML-DSA-65 key"
+
+
+def rule_attestation(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """A key is bound to hardware where its attestation says so; where the manifest names none, no key claims to be."""
+    if record.kind not in ("genesis", "registration") or "binding" not in record.body:
+        return None
+    manifest = manifest_in_force(record, context)
+    if manifest is None:
+        return None
+    wrong = attestation.fault(record.body, manifest.envelope.rotation.hardware, record.time)
+    if wrong is None:
+        return None
+    return refuse("TSLG-A-ATTESTATION", record, wrong, "attest the key anew, by what the manifest names")
 
 
 def rule_revocation(record: Record, seal: bytes, context: Context) -> Refusal | None:

@@ -45,20 +45,30 @@ def _recovers(record: Record, context: Context) -> bool:
 
 
 def fits(key: Key, manifest: Manifest) -> bool:
-    """Tell whether a key is of the algorithms that a manifest asks of agents' keys."""
+    """Tell whether a key is what a manifest asks of agents' keys: of its algorithms, and bound to hardware or not."""
+    return _of_suite(key, manifest) and (key.hardware or not _needs_hardware(manifest))
+
+
+def _of_suite(key: Key, manifest: Manifest) -> bool:
     envelope = manifest.envelope
     return key.alg in envelope.signatures and (key.post_quantum is not None or not envelope.post_quantum)
 
 
+def _needs_hardware(manifest: Manifest) -> bool:
+    hardware = manifest.envelope.rotation.hardware
+    return hardware is not None and hardware.required
+
+
 def rule_suite(record: Record, seal: bytes, context: Context) -> Refusal | None:
-    """The key is of the algorithms that the manifest asks for, unless the record registers one that is."""
+    """The key is what the manifest asks of keys, unless the record registers one that is."""
     manifest = manifest_in_force(record, context)
     key = None if record.key is None else context.key(record.key)
     if manifest is None or key is None or fits(key, manifest):
         return None
     if record.kind == "registration" and record.body["purpose"] == "signing":
         return None
-    detail = "the key that it names is not of the algorithms that its manifest asks for"
+    wrong = "bound to hardware" if _of_suite(key, manifest) else "of the algorithms"
+    detail = f"the key that it names is not {wrong} that its manifest asks for"
     return refuse("TSLG-A-SUITE", record, detail, "register a key that is, with `tslg agent rotate`")
 
 
