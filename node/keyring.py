@@ -375,9 +375,8 @@ def attested(keys: Sequence[SigningKey], evidence: bytes) -> SigningKey:
     for key in keys:
         if attestations.key_digest(key.fields()) in evidence:
             return key
-    raise UsageError(
-        "that attests no key that is prepared here", mend="run the same with --prepare, and attest that key"
-    )
+    mend = "run the same with --prepare, and have that key attested"
+    raise UsageError("that attests no key that is prepared here", mend=mend)
 
 
 def _best(states: Sequence[KeyState]) -> KeyState | None:

@@ -6,7 +6,6 @@ The time is given by the caller. Revocation lists are not asked: these chains li
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -18,7 +17,6 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 _HALF: Final = 48
-_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _UNDERSTOOD: Final = frozenset((ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE))
 """Critical extensions that are enforced here; a certificate with any other is refused, as RFC 5280 asks."""
 _MALFORMED: Final = (
@@ -79,7 +77,7 @@ def _leaf_key(chain: Sequence[x509.Certificate], time_ms: int) -> EllipticCurveP
 
 def _check(certificate: x509.Certificate, time_ms: int) -> None:
     _need(certificate.version is x509.Version.v3, "one is not of version 3")
-    first, final = _seconds(certificate.not_valid_before_utc), _seconds(certificate.not_valid_after_utc)
+    first, final = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
     _need(first <= time_ms // 1000 <= final, "one is not valid at the record's time")
     critical = {extension.oid for extension in certificate.extensions if extension.critical}
     _need(critical <= _UNDERSTOOD, "one has a critical extension that is not understood")
@@ -130,10 +128,6 @@ def _key(certificate: x509.Certificate) -> EllipticCurvePublicKey:
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP384R1):
         raise _Broken("one holds a key that is not on P-384")
     return key
-
-
-def _seconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(seconds=1)
 
 
 def _need(condition: bool, message: str) -> None:

@@ -6,38 +6,20 @@ import stat
 from dataclasses import replace
 
 import pytest
-from world import NOW, ONE, source
+from homes import anchor, opened, sealed_by_anchors, verdict
+from world import NOW, ONE
 
 from tslg.manifests import genesis as geneses
 from tslg.manifests import signing, text, versions
 from tslg.node import keyfile
-from tslg.node.home import Home
-from tslg.node.sources import StoreSource
-from tslg.node.verifying import verify
 from tslg.protocol import seal
 from tslg.protocol.errors import ManifestError, Refusal, StoreError, UsageError
 
 OPEN = ONE.format(attested=0)
 
 
-def opened(path, toml: str | None = None, seed="home", clock=lambda: NOW, **how):
-    """Open a directory; a new one in the federation of a text, whose anchor is returned by `anchor`."""
-    if toml is not None:
-        founded = geneses.found_federation(text.parse(toml), random_bytes=source("federation"), time_ms=NOW)
-        how["federation"] = (founded.manifest_record, founded.seal)
-    return Home.open(path, clock=clock, random_bytes=source(seed), **how)
-
-
-def anchor(toml: str):
-    return geneses.found_federation(text.parse(toml), random_bytes=source("federation"), time_ms=NOW).anchor_keys
-
-
 def with_envelope(line: str) -> str:
     return OPEN.replace("[envelope]\n", f"[envelope]\n{line}\n")
-
-
-def verdict(home, record, **how):
-    return verify(StoreSource(home.store), record.id, home.federation, now_ms=NOW, **how).verdict
 
 
 def test_a_rotated_agent_seals_with_the_new_key_and_goes_on_with_it(tmp_path):
@@ -214,12 +196,6 @@ def test_agents_go_over_to_post_quantum_keys_when_the_manifest_does(tmp_path):
 
 ROTATED = OPEN + "[envelope.rotation]\nanchors = true\n"
 RECOVERED = ROTATED + "recovery = true\n"
-
-
-def sealed_by_anchors(request, toml):
-    """Carry a request to the anchors and back, as files do."""
-    read = signing.decode_request(signing.encode_request(request), now_ms=NOW)
-    return read.record, geneses.sign_and_combine(read, anchor(toml))
 
 
 def test_anchors_elsewhere_seal_a_rotation_and_a_revocation(tmp_path):
