@@ -12,6 +12,7 @@ from typing import Any, Final
 from tslg.manifests.text_reader import Reader, shown
 from tslg.protocol import cid
 from tslg.protocol.anchoring import read_anchoring
+from tslg.protocol.attestation.demand import FORMATS, REGISTER_BYTES, ROOT_BYTES, read_hardware
 from tslg.protocol.envelope import ADDRESSES, ENVELOPE_KEYS, REDACTORS, RESERVED
 from tslg.protocol.errors import CidError, ManifestError
 from tslg.protocol.kinds import KINDS
@@ -198,14 +199,53 @@ def _read_post_quantum(reader: Reader, value: Any, threshold: int) -> bool:
 
 def _read_rotation(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
     path = ("envelope", "rotation")
-    table = reader.table({} if value is None else value, path, ("anchors", "recovery"))
+    table = reader.table({} if value is None else value, path, ("anchors", "recovery", "hardware"))
     if not table:
         return {}
     anchors = _flag(reader, table.get("anchors"), (*path, "anchors"))
     recovery = _flag(reader, table.get("recovery"), (*path, "recovery"))
     if recovery and not anchors:
         reader.problem((*path, "recovery"), "needs anchors = true: the anchors put keys in place of lost ones")
-    return {"anchors": anchors, "recovery": recovery}
+    read = {"anchors": anchors, "recovery": recovery}
+    return read | {"hardware": _read_hardware(reader, table["hardware"])} if "hardware" in table else read
+
+
+def _read_hardware(reader: Reader, value: Any) -> dict[str, Any]:
+    path = ("envelope", "rotation", "hardware")
+    table = reader.table(value, path, ("format", "roots", "pcrs", "required"), ("format", "roots", "pcrs"))
+    if table.get("format") not in FORMATS:
+        reader.problem((*path, "format"), f"must be {_either(FORMATS)}, not {shown(table.get('format'))}")
+    roots = reader.names(table.get("roots", []), (*path, "roots"))
+    pcrs = table.get("pcrs", {})
+    if not isinstance(pcrs, Mapping):
+        reader.problem((*path, "pcrs"), f"must be a table, not {shown(pcrs)}")
+        pcrs = {}
+    read = {
+        "format": table.get("format"),
+        "roots": sorted(reader.hex(root, (*path, "roots", i), ROOT_BYTES) for i, root in enumerate(roots)),
+        "pcrs": {str(name): reader.hex(held, (*path, "pcrs", name), REGISTER_BYTES) for name, held in pcrs.items()},
+        "required": _flag(reader, table.get("required"), (*path, "required")),
+    }
+    try:
+        read_hardware(read)
+    except ValueError as error:
+        reader.problem(path, str(error))
+    return read
+
+
+def _write_rotation(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not value:
+        return None
+    hardware = value.get("hardware")
+    if hardware is None:
+        return dict(value)
+    written = {
+        "format": hardware["format"],
+        "roots": [root.hex() for root in hardware["roots"]],
+        "pcrs": {name: held.hex() for name, held in hardware["pcrs"].items()},
+        "required": hardware["required"],
+    }
+    return {**value, "hardware": written}
 
 
 def _read_redaction(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
@@ -288,7 +328,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "post_quantum": Entry(_read_post_quantum, _same),
     "redaction": Entry(_read_redaction, lambda value: value or None),
     "retention": Entry(_read_retention, lambda value: value or None),
-    "rotation": Entry(_read_rotation, lambda value: value or None),
+    "rotation": Entry(_read_rotation, _write_rotation),
     "signatures": Entry(_read_signatures, lambda value: [name_of(SIGNATURES, alg) for alg in value]),
     "tiers": Entry(_read_tiers, _same),
     "verify_depth": Entry(_read_depth, lambda value: "unbounded" if value is None else value),

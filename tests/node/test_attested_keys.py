@@ -14,7 +14,7 @@ from tslg.protocol.attestation import key_digest
 from tslg.protocol.errors import Refusal, UsageError
 from tslg.protocol.seal import parse
 
-pytestmark = pytest.mark.spec("ATS-3", "ATS-4", "ATS-5", "ATS-12")
+pytestmark = pytest.mark.spec("ATS-3", "ATS-4", "ATS-5")
 
 HELD, NEEDED = toml(), toml(required=True)
 """Manifests under which keys may, and must, be bound to hardware."""
