@@ -27,8 +27,9 @@ _MALFORMED: Final = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    UserWarning,
 )
-"""What reading a certificate raises, some of it only when a part is looked at."""
+"""What reading a certificate raises, some of it only when a part is looked at, or where warnings are errors."""
 
 
 def leaf_key(ders: Sequence[bytes], time_ms: int) -> EllipticCurvePublicKey:
@@ -77,6 +78,7 @@ def _leaf_key(chain: Sequence[x509.Certificate], time_ms: int) -> EllipticCurveP
 
 def _check(certificate: x509.Certificate, time_ms: int) -> None:
     _need(certificate.version is x509.Version.v3, "one is not of version 3")
+    _need(certificate.serial_number > 0, "one has no positive serial number")
     first, final = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
     _need(first <= time_ms // 1000 <= final, "one is not valid at the record's time")
     critical = {extension.oid for extension in certificate.extensions if extension.critical}

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from independent_anchoring import Note
+from independent_attestation import check_attestation, check_hardware
 from independent_confidential import check_commitments, check_proof, concerned
 from independent_formats import Bad, Signature, hash_of, is_record_id, is_uint, read_seal
 from independent_records import KINDS, Record
@@ -201,9 +202,11 @@ def check_envelope(envelope: dict, threshold: int) -> None:
         need(all(type(k) is str and k in KINDS for k in kinds) and kinds == sorted(set(kinds)), bad, "redaction")
     rotation = envelope["rotation"]
     if rotation != {}:
-        need(type(rotation) is dict and rotation.keys() == {"anchors", "recovery"}, bad, "rotation")
-        need(all(type(flag) is bool for flag in rotation.values()), bad, "rotation")
+        need(type(rotation) is dict and rotation.keys() - {"hardware"} == {"anchors", "recovery"}, bad, "rotation")
+        need(type(rotation["anchors"]) is type(rotation["recovery"]) is bool, bad, "rotation")
         need(rotation["anchors"] or not rotation["recovery"], bad, "rotation")
+        if "hardware" in rotation:
+            check_hardware(rotation["hardware"], bad)
     fan_in, cross, genesis = envelope["fan_in"], envelope["cross_agent"], envelope["genesis"]
     need(type(fan_in) is dict and fan_in.keys() == {"min", "max"} and all(map(is_uint, fan_in.values())), bad, "fan_in")
     need(fan_in["min"] == 1 <= fan_in["max"] <= 256, bad, "fan_in")
@@ -615,6 +618,7 @@ def check_registration(record: Record, envelope: dict, federation: bytes) -> Non
     need((beside is not None) == envelope["post_quantum"], bad)
     need(beside is None or (beside["alg"] == ML_DSA_65 and good_key(ML_DSA_65, beside["key"])), bad)
     need(federation in body.get("federations", (federation,)), bad)
+    check_attestation(body, envelope["rotation"], record.time)
 
 
 def registers(record: Record) -> bool:
@@ -670,6 +674,8 @@ def check_key(record: Record, held: dict[bytes, Record], envelope: dict, federat
     fits = holder.body["alg"] in envelope["signatures"] and (
         "post_quantum" in holder.body or not envelope["post_quantum"]
     )
+    if envelope["rotation"].get("hardware", {}).get("required"):  # [ATS-5]
+        fits = fits and holder.body["binding"] == "hardware"
     need(fits or registers(record), "TSLG-A-SUITE")
 
 

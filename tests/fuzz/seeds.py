@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from enclave import document, fields
 from federations import MULTISIG, Federation
-from targets import narrowing_statement, withheld
+from targets import ATTESTED, narrowing_statement, withheld
 from world import ONE
 
 from tslg.manifests import request, signing, text
@@ -71,5 +72,6 @@ def seeds() -> dict[str, list[bytes]]:
         "disclosure": [withheld()[1]],
         "challenge": [answer.to_bytes()],
         "narrowing-proof": [narrowing_statement()[2]],
+        "attestation": [document(fields(ATTESTED)), document(fields(ATTESTED), tagged=True)],
         "anchor-files": [signing.encode_sealed(*pairs[0]), request.encode_request(asked)],
     }

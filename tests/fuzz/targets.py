@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Final
 
-from world import MERKLE, World
+import enclave
+from world import MERKLE, NOW, World
 
 from tslg.manifests import request, signing, text
 from tslg.protocol import (
+    attestation,
     bundle,
     challenge,
     checkpoint,
@@ -29,7 +31,8 @@ from tslg.protocol import (
     tlogproof,
     witnessing,
 )
-from tslg.protocol.errors import TslgError
+from tslg.protocol.attestation.demand import read_hardware
+from tslg.protocol.errors import CodecError, TslgError
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
 from tslg.protocol.zk import narrowing
@@ -188,6 +191,25 @@ def _challenge(data: bytes) -> None:
     assert challenge.read(data).to_bytes() == data
 
 
+ATTESTED: Final = bytes(range(32))
+"""The digest that the attestation documents among the seeds bind."""
+
+
+@cache
+def hardware() -> attestation.Hardware:
+    """Return what trusts the root of those documents, and what they measured."""
+    return read_hardware(enclave.entry()["hardware"])
+
+
+def _attestation(data: bytes) -> None:
+    """A document says what is wrong with it on one line; one that holds is one of ours, maybe under another tag."""
+    wrong = attestation.VERIFIERS["aws-nitro"](data, hardware(), ATTESTED, NOW)
+    assert wrong is None or (wrong and "\n" not in wrong and len(wrong) < 300)
+    if wrong is not None:
+        raise CodecError(wrong)
+    assert ATTESTED in data
+
+
 TARGETS: Final[Mapping[str, Target]] = {
     "codec": _codec,
     "record": _record,
@@ -209,6 +231,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "narrowing-proof": _narrowing_proof,
     "disclosure": _disclosure,
     "challenge": _challenge,
+    "attestation": _attestation,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enclave
 import pytest
 from world import ONE, source
 
@@ -87,6 +88,36 @@ def test_anchors_elsewhere_seal_a_rotation_and_a_recovery(cli, found, tmp_path):
     assert states[0].startswith("revoked") and states[1:] == ["in force, its secret elsewhere", "in use"]
     seen = cli.json("record", "observe", "sensor", "--data", data, "--agent", "a")["record"]
     assert cli.json("verify", seen, "--data", data, "--log", "full")["verdict"] == "valid"
+
+
+@pytest.mark.spec("ATS-3", "ATS-4")
+def test_keys_that_hardware_holds(cli, found, tmp_path):
+    sealed, _ = found(enclave.toml(required=True))
+    data, evidence = tmp_path / "node", tmp_path / "evidence"
+    new = ("agent", "new", "a", "--data", data, "--federation", sealed)
+
+    def attest(prepared):
+        at = wall_clock() // 60_000 * 60_000
+        evidence.write_bytes(enclave.document(enclave.fields(bytes.fromhex(prepared["user_data"]), at=at)))
+
+    assert "TSLG-A-ATTESTATION" in cli.error(*new)
+    prepared = cli.json(*new, "--prepare")
+    assert cli.json(*new, "--prepare") == prepared
+    attest({"user_data": "00" * 32})
+    assert "no key that is prepared here" in cli.error(*new, "--attestation", evidence)
+    attest(prepared)
+    assert "TSLG-A-ATTESTATION" in cli.error(*new, "--attestation", evidence, "--binding", "platform")
+    agent = cli.json(*new, "--attestation", evidence)["agent"]
+    rotate = ("agent", "rotate", "a", "--data", data)
+    attest(cli.json(*rotate, "--prepare"))
+    made = cli.json(*rotate, "--binding", "hardware", "--attestation", evidence)["record"]
+    keys = cli.json("agent", "keys", "a", "--data", data)["keys"]
+    assert [(key["key"], key["hardware"]) for key in keys] == [(agent, True), (made, True)]
+    assert keys[0]["public_key"] == prepared["public_key"]
+    seen = cli.json("record", "observe", "sensor", "--data", data)["record"]
+    assert cli.json("verify", seen, "--data", data, "--log", "full")["verdict"] == "valid"
+    evidence.write_bytes(bytes(20_000))
+    assert "TSLG" in cli.error(*rotate, "--attestation", evidence)
 
 
 def test_insisting_on_post_quantum_signatures(cli, tmp_path):
