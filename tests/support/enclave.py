@@ -1,6 +1,6 @@
 """Attested hardware that there is not: a root, certificates below it, and documents as a Nitro hypervisor signs them.
 
-Every part can be had wrong. Keys follow from names, so that only signatures differ from run to run.
+Every part can be had wrong. Keys follow from names and signatures from what they sign: nothing is random.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def certificate(
         builder = builder.add_extension(key_usage, critical=True)
     for extension, critical in more:
         builder = builder.add_extension(extension, critical=critical)
-    return builder.sign(signer or private_key(issuer), digest or SHA384()).public_bytes(Encoding.DER)
+    signed = builder.sign(signer or private_key(issuer), digest or SHA384(), ecdsa_deterministic=True)
+    return signed.public_bytes(Encoding.DER)
 
 
 def authority(name: str, issuer: str, length: int | None = None, **how: Any) -> bytes:
@@ -116,7 +117,7 @@ def chain(at: int = NOW) -> tuple[bytes, ...]:
 
 @cache
 def root_digest() -> bytes:
-    """Return what a manifest names to trust the root. The root is made once, since its signature differs every time."""
+    """Return what a manifest names to trust the root."""
     return sha256(chain()[0]).digest()
 
 
@@ -146,7 +147,9 @@ def document(said: Mapping[str, Any] | bytes, *, key: Any = None, tagged: bool =
 def signature(payload: bytes, key: Any = None) -> bytes:
     """Return the 96 bytes by which the enclave's certificate signs a payload."""
     message = cbor2.dumps(["Signature1", PROTECTED, b"", payload])
-    r, s = decode_dss_signature((key or private_key("enclave")).sign(message, ec.ECDSA(SHA384())))
+    r, s = decode_dss_signature(
+        (key or private_key("enclave")).sign(message, ec.ECDSA(SHA384(), deterministic_signing=True))
+    )
     return r.to_bytes(48, "big") + s.to_bytes(48, "big")
 
 
