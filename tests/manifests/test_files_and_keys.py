@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -26,6 +27,17 @@ def test_a_file_is_written_once(tmp_path: Path) -> None:
         files.write_once(path, b"two")
     assert path.read_bytes() == b"one"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_all_may_read_what_is_public_and_only_its_owner_writes(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        files.write_once(tmp_path / "open" / "file", b"x")
+        files.write_once(tmp_path / "shut" / "file", b"x", files.PRIVATE_MODE)
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("open/file", "open", "shut/file", "shut")]
+    assert modes == [0o644, 0o777, 0o600, 0o700]
 
 
 def test_a_writer_that_comes_second_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

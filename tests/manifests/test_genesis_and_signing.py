@@ -276,6 +276,21 @@ def test_an_amendment_follows_a_federation_policy(federation: FoundedFederation)
     graph.admit(second, genesis.sign_and_combine(request, federation.anchor_keys))
 
 
+def test_an_amendment_goes_with_the_records_that_its_envelope_names(federation: FoundedFederation) -> None:
+    root = federation.manifest_record
+    policy = versions.federation_record([root], "correction-policy", {"name": "p", "rules": []}, time_ms=root.time)
+    other = versions.federation_record([root, policy], "peer-set", {"name": "s", "members": []}, time_ms=root.time)
+    history = [root, policy, other]
+    plain = next_version(history, public(federation), b"2" * 16)
+    body = {**plain.body, "envelope": {**plain.body["envelope"], "corrections": {"policy": policy.id}}}
+    second = versions.amendment(history, body, time_ms=root.time)
+    assert versions.support(history, second) == [root, policy]
+    assert versions.support(history, plain) == [root]
+    signing.propose(second, [root, policy])
+    with pytest.raises(ManifestError, match="the correction-policy that its `corrections` names is not with it"):
+        signing.propose(second, [root, other])
+
+
 def test_a_version_may_not_be_skipped_nor_time_go_back(federation: FoundedFederation) -> None:
     root = federation.manifest_record
     body = {**root.body, "version": 3}

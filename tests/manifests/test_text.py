@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tslg.manifests import examples, text
+from tslg.manifests import examples, text, text_reader
 from tslg.manifests.text import AnchorKeys
 from tslg.manifests.text_position import position
 from tslg.protocol import cid
@@ -317,3 +317,10 @@ def test_positions_of_every_shape_of_value() -> None:
     assert position(source, ("t", "u")) == (7, 1)
     assert position(source, ("t", "absent")) == (5, 1)
     assert position(source, ()) == (1, 1)
+
+
+@pytest.mark.parametrize(("length", "whole"), [(38, True), (39, False), (60, False)])
+def test_a_value_is_repeated_up_to_forty_characters(length: int, whole: bool) -> None:
+    repeated = text_reader.shown("x" * length)
+    assert len(repeated) <= 40
+    assert (repeated == f"'{'x' * length}'") if whole else repeated == "'" + "x" * 38 + "…"

@@ -4,7 +4,8 @@ Each mutant is one small change of one file: another comparison, a negated condi
 not run. It is killed if a test fails (or takes five times as long, or more memory than there is). First all tests run
 once under coverage; a mutant is then shown only to the tests that run its statement (or, if the import runs it, any
 line of its file; of a file that only an import runs, to the tests of both packages): first those of the test files
-that are about this file, then all others. What no test runs survives.
+that are about this file, then all others that fit into half a minute. What no test runs
+survives.
 
 Left out, because no test could or should tell them from the original: annotations and names of types; arguments of
 `dataclass` and `lru_cache`; the sizes in protocol/limits.py and of caches; numbers inside sentences for people; `is`
@@ -28,6 +29,7 @@ import time
 from collections import Counter, defaultdict
 from importlib.machinery import SourceFileLoader
 from importlib.util import spec_from_file_location
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,8 @@ LIBRARIES = (
     "tomlkit",
 )
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider")
-CLOSEST, FIRST_SECONDS = 3, 10.0
-"""How many test files are asked first, and for how long."""
+CLOSEST, FIRST_SECONDS, LAST_SECONDS = 3, 10.0, 30.0
+"""How many test files are asked first, and for how long; and for how long all others, the quickest tests first."""
 
 MEMORY = 8 << 30
 """Bytes of address space for one mutant: what builds without end is stopped before the machine is."""
@@ -138,13 +140,16 @@ def batches(mutant: Mutant, seen: Covering) -> list[list[str]]:
     closest = set(
         sorted(by_file, key=lambda file: (not file.endswith(named), -seen.closeness(file, mutant.path)))[:CLOSEST]
     )
-    first, spent = [], 0.0
-    for test in quickest:
-        if test.partition("::")[0] in closest and spent < FIRST_SECONDS:
-            first.append(test)
-            spent += seen.seconds[test]
-    rest = set(quickest) - set(first)
-    return [batch for batch in (first, [test for test in quickest if test in rest]) if batch]
+    first = _within(FIRST_SECONDS, [test for test in quickest if test.partition("::")[0] in closest], seen)
+    asked = set(first)
+    rest = _within(LAST_SECONDS, [test for test in quickest if test not in asked], seen)
+    return [batch for batch in (first, rest) if batch]
+
+
+def _within(seconds: float, tests: list[str], seen: Covering) -> list[str]:
+    """Return as many of the tests, from the first, as take so long together."""
+    spent = accumulate(seen.seconds[test] for test in tests)
+    return [test for test, so_far in zip(tests, spent, strict=True) if so_far <= seconds]
 
 
 def start(mutant: Mutant, tests: list[str], source: str) -> int:
