@@ -357,6 +357,15 @@ def test_a_head_that_nobody_proves_is_undetermined(w):
     assert report.verdict == "undetermined" and "nothing shows that the log extends" in report.undetermined[0].reason
 
 
+@pytest.mark.parametrize("ages", [(9, 5, 7), (5, 7, 9), (9, 7, 5)])
+def test_of_heads_of_one_size_a_witness_counts_and_then_the_youngest(w, ages):
+    by_peers = [head(w, 12)._replace(age_ms=age) for age in ages]
+    assert bounded(w, outside=by_peers).freshness[0] == (w.a.owner, 12, "peer", 5)
+    by_witness = head(w, 12, source="witness")._replace(age_ms=8)
+    for outside in ([*by_peers, by_witness], [by_witness, *by_peers]):
+        assert bounded(w, outside=outside).freshness[0] == (w.a.owner, 12, "witness", 8)
+
+
 @pytest.mark.spec("VER-15", "VER-16")
 @pytest.mark.parametrize(
     ("source", "verdict"), [("log", "invalid"), ("peer", "undetermined"), ("nobody", "undetermined")]

@@ -183,6 +183,28 @@ def a_signature_of_another_record(w):
     return record, seals.encode(entries, many=True)
 
 
+def header_changed(w, **change):
+    authors = signers(w)
+    author, record = drafted(w, body_of(authors))
+    entries = [by(record, one) for one in (author, *authors[:2])]
+    return record, seals.encode([*entries[:2], entries[2]._replace(**change)], many=True)
+
+
+@breaks(rule_seal, "SEAL", "does not verify")
+def a_signer_with_a_lower_algorithm_in_the_header(w):
+    return header_changed(w, alg=-47)
+
+
+@breaks(rule_seal, "SEAL", "does not verify")
+def a_signer_with_a_greater_algorithm_in_the_header(w):
+    return header_changed(w, alg=-7)
+
+
+@breaks(rule_seal, "SEAL", "does not verify")
+def a_signer_with_a_bitmap(w):
+    return header_changed(w, bitmap=b"\x01")
+
+
 @breaks(rule_seal, "SEAL", "under the agent's key")
 def signers_without_the_author(w):
     authors = signers(w)

@@ -45,6 +45,12 @@ def another_algorithm_in_the_header(w):
 
 
 @sealed_wrong("names another key or algorithm")
+def a_greater_algorithm_in_the_header(w):
+    record = state(w)
+    return record, seal.encode([sign(record, w.a.keys[w.a.key], w.a.key)._replace(alg=-7)])
+
+
+@sealed_wrong("names another key or algorithm")
 def a_bitmap_on_an_agents_signature(w):
     record = state(w)
     return record, seal.encode([sign(record, w.a.keys[w.a.key], w.a.key)._replace(bitmap=b"\x01")])
@@ -78,6 +84,12 @@ def the_seal_of_another_record(w):
 def a_federations_policy_with_two_seals(w):
     record = w.make(w.anchors, "policy", None, {"prior": [w.anchors.last]})
     return record, seal.encode([w.by_anchors(record, w.federation, True)] * 2)
+
+
+@sealed_wrong("one seal, by its anchors")
+def a_federations_policy_in_the_form_for_many(w):
+    record = w.make(w.anchors, "policy", None, {"prior": [w.anchors.last]})
+    return record, seal.encode([w.by_anchors(record, w.federation)], many=True)
 
 
 @sealed_wrong("other anchors or another scheme")
