@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from tslg.node import kept_checkpoints
+from tslg.node.checkpoints import introduction_of
 from tslg.node.store.interface import Store
 from tslg.protocol import anchoring, cosignature
 from tslg.protocol.anchoring import Anchoring
@@ -31,7 +32,7 @@ class Asker(Protocol):
     """Whoever gets cosignatures: `witness.client.Witnesses`, or a test."""
 
     def gather(
-        self, signed: Signed, policy: Policy, prove: Callable[[int, int], list[bytes]], genesis: bytes | None = None
+        self, signed: Signed, policy: Policy, prove: Callable[[int, int], list[bytes]], shown: bytes | None = None
     ) -> Signed:
         """Return the checkpoint with a quorum's cosignatures. Raises NetworkError."""
 
@@ -150,11 +151,10 @@ class Anchorer:
         with lock:
             if self.behind(agent) == 0:
                 return kept_checkpoints.kept(self._store, agent)
-            genesis = self._store.get(agent)
             signed = self._sign(agent)
             tree = self._tree(agent, signed.checkpoint.size)
             cosigned = self._ask().gather(
-                signed, asked.policy, tree.consistency_proof, None if genesis is None else genesis.data
+                signed, asked.policy, tree.consistency_proof, introduction_of(self._store, signed)
             )
             if not _met(cosigned, asked):
                 raise NetworkError("too few cosignatures", code="TSLG-N-QUORUM", mend="anchor again")

@@ -97,6 +97,8 @@ class Limits:
     """How often a node looks whether one of its logs is to be anchored."""
     witness_logs: int = 100_000
     """Logs that an open witness learns by itself, at about 500 bytes each."""
+    witness_keys: int = 64
+    """Keys of one log that an open witness learns by itself: the log's agent has as many in its life, or adds none."""
     log_proof_bytes: int = 256 * 1024
     """One proof file: a checkpoint, 64 hashes, and a genesis in base64."""
     manifest_text: int = 64 * 1024

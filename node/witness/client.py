@@ -42,21 +42,21 @@ class Witnesses:
         """Close the connections."""
         self._http.close()
 
-    def gather(self, signed: Signed, policy: Policy, prove: Prove, genesis: bytes | None = None) -> Signed:
+    def gather(self, signed: Signed, policy: Policy, prove: Prove, shown: bytes | None = None) -> Signed:
         """Return a checkpoint with the cosignatures of at least a quorum of witnesses, all asked at once.
 
         Args:
             signed: the checkpoint, signed by its log.
             policy: whom to ask, and how many must cosign.
             prove: proves that the log grew from one size to another.
-            genesis: the first record of the log's agent, for witnesses that are open to whoever comes.
+            shown: the log's introduction (`tslg.protocol.introducing`), for witnesses that are open to whoever comes.
 
         Raises:
             NetworkError: `TSLG-N-QUORUM` if too few cosigned; the detail has a line for each that did not.
         """
         with_quorum, failures = signed, []
         pool = ThreadPoolExecutor(max_workers=max(1, len(policy.witnesses)))
-        asked = [pool.submit(self.ask, key, signed, prove, genesis) for key in policy.witnesses]
+        asked = [pool.submit(self.ask, key, signed, prove, shown) for key in policy.witnesses]
         try:
             for done in as_completed(asked, 4 * self._limits.progress_timeout_ms / 1000):
                 try:
@@ -78,7 +78,7 @@ class Witnesses:
             mend="see that the witnesses can be reached, then anchor again",
         )
 
-    def ask(self, key: VerifierKey, signed: Signed, prove: Prove, genesis: bytes | None = None) -> Signed:
+    def ask(self, key: VerifierKey, signed: Signed, prove: Prove, shown: bytes | None = None) -> Signed:
         """Return a checkpoint with one witness's cosignature.
 
         Raises:
@@ -87,6 +87,7 @@ class Witnesses:
         """
         head = signed.checkpoint
         size = min(self._sizes.get((key.name, head.origin), 0), head.size)
+        introduced = shown is None
         for _ in range(_TRIES):
             proof = tuple(prove(size, head.size)) if 0 < size < head.size else ()
             request = witnessing.Request(size, proof, signed)
@@ -94,8 +95,10 @@ class Witnesses:
             if status == witnessing.COSIGN:
                 self._sizes[key.name, head.origin] = head.size
                 return _cosignature(key, signed, body)
-            if status == witnessing.UNKNOWN_LOG and genesis is not None:
-                known, answer = self._post(key, witnessing.ADD_LOG, introduction(head.origin, genesis))
+            if status in (witnessing.UNKNOWN_LOG, witnessing.NOT_SIGNED) and not introduced and shown is not None:
+                # It may know the log by keys that were there before the one that signed.
+                introduced = True
+                known, answer = self._post(key, witnessing.ADD_LOG, introduction(head.origin, shown))
                 if known != witnessing.COSIGN:
                     raise _failed(key, f"it does not know this log ({_line(answer)})")
             elif status == witnessing.CONFLICT:

@@ -72,8 +72,17 @@ class WitnessState:
         """Close the file."""
         self._db.close()
 
-    def learn(self, origin: str, keys: Sequence[VerifierKey], most: int | None = None) -> bool:
-        """Know a log by these keys from now on, beside those that it had; False if `most` logs are known already."""
+    def learn(
+        self, origin: str, keys: Sequence[VerifierKey], most: int | None = None, most_keys: int | None = None
+    ) -> bool:
+        """Know a log by these keys from now on, beside those that it had; False if that is more than it shall know.
+
+        Args:
+            origin: the log's name.
+            keys: its keys.
+            most: how many logs there may be, None for any number.
+            most_keys: how many keys it may have, None for any number.
+        """
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -83,6 +92,9 @@ class WitnessState:
                     self._db.execute("ROLLBACK")
                     return False
                 texts = dict.fromkeys(key.text for key in (*(held or ()), *keys))
+                if most_keys is not None and len(texts) > max(most_keys, len(held or ())):
+                    self._db.execute("ROLLBACK")
+                    return False
                 digest = hashlib.sha256(origin.encode()).hexdigest()
                 query = (
                     "INSERT INTO log (origin, digest, keys) VALUES (?, ?, ?) "

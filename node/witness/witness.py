@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from tslg.node.witness.key import WitnessKey, read
 from tslg.node.witness.state import WitnessState
-from tslg.protocol import tlogproof, witnessing
+from tslg.protocol import introducing, witnessing
 from tslg.protocol.checkpoint import Checkpoint, Signed, log_key
 from tslg.protocol.errors import CheckpointError
 from tslg.protocol.limits import DEFAULT, Limits
@@ -129,25 +129,25 @@ class Witness:
             origin, keys = read_introduction(body)
         except CheckpointError as error:
             return _refused(400, error.detail)
-        if not self._state.learn(origin, keys, self._limits.witness_logs):
-            return _refused(TOO_MANY, "this witness knows as many logs as it wants to")
+        if not self._state.learn(origin, keys, self._limits.witness_logs, self._limits.witness_keys):
+            return _refused(TOO_MANY, "this witness knows as many logs, or keys of this one, as it wants to")
         return Response(200, TEXT, f"{origin}\n".encode())
 
 
-def introduction(origin: str, genesis: bytes) -> bytes:
-    """Return the request that makes an open witness know a log: its origin, a newline, and its agent's genesis."""
-    return origin.encode() + b"\n" + genesis
+def introduction(origin: str, shown: bytes) -> bytes:
+    """Return the request that makes an open witness know a log: its origin, a newline, and its introduction."""
+    return origin.encode() + b"\n" + shown
 
 
 def read_introduction(body: bytes) -> tuple[str, list[VerifierKey]]:
-    """Return the origin of a log and its first key. The origin is the genesis's own id: nobody can claim another's.
+    """Return the origin of a log and its keys. The origin is the genesis's own id: nobody can claim another's.
 
     Raises:
-        CheckpointError: the bytes are not that, or the genesis holds no Ed25519 key.
+        CheckpointError: the bytes are not that, or show no Ed25519 key.
     """
-    name, _, genesis = body.partition(b"\n")
+    name, _, shown = body.partition(b"\n")
     origin = name.decode("utf-8", "replace")
-    keys = tlogproof.own_keys(origin, genesis)
+    keys = introducing.keys(origin, shown)
     if not keys:
         raise CheckpointError("not an origin and the genesis that is its hash, with an Ed25519 key")
     return origin, [log_key(origin, public) for public in keys]

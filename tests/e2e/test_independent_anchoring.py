@@ -26,7 +26,7 @@ NOW = 1_700_000_000_000
 class Willing:
     """Witnesses that cosign whatever they are asked to."""
 
-    def gather(self, signed, policy, prove, genesis=None):
+    def gather(self, signed, policy, prove, shown=None):
         lines = tuple(key.cosign(signed.checkpoint, NOW // 1000) for key in KEYS)
         return witnessing.merge(signed, [Signed(signed.checkpoint, lines)])
 

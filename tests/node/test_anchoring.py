@@ -54,7 +54,7 @@ class Asked:
         self.clock = clock
 
     def gather(
-        self, signed: Signed, policy: Any, prove: Callable[[int, int], Any], genesis: bytes | None = None
+        self, signed: Signed, policy: Any, prove: Callable[[int, int], Any], shown: bytes | None = None
     ) -> Signed:
         self.sizes.append(signed.checkpoint.size)
         lines = tuple(
