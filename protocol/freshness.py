@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tslg.protocol.checkpoint import Signed
 from tslg.protocol.codec import Link
 from tslg.protocol.log import verify_consistency
 from tslg.protocol.logproof import Span
@@ -20,7 +21,8 @@ class OutsideHead(NamedTuple):
     """A head that the reader knows from somewhere else than the records it is handed.
 
     `source` is `witness` (a quorum cosigned it), `record` (another agent's record cites it), `peer` or `log` (the log's
-    own node); `age_ms` is how long ago it was seen.
+    own node); `age_ms` is how long ago it was seen. `signed` is the checkpoint that states it, where whose key signed
+    that is only known once the walk knows which keys were revoked.
     """
 
     agent: Link
@@ -28,6 +30,7 @@ class OutsideHead(NamedTuple):
     root: bytes
     source: str
     age_ms: int
+    signed: Signed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tslg.protocol import freshness, vouching
+from tslg.protocol import anchoring, freshness, vouching
 from tslg.protocol.checkpoint import Signed
 from tslg.protocol.codec import Link
+from tslg.protocol.errors import CheckpointError
 from tslg.protocol.gathering import Gathering
 from tslg.protocol.keys import revocations_in
 from tslg.protocol.logproof import LogCheck
@@ -26,6 +27,7 @@ class Outlook(Gathering):
 
     def _freshness(self, checks: Mapping[Link, LogCheck]) -> tuple[list[Freshness], list[Undetermined]]:
         """Hold what was handed in against every head known from elsewhere; say so where none is known."""
+        self._refuse_dead_keys()
         fresh, tails = [], []
         anchored = any(one is not None and one.envelope.anchoring is not None for one in self._manifests.values())
         for agent, records in self._by_agent().items():
@@ -59,6 +61,23 @@ class Outlook(Gathering):
     def checkpoints(self) -> list[bytes]:
         """Return these checkpoints as bytes, for a bundle."""
         return [signed.to_bytes() for signed in self.cosigned()[: self.limits.checkpoints]]
+
+    def _refuse_dead_keys(self) -> None:
+        """Refuse what the reader itself handed over, if no key signed it that was in force at that size.
+
+        Raises:
+            CheckpointError: `TSLG-K-SIGNATURE`. To go on would be to claim a freshness that nobody vouches for.
+        """
+        for agent, heads in self._outside.items():
+            ends = revocations_in(self._revocations.get(agent, {}).values()).ends
+            for head in heads:
+                if head.signed is not None and not anchoring.own(head.signed, self.keys.values(), ends):
+                    raise CheckpointError(
+                        f"the checkpoint of {head.size} records is signed by a key that was not in force by then",
+                        code="TSLG-K-SIGNATURE",
+                        mend="get a checkpoint from its agent's node again, or verify without it",
+                        record=agent,
+                    )
 
     def _vouched(self, agent: Link) -> list[Vouched]:
         """Return the heads of a log that its agent signed, and witnesses or another agent's record vouch for."""

@@ -57,4 +57,5 @@ def heads_in_files(files: Sequence[Path], walker: Walker) -> Iterator[OutsideHea
         # If witnesses of the manifest cosigned it, it counts as theirs as well.
         walker.supply_checkpoints([signed.to_bytes()])
         age = max(0, int((time.time() - path.stat().st_mtime) * 1000))
-        yield OutsideHead(head.agent, head.size, head.root, "log", age)
+        # Which keys were in force is known at the end of the walk, once it knows the revocations.
+        yield OutsideHead(head.agent, head.size, head.root, "log", age, signed)

@@ -15,6 +15,7 @@ from tslg.manifests import examples, text
 from tslg.manifests import genesis as geneses
 from tslg.node.auditor import Auditor
 from tslg.node.bundling import write_walked
+from tslg.node.checkpoints import sign_head
 from tslg.node.cli.verify import outside_heads
 from tslg.node.home import Home
 from tslg.node.net.memory import MemoryHub
@@ -25,13 +26,15 @@ from tslg.node.sources import BundleSource, StoreSource
 from tslg.node.verifying import verify, walk
 from tslg.node.witness.key import WitnessKey
 from tslg.protocol import bundle, codec, witnessing
-from tslg.protocol.checkpoint import Signed, parse
+from tslg.protocol.checkpoint import Checkpoint, Signed, encode, parse
 from tslg.protocol.cosignature import cosigned
-from tslg.protocol.errors import AnchoringError, NetworkError, UsageError
+from tslg.protocol.errors import AnchoringError, CheckpointError, NetworkError, UsageError
 from tslg.protocol.exchange import LOG, WALK, MessageError, WalkEnd, WalkRequest, read_walk_chunk
 from tslg.protocol.limits import Limits
+from tslg.protocol.log import Tree
 from tslg.protocol.note import COSIGNATURE
 from tslg.protocol.report import VALID
+from tslg.protocol.signatures import ed25519_secret
 
 KEYS = [WitnessKey(f"w.example/{name}", COSIGNATURE, name.encode() * 32) for name in "abc"]
 SECOND = 1_700_000_000
@@ -387,6 +390,39 @@ def test_a_checkpoint_file_with_cosignatures_is_a_witnesss(opened, asked, tmp_pa
     source = _State(StoreSource(home.store))
     found = report(home, target.id, source, outside=outside_heads((tmp_path / "head",)))
     assert found.verdict == VALID and ("witness", 3) in {(one.source, one.size) for one in found.freshness}
+
+
+@pytest.mark.spec("CHK-6")
+@pytest.mark.parametrize("log", ["visited", "full"])
+def test_a_checkpoint_file_by_a_key_that_was_dead_by_then_is_refused(opened, asked, tmp_path, log):
+    home = opened({})
+    agent = home.agent("a")
+    stolen = home.keyring.note_key(agent.id)
+    early = sign_head(home.store, agent.id, stolen).to_bytes()
+    second = agent.rotate()
+    late = sign_head(home.store, agent.id, stolen).to_bytes()
+    agent.revoke(agent.id, "stolen")
+    target = agent.state({"step": 1})
+    tree = Tree(home.store.leaves(agent.id, target.seq + 1))
+
+    def verified(note: bytes):
+        (tmp_path / "head").write_bytes(note)
+        source = StoreSource(home.store)
+        return report(home, target.id, source, log=log, outside=outside_heads((tmp_path / "head",)))
+
+    def stated(size: int, key) -> bytes:
+        return encode(Checkpoint.of(agent.id, size, tree.root(size)), ed25519_secret(key.seed))
+
+    for note in (early, late, sign_head(home.store, agent.id, home.keyring.note_key(agent.id)).to_bytes()):
+        assert verified(note).verdict == VALID
+    # The first key is dead from the position behind the revocation: a log of as many records is the last that it signs.
+    end = target.seq
+    assert verified(stated(end, stolen)).verdict == VALID
+    with pytest.raises(CheckpointError, match="not in force") as caught:
+        verified(stated(end + 1, stolen))
+    assert caught.value.code == "TSLG-K-SIGNATURE"
+    with pytest.raises(CheckpointError, match="not in force"):
+        verified(stated(second.seq, home.keyring.note_key(agent.id)))
 
 
 def test_checkpoints_follow_the_keys_that_are_in_force(opened, asked):
