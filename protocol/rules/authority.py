@@ -16,13 +16,14 @@ from tslg.protocol.rules import confidential
 from tslg.protocol.rules.context import Context, manifest_in_force, refuse
 
 _CLAIMS: Final = frozenset(SCOPE)
-_PRODUCED_BY_POLICY: Final = frozenset(("state", "action", "decision", "observation", "verification"))
+_NOT_ADMITTED: Final = "rejection"
+"""The kind that says what was asked for and refused, which may well be beyond every policy."""
 
 
 def rule_scope(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """Every policy cited covers the record's time and what the record claims; without one, it claims nothing."""
     edges = record.preds.get("policy")
-    claims = record.kind in _PRODUCED_BY_POLICY and not _CLAIMS.isdisjoint(record.body)
+    claims = record.kind != _NOT_ADMITTED and not _CLAIMS.isdisjoint(record.body)
     if edges is None:
         if not claims:
             return None

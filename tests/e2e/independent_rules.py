@@ -33,7 +33,6 @@ NAMES = {
     "cross_agent": ("peers", "peer-set"),
     "gc": ("policy", "gc-policy"),
 }
-UNDER_POLICY = ("state", "action", "decision", "observation", "verification")
 
 bls_verify = cache(bls.Verify)
 bls_possession = cache(bls.PopVerify)
@@ -241,7 +240,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
 def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) -> None:
     """[DEL-1] to [DEL-6]"""
     check_commitments(record)
-    if record.kind in UNDER_POLICY and not record.cited("policy"):
+    if not record.cited("policy"):
         need(not {"uses", "spends", "class", "tier"} & record.body.keys(), "TSLG-A-SCOPE")
     for cid, _ in record.cited("policy"):
         policy = held.get(cid)
@@ -250,7 +249,7 @@ def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) 
         body = policy.body
         need(body["not_before"] is None or record.time >= body["not_before"], "TSLG-A-WINDOW")
         need(body["not_after"] is None or record.time <= body["not_after"], "TSLG-A-WINDOW")
-        if record.kind in UNDER_POLICY:
+        if record.kind != "rejection":  # [DEL-2]
             if concerned(record, policy):
                 check_proof(record, policy, "TSLG-A-SCOPE")
             else:

@@ -113,6 +113,13 @@ def decide(world: Federation, log: Log | None = None, *, body=None, preds=None, 
     return log.add("decision", edges, {"name": "pay", "outcome": "yes"} | (body or {}), **changes)
 
 
+def inferred(world: Federation, kind="inference", **claims):
+    """A model's step of A's that claims something under its policy."""
+    body = {"model": "m", "model_version": "1", "inputs": {}, "intent": "act", "output": bytes(32)} | claims
+    more = {"stage": "scope", "reason": "beyond the policy"} if kind == "rejection" else {}
+    return world.a.add(kind, {"policy": [own(world.policy)], "prior": [own(world.a.last)]}, body | more)
+
+
 def act(world: Federation, *, preds=None, body=None, **changes):
     """An action of B under A's delegation, as the target."""
     return world.b.add("action", world.under() | (preds or {}), world.action_body(**(body or {})), **changes)
@@ -268,6 +275,7 @@ def sign_by(world: Federation, made, **changes):
 
 CASES = {
     "scope: capability": (lambda w: decide(w, body={"uses": ["erase"]}), "SCOPE"),
+    "scope: a model's step": (lambda w: inferred(w, uses=["erase"]), "SCOPE"),
     "scope: amount": (lambda w: decide(w, body={"spends": {"usd": 51}}), "SCOPE"),
     "scope: another amount": (lambda w: decide(w, body={"spends": {"eur": 1}}), "SCOPE"),
     "scope: class": (lambda w: decide(w, body={"class": "none"}), "SCOPE"),
@@ -492,6 +500,12 @@ def test_both_refuse_claims_that_no_policy_covers(world: Federation) -> None:
     world = world.clone()
     claim = world.a.add("state", {"prior": [own(world.a.last)]}, {"data": {}, "uses": ["anything"]})
     assert agreed(world.bundle(claim), world.root.id) == ("invalid", {"TSLG-A-SCOPE"})
+
+
+@pytest.mark.spec("DEL-2")
+def test_both_admit_that_something_beyond_the_policy_was_rejected(world: Federation) -> None:
+    world = world.clone()
+    assert agreed(world.bundle(inferred(world, "rejection", uses=["erase"])), world.root.id) == ("valid", set())
 
 
 def test_both_refuse_a_log_that_goes_back_to_an_older_manifest(world: Federation) -> None:

@@ -47,6 +47,18 @@ def test_a_record_that_breaks_one_rule_is_refused_by_that_rule(case):
         assert world.judge(record, sealed, without=case.rule) is None, "another rule refuses it too"
 
 
+@pytest.mark.spec("DEL-2")
+def test_what_was_not_admitted_may_have_asked_for_anything():
+    world = Scene(OPEN)
+    admit(
+        *import_module("breaches_authority").step(world, "rejection", uses=["delete"], spends={"m": 9}, tier="high"),
+        world,
+    )
+    with pytest.raises(Refusal) as caught:
+        admit(*import_module("breaches_authority").step(world, "inference", spends={"m": 9}), world)
+    assert caught.value.code == "TSLG-A-SCOPE"
+
+
 def test_every_code_of_the_rules_has_a_case():
     path = Path(__file__).parents[2] / "docs" / "tools" / "codes.py"
     spec = spec_from_file_location("codes", path)

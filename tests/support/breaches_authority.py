@@ -69,6 +69,32 @@ def a_tier_that_is_not_allowed(w):
     return w.sealed(w.a, "state", {"tier": "high"}, {"prior": [w.seen], "policy": [w.policy]})
 
 
+STEP = {"model": "m", "model_version": "1", "inputs": {}, "intent": "act", "output": bytes(32)}
+
+
+def step(w, kind, **claims):
+    """A model's step, claiming something under a policy of its agent's."""
+    preds = {"prior": [w.seen], "policy": [w.policy]} | ({"part": [w.seen]} if kind == "composite" else {})
+    more = {"composite": {"rule": "all"}, "inference": {}}.get(kind, {"reason": "because"})
+    more |= {"stage": "scope"} if kind == "rejection" else {}
+    return w.sealed(w.a, kind, STEP | more | claims, preds)
+
+
+@breaks(rule_scope, "SCOPE", "capability 'delete' is not granted")
+def a_step_that_was_admitted_beyond_its_policy(w):
+    return step(w, "inference", uses=["delete"])
+
+
+@breaks(rule_scope, "SCOPE", "'n' of 6 exceeds the limit 5")
+def a_composite_beyond_its_policy(w):
+    return step(w, "composite", spends={"n": 6})
+
+
+@breaks(rule_scope, "SCOPE", "tier 'high'")
+def a_step_that_was_admitted_in_parts_beyond_its_policy(w):
+    return step(w, "decomposition", tier="high")
+
+
 @breaks(rule_scope, "SCOPE", "claims tier, uses without a policy")
 def a_state_that_claims_without_a_policy(w):
     return w.sealed(w.a, "state", {"uses": ["delete"], "tier": "high"})
