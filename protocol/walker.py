@@ -47,7 +47,7 @@ from tslg.protocol.report import (
     undisclosed,
 )
 from tslg.protocol.rules.log import rolled_back
-from tslg.protocol.rules.seals import rule_key
+from tslg.protocol.rules.seals import rule_amender, rule_key
 
 _PLACE: Final = itemgetter(12, 4)
 """`owner` and `seq`, by index, which takes half as long as by name."""
@@ -277,8 +277,9 @@ class Walker(Beside):
             if id == self.federation:
                 # The root manifest answers for itself: its own envelope and anchors apply to it.
                 self._manifests[id] = Manifest.from_record(record)
-            # The seal first: the proofs of anchors that somebody made up cost far more than to find that out.
-            refusal = judge(record, self._seals[id], self, SEAL_RULES) or self._book.refusal(record, self._seals[id])
+            seal = self._seals[id]
+            refusal = rule_amender(record, seal, self) or self._book.refusal(record, seal)
+            refusal = refusal or judge(record, seal, self, SEAL_RULES)
             if refusal is not None:
                 self._manifests.pop(id, None)
                 raise refusal

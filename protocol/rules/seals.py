@@ -82,6 +82,25 @@ def rule_seal(record: Record, seal: bytes, context: Context) -> Refusal | None:
     return refuse("TSLG-A-SEAL", record, wrong, "fetch the record and its seal from its author") if wrong else None
 
 
+def rule_amender(record: Record, seal: bytes, context: Context) -> Refusal | None:
+    """The old anchors sealed an amendment, which is cheap to find out before the proofs of new ones are checked."""
+    if record.kind != "manifest-amendment":
+        return None
+    try:
+        wrong = _amender_fault(record, parse_seal(seal), context)
+    except SealError as error:
+        wrong = error.detail
+    return refuse("TSLG-A-SEAL", record, wrong, "fetch the record and its seal from its author") if wrong else None
+
+
+def _amender_fault(record: Record, seal: Seal, context: Context) -> str | None:
+    amended, entries = record.preds.get("amends"), seal.signatures
+    old = None if amended is None else context.manifest(amended[0].cid)
+    if old is None or not seal.many or len(entries) != 2:
+        return "an amendment is sealed by the old and by the new anchors"
+    return _anchors_fault(record, entries[0], old, old.id, True)
+
+
 def _seal_fault(record: Record, seal: Seal, context: Context) -> str | None:
     entries = seal.signatures
     if record.kind == "manifest-amendment":
@@ -99,18 +118,14 @@ def _amendment_fault(record: Record, seal: Seal, context: Context) -> str | None
 
     The old anchors' entry comes first: a stranger cannot make it, while keys that cost more to read are soon made up.
     """
-    amended, entries = record.preds.get("amends"), seal.signatures
-    old = None if amended is None else context.manifest(amended[0].cid)
-    if old is None or not seal.many or len(entries) != 2:
-        return "an amendment is sealed by the old and by the new anchors"
-    fault = _anchors_fault(record, entries[0], old, old.id, True)
+    fault = _amender_fault(record, seal, context)
     if fault is not None:
         return fault
     try:
         new = Manifest.from_record(record)
     except RecordError as error:
         return error.detail
-    return _anchors_fault(record, entries[1], new, record.id, True)
+    return _anchors_fault(record, seal.signatures[1], new, record.id, True)
 
 
 class Seat(NamedTuple):
