@@ -95,6 +95,7 @@ class Gathering:
         self._ends: dict[Link, tuple[Link, str]] = {}
         self.keys: dict[Link, Key] = {}
         self._groups: dict[Link, list[Record]] | None = None
+        self._reach: dict[Link, int] | None = None
         self._witnesses: dict[Link, Record] = {}
         self._optional: set[Link] = set()
         self._aside: set[Link] = set()
@@ -133,7 +134,7 @@ class Gathering:
         if id not in self._pending:
             return
         self._pending.discard(id)
-        self._groups = None
+        self._groups = self._reach = None
         self._held[id] = record
         self._seals[id] = seal
         self._sealed[id] = True if id in self.known else sealed
@@ -171,6 +172,8 @@ class Gathering:
         if opened.record.kind in KEY_EVENTS:
             self._note_key_event(opened.record)
         self._groups = None
+        if self._reach is not None and opened.record.owner in self._reach:
+            self._reach[opened.record.owner] = max(opened.record.seq, self._reach[opened.record.owner])
 
     def cannot(self, id: Link, reason: str) -> None:
         """Take note that a wanted record cannot be had: `absent`, `withheld`, `pruned`, `unreachable`, …"""
@@ -190,26 +193,28 @@ class Gathering:
 
         Those of a head that nobody needs are `optional`: without them, the head is forgotten, and nothing else.
         """
-        before = set(self._pending) if optional else self._pending
-        for id in rests_on(record):
-            self._want_in_chain(id)
+        fresh = [id for id in rests_on(record) if self._want_in_chain(id)]
         if optional:
-            self._optional |= self._pending - before
-        if record.id in self._aside or record.id in self._beside:
-            self._aside |= self._pending - before
+            self._optional.update(fresh)
+            if record.id in self._aside or record.id in self._beside:
+                self._aside.update(fresh)
 
-    def _want_in_chain(self, id: Link) -> None:
+    def _want_in_chain(self, id: Link) -> bool:
+        """Want a record of a chain; tell whether it was not wanted before."""
         if id in self._support:
-            return
+            return False
         self._support[id] = None
         if len(self._support) <= self.limits.walk_edges:
-            self._want(id)
-        elif id not in self._held:
+            return self._want(id)
+        if id not in self._held:
             self._unavailable.setdefault(id, f"limit: more than {self.limits.walk_edges} records in chains")
+        return False
 
-    def _want(self, id: Link) -> None:
-        if id not in self._held and id not in self._unavailable and id not in self._findings:
-            self._pending.add(id)
+    def _want(self, id: Link) -> bool:
+        if id in self._held or id in self._unavailable or id in self._findings or id in self._pending:
+            return False
+        self._pending.add(id)
+        return True
 
     def _steps(self, id: Link) -> Iterable[PlainStep]:
         record = self._held.get(id)
@@ -320,18 +325,21 @@ class Gathering:
         one behind everything that is held of its log ends no key that mattered.
         """
         record = opened.record
-        places = self._by_agent().get(record.owner)
-        if record.kind != "revocation" or places is None or self.log != "visited" or record.id in self._findings:
+        if record.kind != "revocation" or self.log != "visited" or record.id in self._findings:
             return
-        if record.id in self._held or record.seq > self.newest_seq(record.owner):
+        if record.id in self._held or record.seq > self._reaches().get(record.owner, -1):
             return
         if len(self._revocations.get(record.owner, ())) >= self.limits.revocations:
             return
         self._hold(opened)
         self._given.add(record.id)
-        before = set(self._pending)
-        self._want_support(record)
-        self._optional |= self._pending - before
+        self._want_support(record, optional=True)
+
+    def _reaches(self) -> dict[Link, int]:
+        """Return the highest position held of each log that was met. Kept: strangers say how often it is asked."""
+        if self._reach is None:
+            self._reach = {agent: max(map(logproof.POSITION, log)) for agent, log in self._by_agent().items()}
+        return self._reach
 
     def supply_witness(self, opened: Opened) -> None:
         """Take a record beyond the depth that the source has anyway: it can stand in for a log proof, and nothing else.

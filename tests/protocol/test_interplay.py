@@ -12,6 +12,7 @@ from tslg.protocol import seal
 from tslg.protocol.flat import recover
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.report import INVALID, VALID
+from tslg.protocol.walker import Walker
 
 
 @pytest.fixture
@@ -88,3 +89,22 @@ def test_no_proof_of_anchors_is_checked_that_nobody_sealed(w, monkeypatch):
     report = w.verify(target)
     assert [(finding.code, finding.record) for finding in report.findings] == [("TSLG-A-SEAL", made_up.id)]
     assert checked == [w.federation]
+
+
+def test_the_walk_is_not_gone_through_again_for_every_revocation_that_is_handed_over(w, monkeypatch):
+    target = w.slip(w.a, "observation")
+    target = w.slip(w.a, "observation", None, {"prior": [target]})
+    twin = w.a.fork(1)
+    forged = [
+        w.make(twin, "revocation", w.ending(twin, w.a.owner, 2) | {"reason": str(number)}) for number in range(100)
+    ]
+    for record in forged:
+        w.put(record, b"forged", twin.fork(1))
+    supply = w.supply()
+    supply.revoking[w.a.owner] = [record.id for record in forged]
+    grouped = []
+    only_shown = Walker.only_shown
+    monkeypatch.setattr(Walker, "only_shown", lambda walker: grouped.append(walker) or only_shown(walker))
+    report = w.verify(target, supply)
+    assert report.verdict == VALID, (report.findings, report.undetermined)
+    assert len(grouped) < 30
