@@ -165,6 +165,8 @@ def test_anchors_are_read_back(tmp_path: Path) -> None:
         {"transcript": bytes(31)},
         {"transcript": ""},
         {"type": "tslg ceremony"},
+        {"type": "another"},
+        {"type": None},
         {"more": 1},
     ],
 )

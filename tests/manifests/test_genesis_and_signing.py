@@ -286,7 +286,13 @@ def test_an_amendment_goes_with_the_records_that_its_envelope_names(federation: 
     second = versions.amendment(history, body, time_ms=root.time)
     assert versions.support(history, second) == [root, policy]
     assert versions.support(history, plain) == [root]
-    signing.propose(second, [root, policy])
+    request = signing.propose(second, [root, policy])
+    keys = federation.anchor_keys
+    signed = [genesis.sign_and_combine(signing.propose(item, [root]), keys) for item in (policy, other)]
+    signed.append(genesis.sign_and_combine(request, keys))
+    made = [(root, federation.seal), *zip((policy, other, second), signed, strict=True)]
+    files = [(str(n), signing.encode_sealed(item.data, sealed)) for n, (item, sealed) in enumerate(made)]
+    assert versions.read_history(files) == made
     with pytest.raises(ManifestError, match="the correction-policy that its `corrections` names is not with it"):
         signing.propose(second, [root, other])
 

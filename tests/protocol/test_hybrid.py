@@ -55,6 +55,13 @@ def test_the_id_holds_both_digests(w):
     assert cid.from_text(cid.to_text(id)) == id and len(cid.to_text(id)) < 200
 
 
+def test_an_id_that_is_cut_off_anywhere_is_none(w):
+    id = w.decision.id
+    for end in range(len(id)):
+        cut = Link(id[:end])
+        assert cid.hybrid_scheme(cut) is None and not cid.is_record_id(cut) and not cid.is_well_formed(cut)
+
+
 def test_what_is_no_record_has_no_hybrid_id(w):
     assert hybrid.is_id_of(w.decision.id, w.decision.data)
     for data in (b"", b"\xff", w.decision.data[:-1], codec.encode([1]), codec.encode("text")):
