@@ -4,7 +4,7 @@ Each mutant is one small change of one file: another comparison, a negated condi
 not run. It is killed if a test fails (or takes five times as long, or more memory than there is). First all tests run
 once under coverage; a mutant is then shown only to the tests that run its statement (or, if the import runs it, any
 line of its file; of a file that only an import runs, to the tests of both packages): first those of the test files
-that are about this file, then all others that fit into half a minute. What no test runs survives.
+that are about this file, then all others that fit into eight seconds. What no test runs survives.
 
 Left out, because no test could or should tell them from the original: annotations and names of types; arguments of
 `dataclass` and `lru_cache`; the sizes in protocol/limits.py and of caches; numbers inside sentences for people; `is`
@@ -51,7 +51,7 @@ LIBRARIES = (
     "tomlkit",
 )
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider")
-CLOSEST, FIRST_SECONDS, LAST_SECONDS = 3, 10.0, 30.0
+CLOSEST, FIRST_SECONDS, LAST_SECONDS = 3, 5.0, 8.0
 """How many test files are asked first, and for how long; and for how long all others, the quickest tests first."""
 
 PASSED = (0, 5)

@@ -9,8 +9,11 @@ from world import World, sign
 
 from tslg.protocol import forks, seal
 from tslg.protocol.cid import compute
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.opening import Opened
 from tslg.protocol.record import Edge
 from tslg.protocol.report import INVALID, UNDETERMINED, VALID, ForkNote
+from tslg.protocol.walker import Walker
 
 
 class Forked(World):
@@ -159,6 +162,14 @@ def test_nobody_is_convicted_by_a_record_that_another_sealed_in_its_name(w):
 
 def test_a_rival_alone_convicts_together_with_what_the_walk_holds(w):
     assert codes(w.told(w.decide(w.first), w.second)) == {("TSLG-V-FORK", w.first.id)}
+
+
+def test_what_stands_beside_is_kept_once_and_up_to_a_bound(w):
+    walker = Walker(w.decide(w.first).id, w.federation, now_ms=w.now_ms)
+    said = [Opened(w.add(w.c, "observation"), b"") for _ in range(DEFAULT.rivals_per_log + 1)]
+    for opened in [*said[:1] * 2, *said]:
+        walker.supply_beside(opened)
+    assert walker.beside() == said[:-1]
 
 
 def test_more_than_enough_proof_is_not_kept(w):
