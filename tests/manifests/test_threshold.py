@@ -75,3 +75,8 @@ def test_multisig_refuses_nothing_and_non_signatures() -> None:
         threshold.combine_multisig({}, 9)
     with pytest.raises(ManifestError, match="TSLG-M-PARTIAL"):
         threshold.combine_multisig({0: PARTIALS[0], 1: bytes(96)}, 9)
+
+
+@pytest.mark.parametrize(("count", "bitmap"), [(1, b"\x01"), (8, b"\x01"), (9, b"\x01\x00")])
+def test_a_bitmap_has_as_many_bytes_as_its_members_need(count: int, bitmap: bytes) -> None:
+    assert threshold.combine_multisig({0: PARTIALS[0]}, count)[1] == bitmap

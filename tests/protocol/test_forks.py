@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,6 +165,27 @@ def test_nobody_is_convicted_by_a_record_that_another_sealed_in_its_name(w):
 
 def test_a_rival_alone_convicts_together_with_what_the_walk_holds(w):
     assert codes(w.told(w.decide(w.first), w.second)) == {("TSLG-V-FORK", w.first.id)}
+
+
+def test_each_record_is_passed_once_however_many_ways_lead_to_it():
+    rows = [[compute(bytes([row, column])) for column in range(2)] for row in range(64)]
+    below = {id: [(one,) for one in after] for row, after in pairwise(rows) for id in row}
+    held = {id: SimpleNamespace(id=id, preds={"evidence": below.get(id, [])}) for row in rows for id in row}
+    target, known = rows[0][0], [id for row in rows for id in row]
+    assert forks.only_shown(target, [], held.get, known) == {rows[0][1]}
+    assert forks.only_shown(target, [held[id] for id in rows[9]], held.get, known) == {
+        rows[0][1],
+        *(id for row in rows[10:] for id in row),
+    }
+
+
+def test_what_the_walk_did_not_visit_leads_nowhere():
+    target, between, end = (compute(bytes([n])) for n in range(3))
+    held = {
+        target: SimpleNamespace(id=target, preds={"evidence": [(between,)]}),
+        between: SimpleNamespace(id=between, preds={"evidence": [(end,)]}),
+    }
+    assert forks.only_shown(target, [], held.get, [target, end]) == {end}
 
 
 def test_what_stands_beside_is_kept_once_and_up_to_a_bound(w):

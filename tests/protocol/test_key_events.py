@@ -15,7 +15,7 @@ from tslg.manifests.agent_keys import SigningKey
 from tslg.node.bundling import write_walked
 from tslg.node.sources import BundleSource
 from tslg.node.verifying import verify, walk
-from tslg.protocol import bundle, seal
+from tslg.protocol import bundle, endings, seal
 from tslg.protocol.errors import Refusal
 from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.walker import OutsideHead
@@ -39,6 +39,13 @@ def stolen(toml: str = OPEN) -> World:
     w.revoked = w.revoke(w.a, w.first)
     w.after = w.add(w.a, "action", None, {"policy": [w.policy], "prior": [w.policy]})
     return w
+
+
+def test_a_revocation_that_does_not_hold_ends_nothing():
+    w = stolen()
+    taken, _ = by_thief(w)
+    assert [id for id, _ in endings.dead(w.a.log, lambda record: True)] == [taken.id]
+    assert endings.dead(w.a.log, lambda record: record.id != w.revoked.id) == []
 
 
 def by_thief(w: World):
