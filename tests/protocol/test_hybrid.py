@@ -62,6 +62,11 @@ def test_an_id_that_is_cut_off_anywhere_is_none(w):
         assert cid.hybrid_scheme(cut) is None and not cid.is_record_id(cut) and not cid.is_well_formed(cut)
 
 
+@pytest.mark.parametrize("payload", [b"\xa2\x65preds\x58", b"\xa2\x65preds", b"\xa2\x65preds\x58\x22"])
+def test_digests_that_end_too_early_are_none(payload):
+    assert cid.hybrid_scheme(cid.HYBRID_START + cid.varint(len(payload)) + payload) is None
+
+
 def test_what_is_no_record_has_no_hybrid_id(w):
     assert hybrid.is_id_of(w.decision.id, w.decision.data)
     for data in (b"", b"\xff", w.decision.data[:-1], codec.encode([1]), codec.encode("text")):
