@@ -129,3 +129,13 @@ def test_the_example_of_commitments():
     assert group.VALUE.hex() == entries["V"]
     assert hidden.capabilities[0].hex() == entries["commitment of the capability scan, granted"]
     assert hidden.limits["eur"].hex() == entries["commitment of the limit eur, 500"]
+
+
+def test_every_sentence_has_a_test_and_every_test_names_sentences_that_are_there():
+    sentences = tool("sentences")
+    assert sentences.marked().keys() - sentences.sentences().keys() == set(), "tests name sentences that no page has"
+    assert [id for id, tests in sentences.held().items() if not tests] == [], "mark a test with @pytest.mark.spec(…)"
+
+
+def test_the_table_of_sentences_and_tests_is_up_to_date():
+    assert text("tests.md") == tool("sentences").page(), "run python docs/tools/sentences.py"
