@@ -127,10 +127,6 @@ def _narrow_fan_in(record: Record, context: Context) -> bool:
     return not record.preds or manifest.envelope.fan_in_max < DEFAULT.fan_in
 
 
-def _may_claim(record: Record) -> bool:
-    return not SCOPE.keys().isdisjoint(KINDS[record.kind].fields)
-
-
 def _closed(record: Record, context: Context) -> bool:
     manifest = manifest_in_force(record, context)
     return manifest is not None and manifest.envelope.cross_agent is not None
