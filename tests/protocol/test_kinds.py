@@ -128,7 +128,15 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
         ],
     ),
     "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}": (
-        [TERMS, TERMS | {"limits": {}}],
+        [
+            TERMS,
+            TERMS | {"limits": {}},
+            {
+                "vocabulary": [f"{i:03}" for i in range(DEFAULT.vocabulary)],
+                "capabilities": bytes(32 * DEFAULT.vocabulary),
+                "limits": {str(i): bytes(32) for i in range(DEFAULT.hidden_limits)},
+            },
+        ],
         [
             TERMS | {"vocabulary": ["b", "a"]},
             TERMS | {"vocabulary": [], "capabilities": b""},

@@ -103,7 +103,7 @@ def a_key_without_the_half_that_is_asked_for_since(w):
 @breaks(rule_suite, "SUITE", "not of the algorithms")
 def a_key_of_an_algorithm_that_is_no_longer_allowed(w):
     w.amend(signatures=[-47])
-    return w.sealed(w.a, "state")
+    return w.sealed(w.a, "observation")
 
 
 @breaks(rule_suite, "SUITE", "not of the algorithms")
