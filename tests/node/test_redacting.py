@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 
 import pytest
 from world import MERKLE, NOW, founded, source
 
-from tslg.node import redacting
+from tslg.node import challenging, redacting
 from tslg.node.bundling import write_walked
 from tslg.node.drafting import Draft
 from tslg.node.home import Home
@@ -16,6 +17,7 @@ from tslg.node.serving import Server
 from tslg.node.sources import StoreSource
 from tslg.node.store.memory import MemoryStore
 from tslg.node.verifying import verify, walk
+from tslg.protocol import challenge
 from tslg.protocol.admission import RuleBook
 from tslg.protocol.cid import to_text
 from tslg.protocol.errors import Refusal, StoreError, UsageError
@@ -222,3 +224,15 @@ def test_the_store_in_memory_forgets_as_well(home, decision):
     assert redacting.carry_out(store, [redaction]) == []
     assert disclosed(decision.id, store.get(decision.id)).withheld == ("reason",)
     assert to_text(redaction.id)
+
+
+def test_a_challenge_is_answered_by_the_redaction_and_by_no_other_record(home, decision):
+    agent = home.agent("a")
+    redaction = agent.redact(decision, fields=["reason"], reason="asked to")
+    given = challenging.answer(home.store, home.federation, decision.id, None, now_ms=home.clock())
+    assert (given.verdict, given.redaction) == ("redacted", redaction.id)
+    assert SECRET.encode() not in given.to_bytes()
+    read = challenge.read(given.to_bytes())
+    assert challenging.check(read, home.federation, home.clock()) is None
+    for false in (replace(read, redaction=decision.id), replace(read, redaction=None), replace(read, seq=read.seq - 1)):
+        assert challenging.check(false, home.federation, home.clock()) is not None
