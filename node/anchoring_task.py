@@ -10,6 +10,7 @@ import trio
 
 from tslg.node.anchoring import Anchorer
 from tslg.node.home import Home
+from tslg.node.tasks import background
 from tslg.protocol.cid import short
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError
@@ -21,10 +22,9 @@ _log = logging.getLogger(__name__)
 @asynccontextmanager
 async def kept_anchored(home: Home, limits: Limits) -> AsyncIterator[None]:
     """Keep the logs of a node's agents anchored while the block runs."""
-    async with trio.open_nursery() as nursery:
+    async with background() as nursery:
         nursery.start_soon(_keep, home, limits)
         yield
-        nursery.cancel_scope.cancel()
 
 
 async def _keep(home: Home, limits: Limits) -> None:

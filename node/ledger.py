@@ -18,6 +18,7 @@ from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
 from tslg.node.drafting import Draft, OwnLog, Ticket
 from tslg.node.flattening import as_meant, sayable, writes_flat
+from tslg.node.growth import Growth
 from tslg.node.rivalry import Rivalry
 from tslg.node.store.interface import ForkError, LogState, Store
 from tslg.protocol import attachments
@@ -79,6 +80,8 @@ class Ledger(Rivalry):
         self._writer: int | None = None
         self.gate: Anchorer | None = None
         """What holds logs to their anchoring, for a node that is to."""
+        self.growth = Growth()
+        """Who is told when logs grew."""
 
     def open_log(self, owner: Link, key: Key, signer: SigningKey) -> None:
         """Make a log writable with a key that is registered in it and its secrets; one that is, with another key.
@@ -252,6 +255,7 @@ class Ledger(Rivalry):
                 self._staged.clear()
                 self._saved.clear()
                 self.context.settle()
+        self.growth.tell(grown)
 
     def admit(self, data: bytes, seal: bytes, attachment: bytes | None = None) -> Record:
         """Admit a record that was sealed elsewhere to a log that is held whole, and store it.
@@ -289,6 +293,7 @@ class Ledger(Rivalry):
             self.store.append(fresh, [grown], {} if attachment is None else {record.id: attachment})
             self._follow(grown)
             self._take_manifest(record)
+        self.growth.tell([record.owner])
         return record
 
     def _read(self, data: bytes) -> Record:
@@ -336,6 +341,7 @@ class Ledger(Rivalry):
         redactions = [record for record, _ in fresh if record.kind == "redaction"]
         if redactions:
             self.carry_out(redactions)
+        self.growth.tell(record.owner for record, _ in fresh)
         return len(fresh)
 
     def carry_out(self, redactions: Iterable[Record]) -> None:

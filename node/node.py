@@ -23,10 +23,12 @@ from tslg.node.anchoring_task import kept_anchored
 from tslg.node.auditor import Auditor
 from tslg.node.authoring import Reference, reference_id
 from tslg.node.catching_up import CaughtUp, catch_up
+from tslg.node.config import NodeConfig
 from tslg.node.delegating import Delegations, Work, ask_delegate
 from tslg.node.following import follow_federation
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.seam import Network, peer_id_of, running
+from tslg.node.services import Service, at_work
 from tslg.node.serving import Server
 from tslg.node.verifying import Tick
 from tslg.node.withholding import Shown, withholding
@@ -51,6 +53,7 @@ class Node:
         self._shown = shown
         self._addresses = AddressBook(home.store)
         self._delegations: Delegations | None = None
+        self._services: list[Service] = []
 
     @classmethod
     @asynccontextmanager
@@ -65,6 +68,7 @@ class Node:
         clock: Callable[[], int] = wall_clock,
         limits: Limits = DEFAULT,
         withhold: Iterable[str] = (),
+        config: NodeConfig | None = None,
     ) -> AsyncIterator[Node]:
         """Open a data directory and, with `listen` or `network`, take part in the network while the block runs.
 
@@ -77,24 +81,26 @@ class Node:
             clock: ms since 1970 UTC.
             limits: bounds on what comes from outside.
             withhold: committed fields that peers do not get, each `KIND/FIELD` with `*` for any.
+            config: all settings; `listen` and `withhold` stand above it.
 
         Raises:
             StoreError: the directory cannot be used. NetworkError: the address cannot be had.
         """
         joined = None if federation is None else Path(federation)
-        patterns = list(withhold)
-        shown = withholding(patterns) if patterns else None
+        given = {"listen": None if listen is None else [listen], "withhold": list(withhold) or None}
+        settings = (config or NodeConfig()).with_values(given)
+        shown = withholding(settings.withhold) if settings.withhold else None
         home = await trio.to_thread.run_sync(lambda: Home.open(Path(path), federation=joined, name=name, clock=clock))
         try:
-            if network is None and listen is not None:
-                network = _libp2p(home, listen, limits)
+            if network is None and settings.listen:
+                network = _libp2p(home, settings, limits)
             node = cls(home, network, limits, shown)
             async with kept_anchored(home, limits):
                 if network is None:
                     yield node
                 else:
                     node._serve(network)
-                    async with running(network):
+                    async with running(network), at_work(node._services):
                         await node._look_back()
                         yield node
         finally:
@@ -220,6 +226,8 @@ class Node:
         network.serve(WALK, server.walk)
         network.serve(LOG, server.log)
         network.serve(DELEGATE, self._answer_delegation)
+        for service in self._services:
+            service.serve(network)
 
     def _answer_delegation(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
         assert self._delegations is not None
@@ -231,9 +239,19 @@ class Node:
         return self._addresses.find(agent)
 
 
-def _libp2p(home: Home, listen: str, limits: Limits) -> Network:
+def _libp2p(home: Home, config: NodeConfig, limits: Limits) -> Network:
     # Imported here because it costs half a second, which a node without a network need not wait for.
     from tslg.node.net.libp2p.config import Libp2pConfig
     from tslg.node.net.libp2p.network import Libp2pNetwork
 
-    return Libp2pNetwork(Libp2pConfig(seed=home.peer_seed(), listen=(listen,), limits=limits))
+    return Libp2pNetwork(
+        Libp2pConfig(
+            seed=home.peer_seed(),
+            listen=config.listen,
+            announce=config.announce,
+            limits=limits,
+            discovery=config.discovery,
+            gossip=config.gossip,
+            bootstrap=config.bootstrap,
+        )
+    )

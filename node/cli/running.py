@@ -13,6 +13,7 @@ from tslg.node.cli.access import data_dir, data_option, whole_id
 from tslg.node.cli.output import json_option, note
 
 if TYPE_CHECKING:
+    from tslg.node.config import NodeConfig
     from tslg.node.node import Node
 
 
@@ -23,7 +24,7 @@ def node() -> None:
 
 @node.command()
 @data_option
-@click.option("--listen", default="/ip4/127.0.0.1/tcp/0", show_default=True, help="The multiaddr to listen on.")
+@click.option("--listen", multiple=True, metavar="MULTIADDR", help="Where to listen; /ip4/127.0.0.1/tcp/0 if not set.")
 @click.option(
     "--federation",
     metavar="FILE|ID",
@@ -31,16 +32,23 @@ def node() -> None:
 )
 @click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Give peers no such fields, * for any; repeat.")
 @json_option
-def run(data: Path | None, listen: str, federation: str | None, withhold: tuple[str, ...], as_json: bool) -> None:
+def run(
+    data: Path | None, listen: tuple[str, ...], federation: str | None, withhold: tuple[str, ...], as_json: bool
+) -> None:
     """Serve this node's lineage until SIGTERM or SIGINT.
 
-    A new data directory founds a federation of its own, unless --federation names the file of one.
+    A new data directory founds a federation of its own, unless --federation names the file of one. What no option says
+    is taken from the environment (TSLG_NODE_LISTEN and so on), and then from node.toml in the data directory.
     """
     import trio
 
+    from tslg.node.config import NodeConfig
+
     path = data_dir(data)
+    flags = {"listen": listen or None, "withhold": withhold or None}
+    config = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",)).over(path).with_values(flags)
     joined = _federation(path, federation)
-    trio.run(_serve, path, joined, listen, withhold, as_json)
+    trio.run(_serve, path, joined, config, as_json)
 
 
 def _federation(path: Path, given: str | None) -> Path | None:
@@ -71,7 +79,7 @@ def _federation(path: Path, given: str | None) -> Path | None:
     return None
 
 
-async def _serve(path: Path, federation: Path | None, listen: str, withhold: tuple[str, ...], as_json: bool) -> None:
+async def _serve(path: Path, federation: Path | None, config: NodeConfig, as_json: bool) -> None:
     import trio
 
     from tslg.node.node import Node
@@ -85,7 +93,7 @@ async def _serve(path: Path, federation: Path | None, listen: str, withhold: tup
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(wait)
-            async with Node.open(path, federation=federation, listen=listen, withhold=withhold) as opened:
+            async with Node.open(path, federation=federation, config=config) as opened:
                 _announce(opened, as_json)
                 await trio.sleep_forever()
 

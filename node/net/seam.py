@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from tslg.node.net.errors import AddressError
+from tslg.node.tasks import background
 from tslg.protocol.limits import Limits
 
 if TYPE_CHECKING:
@@ -113,18 +114,6 @@ def peer_id_of(peer: str) -> str:
 @asynccontextmanager
 async def running(network: Network) -> AsyncIterator[Network]:
     """Run `network` for the length of a block. Errors of either come out as they are."""
-    failure: Exception | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            try:
-                await nursery.start(network.run)
-                yield network
-            except Exception as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) != 1:
-            raise
-        raise group.exceptions[0] from None
-    if failure is not None:
-        raise failure
+    async with background() as nursery:
+        await nursery.start(network.run)
+        yield network

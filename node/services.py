@@ -1,0 +1,62 @@
+"""The parts of a running node: what each answers on the network, and what it does in the background."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from tslg.node.growth import Growth
+from tslg.node.net.seam import Network
+from tslg.node.tasks import background
+from tslg.protocol.codec import Link
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+
+class Service(Protocol):
+    """One part of a node. What a peer does wrong never ends it: errors that `run` lets out end the node."""
+
+    def serve(self, network: Network) -> None:
+        """Register what is answered, before the network runs."""
+        ...
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work until cancelled, beside the running network; `started()` is called when others may rely on it."""
+        ...
+
+
+@asynccontextmanager
+async def at_work(services: Iterable[Service]) -> AsyncIterator[trio.Nursery]:
+    """Run these services for the length of a block, started one after the other, in the nursery that is returned."""
+    async with background() as nursery:
+        for service in services:
+            await nursery.start(service.run)
+        yield nursery
+
+
+async def grown(growth: Growth) -> AsyncGenerator[list[Link]]:
+    """Yield the logs that grew, as often as any did, those of one wake-up together; close it when done.
+
+    `async with aclosing(grown(growth)) as changes: async for owners in changes: …`
+    """
+    token = trio.lowlevel.current_trio_token()
+    event = trio.Event()
+
+    def ring() -> None:
+        event.set()
+
+    def wake() -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(ring, idempotent=True)
+
+    with growth.watching(wake) as watch:
+        while True:
+            await event.wait()
+            event = trio.Event()
+            owners = watch.take()
+            if owners:
+                yield owners
