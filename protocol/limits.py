@@ -41,6 +41,10 @@ class Limits:
     """Own streams on one connection; the muxer blocks for ever at 256."""
     announcement_bytes: int = 64 * 1024
     """One announcement: a new head with its proof, never a record's payload; every node forwards it."""
+    announcements_per_second: int = 300
+    """Announcements of one neighbour that are looked at, at a third of a millisecond each; twice as many at once."""
+    announcement_offences: int = 16
+    """Wrong announcements of one neighbour in a minute, after which it is cut off: honest ones forward none."""
     requests_per_peer: int = 16
     """Requests of one peer that are answered at the same time."""
     receive_window_bytes: int = 1024 * 1024

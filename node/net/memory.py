@@ -219,11 +219,11 @@ class MemoryNetwork:
         check_announcement(payload, self._limits)
         for peer, other in sorted(self._hub.members.items()):
             if peer != self._peer_id and other._nursery is not None and not (other.faults.down or self.faults.down):
-                other._hear(topic, Announcement(payload, self._peer_id))
+                other._hear(topic, Announcement(payload, self._peer_id, self._peer_id))
 
     def _hear(self, topic: str, announcement: Announcement) -> None:
         if announcement.peer not in self._cut_off:
-            self._topics.deliver(topic, announcement)
+            self._topics.hear(topic, announcement)
 
     async def subscribe(self, topic: str, validator: Validator) -> trio.MemoryReceiveChannel[Announcement]:
         """See `seam.Network`."""

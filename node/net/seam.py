@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -22,18 +23,29 @@ Handler = Callable[[bytes, str], AsyncGenerator[bytes, None]]
 Each payload is at most `limits.chunk_bytes`; a reply without a payload is sent as one empty chunk. The handler raises
 a subclass of `errors.Answered` to answer with its code. It is cancelled when the asker goes away."""
 
-Validator = Callable[[bytes, str], bool]
-"""`validator(payload, peer)`: whether an announcement may be delivered and forwarded.
-
-It must not wait, and must return False only for what can never be valid: the verdict is kept for a while."""
-
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A payload announced on a topic, and the id of the peer that announced it first."""
+    """A payload announced on a topic, the id of the peer that announced it first, and of the one it came by."""
 
     payload: bytes
     peer: str
+    via: str
+
+
+class Verdict(Enum):
+    """What becomes of an announcement."""
+
+    ACCEPT = "accept"
+    """It is delivered, and forwarded to others."""
+    IGNORE = "ignore"
+    """It is dropped, and that is nobody's fault: it is stale, known, or more than there is room for."""
+    REJECT = "reject"
+    """It is dropped, and whoever it came by broke a rule: who looks at it the same way does not hand it on."""
+
+
+Validator = Callable[[Announcement], Verdict]
+"""Called once for every announcement, whose verdict is final; it must not wait."""
 
 
 class Network(Protocol):

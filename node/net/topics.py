@@ -6,7 +6,7 @@ import logging
 
 import trio
 
-from tslg.node.net.seam import Announcement, Validator
+from tslg.node.net.seam import Announcement, Validator, Verdict
 from tslg.protocol.errors import UsageError
 from tslg.protocol.limits import Limits
 
@@ -41,27 +41,34 @@ class Topics:
             del self._subscribers[topic]
         return topic in self._subscribers
 
-    def allowed(self, topic: str, announcement: Announcement) -> bool:
-        """Whether a subscriber's validator lets the announcement through."""
-        return any(_lets_through(validator, announcement) for validator, _ in self._subscribers.get(topic, ()))
+    def hear(self, topic: str, announcement: Announcement) -> Verdict:
+        """Hand an announcement to every subscriber whose validator accepts it and who has room for it.
 
-    def deliver(self, topic: str, announcement: Announcement) -> None:
-        """Hand the announcement to every subscriber whose validator lets it through and who has room for it."""
+        Returns ACCEPT if one of them does, REJECT if all of them reject it.
+        """
+        verdicts = set()
         for validator, channel in self._subscribers.get(topic, ()):
-            if _is_open(channel) and _lets_through(validator, announcement):
+            if not _is_open(channel):
+                continue
+            verdict = _judge(validator, announcement)
+            verdicts.add(verdict)
+            if verdict is Verdict.ACCEPT:
                 try:
                     channel.send_nowait(announcement)
                 except trio.WouldBlock:
                     _log.debug("a subscriber of %s does not keep up", topic)
+        if Verdict.ACCEPT in verdicts:
+            return Verdict.ACCEPT
+        return Verdict.REJECT if verdicts == {Verdict.REJECT} else Verdict.IGNORE
 
 
 def _is_open(channel: trio.MemorySendChannel[Announcement]) -> bool:
     return channel.statistics().open_receive_channels > 0
 
 
-def _lets_through(validator: Validator, announcement: Announcement) -> bool:
+def _judge(validator: Validator, announcement: Announcement) -> Verdict:
     try:
-        return validator(announcement.payload, announcement.peer)
+        return validator(announcement)
     except Exception as error:
         _log.error("a validator failed: %r", error)
-        return False
+        return Verdict.IGNORE

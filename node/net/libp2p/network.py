@@ -51,7 +51,7 @@ class Libp2pNetwork:
         self._dialer = Dialer(self._host, config.limits)
         self._services: dict[str, Gossip | Discovery] = {}
         if config.gossip:
-            self._services["gossip"] = Gossip(self._host, config.limits)
+            self._services["gossip"] = Gossip(self._host, config.limits, self.cut_off)
         if config.discovery:
             self._services["discovery"] = Discovery(self._host)
         self._running = False

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from tslg.node.net import errors
-from tslg.node.net.seam import running
+from tslg.node.net.seam import Verdict, running
 from tslg.protocol.errors import UsageError
 from tslg.protocol.limits import DEFAULT
 
@@ -373,7 +373,7 @@ async def test_announcements_reach_subscribers_over_others(world):
     a, b, c = [await world.start(name, settings=world.everything) for name in "abc"]
     await connect(a, b)
     await connect(c, b)
-    channels = [await network.subscribe("topic", lambda payload, peer: True) for network in (b, c)]
+    channels = [await network.subscribe("topic", lambda announcement: Verdict.ACCEPT) for network in (b, c)]
     for channel in channels:
         await announce_until(lambda: channel.statistics().current_buffer_used, a, "topic", b"payload")  # noqa: B023
         announcement = channel.receive_nowait()
@@ -385,15 +385,15 @@ async def test_announcements_that_a_validator_refuses_are_not_delivered(world):
     await connect(a, b)
     seen = []
 
-    def validator(payload, peer):
-        seen.append((payload, peer))
-        if payload == b"error":
+    def validator(heard):
+        seen.append((heard.payload, heard.peer, heard.via))
+        if heard.payload == b"error":
             raise RuntimeError("a bug")
-        return payload == b"good"
+        return {b"good": Verdict.ACCEPT, b"old": Verdict.IGNORE}.get(heard.payload, Verdict.REJECT)
 
     channel = await b.subscribe("topic", validator)
-    for payload in (b"bad", b"error"):
-        await announce_until(lambda: (payload, a.peer_id) in seen, a, "topic", payload)  # noqa: B023
+    for payload in (b"bad", b"error", b"old"):
+        await announce_until(lambda: (payload, a.peer_id, a.peer_id) in seen, a, "topic", payload)  # noqa: B023
     await announce_until(lambda: channel.statistics().current_buffer_used, a, "topic", b"good")
     assert channel.receive_nowait().payload == b"good"
     channel.close()
@@ -403,8 +403,8 @@ async def test_announcements_that_a_validator_refuses_are_not_delivered(world):
 async def test_own_announcements_are_not_heard_and_large_ones_not_made(world):
     a, b = [await world.start(name, settings=world.everything) for name in "ab"]
     await connect(a, b)
-    own = await a.subscribe("topic", lambda payload, peer: True)
-    other = await b.subscribe("topic", lambda payload, peer: True)
+    own = await a.subscribe("topic", lambda announcement: Verdict.ACCEPT)
+    other = await b.subscribe("topic", lambda announcement: Verdict.ACCEPT)
     await announce_until(lambda: other.statistics().current_buffer_used, a, "topic", b"x")
     assert own.statistics().current_buffer_used == 0
     with pytest.raises(UsageError):

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from tslg.node.net import errors
+from tslg.node.net.seam import Verdict
 from tslg.protocol.limits import DEFAULT
 
 
@@ -70,7 +71,7 @@ async def test_ids_are_taken_once(memory_world):
 async def test_announcements_reach_the_subscribers_whose_validator_agrees(memory_world):
     a = await memory_world.start("a")
     b = await memory_world.start("b")
-    received = await b.subscribe("topic", lambda payload, peer: payload != b"bad")
+    received = await b.subscribe("topic", lambda heard: Verdict.REJECT if heard.payload == b"bad" else Verdict.ACCEPT)
     await a.announce("topic", b"bad")
     await a.announce("topic", b"good")
     await a.announce("other", b"else")
