@@ -39,6 +39,30 @@ class Limits:
     """Open connections of one node, at about 65 KiB each."""
     streams_per_connection: int = 128
     """Own streams on one connection; the muxer blocks for ever at 256."""
+    dials: int = 16
+    """Dials under way at a time: whoever gives out addresses must not have this node knock at many doors at once."""
+    dial_timeout_ms: int = 5_000
+    """One dial with its handshake: a host on another continent takes a second, one that is not there takes for ever."""
+    lookup_dials: int = 32
+    """Peers dialled for one question to the DHT: it takes a few rounds of ten."""
+    found_addresses: int = 64
+    """Addresses taken from one answer about where somebody is: more are no help, and each may lead nowhere."""
+    peers_known: int = 1_000
+    """Peers of which anything is remembered, at about 500 bytes each; who was useful stays longest."""
+    peer_addresses: int = 8
+    """Addresses kept of one peer, and peers kept of one agent: it moves now and then, and has few interfaces."""
+    dht_message_bytes: int = 128 * 1024
+    """One message of the DHT: forty peers with their addresses and signatures take 40 KiB."""
+    dht_streams: int = 12
+    """Questions of the DHT that are answered at a time; further ones are turned away."""
+    dht_streams_per_peer: int = 4
+    """… and of one peer, so that nobody takes them all alone."""
+    provider_records: int = 10_000
+    """Provider records held for others, at about 1 KiB each."""
+    provider_records_per_peer: int = 1_000
+    """… and for one of them: as many agents as a node is likely to have."""
+    providers_per_key: int = 20
+    """Providers held of one agent or federation, as Kademlia has it."""
     announcement_bytes: int = 64 * 1024
     """One announcement: a new head with its proof, never a record's payload; every node forwards it."""
     announcements_per_second: int = 300

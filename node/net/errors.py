@@ -10,6 +10,7 @@ NetworkError
 │   │   └── Busy              5   TSLG-N-BUSY
 │   ├── NotServed             the peer does not speak this protocol            TSLG-N-NOT-SERVED
 │   ├── Unreachable           no connection, or it was lost                    TSLG-N-UNREACHABLE
+│   ├── NotDialled            the address lies deeper inside than this node    TSLG-N-REACH
 │   ├── ProtocolViolation     the peer broke the protocol                      TSLG-N-VIOLATION
 │   └── Stalled               no progress for too long                         TSLG-N-STALLED
 ├── AddressError              text that names no peer                          TSLG-N-ADDRESS
@@ -102,6 +103,13 @@ class Unreachable(PeerError):
 
     code = "TSLG-N-UNREACHABLE"
     advice = "check the address and that the peer is running"
+
+
+class NotDialled(PeerError):
+    """An address that was heard from others, or given by a program, lies where strangers have no say."""
+
+    code = "TSLG-N-REACH"
+    advice = "give it as a bootstrap address, or set `reach` in node.toml, if it is meant"
 
 
 class ProtocolViolation(PeerError):

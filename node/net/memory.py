@@ -14,6 +14,7 @@ import trio
 
 from tslg.node.net import errors
 from tslg.node.net.exchange import Asking, Reply, Serving, StreamBroken, ask
+from tslg.node.net.reach import Scope, may_dial
 from tslg.node.net.seam import Announcement, Handler, Validator, peer_id_of
 from tslg.node.net.topics import Topics, check_announcement
 from tslg.protocol.limits import DEFAULT, Limits
@@ -21,6 +22,8 @@ from tslg.protocol.limits import DEFAULT, Limits
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
+PROVIDER_SECONDS = 48 * 60 * 60
+"""How long the DHT remembers a provider."""
 _PIECE_BYTES = 64 * 1024
 _PIECES_IN_FLIGHT = 16
 
@@ -102,7 +105,12 @@ class MemoryHub:
     """Connects any number of `MemoryNetwork`s, and breaks things between them on demand."""
 
     members: dict[str, MemoryNetwork] = field(default_factory=dict)
-    providers: dict[bytes, list[str]] = field(default_factory=dict)
+    providers: dict[bytes, dict[str, float]] = field(default_factory=dict)
+    """The DHT, as if its closest peers never left: by key, who provides it, and when that was said (trio's clock)."""
+    planted: dict[bytes, list[str]] = field(default_factory=dict)
+    """Addresses that the DHT gives out for a key beside those, whatever they lead to."""
+    joined_only: bool = False
+    """Whether only a member with a connection has part in the DHT, as on a real network; for tests of finding."""
 
     def network(self, peer_id: str, limits: Limits = DEFAULT) -> MemoryNetwork:
         """A new member under an id that must not be taken; it can be reached while its `run` is under way."""
@@ -230,18 +238,33 @@ class MemoryNetwork:
         await trio.lowlevel.checkpoint()
         return self._topics.add(topic, validator)
 
+    async def connect(self, address: str) -> None:
+        """See `seam.Network`."""
+        await self._connect(peer_id_of(address))
+
+    def may_dial(self, address: str) -> bool:
+        """See `seam.Network`."""
+        return may_dial(address, Scope.GLOBAL)
+
     async def provide(self, key: bytes) -> None:
         """See `seam.Network`."""
         await trio.lowlevel.checkpoint()
-        known = self._hub.providers.setdefault(key, [])
-        if self._peer_id not in known:
-            known.append(self._peer_id)
+        if self._is_joined():
+            self._hub.providers.setdefault(key, {})[self._peer_id] = trio.current_time()
 
     async def find_providers(self, key: bytes) -> list[str]:
         """See `seam.Network`."""
         await trio.lowlevel.checkpoint()
-        found = [self._hub.members[peer] for peer in self._hub.providers.get(key, ()) if peer != self._peer_id]
-        return [address for member in found for address in member.addresses]
+        if not self._is_joined():
+            return []
+        since = trio.current_time() - PROVIDER_SECONDS
+        said = self._hub.providers.get(key, {})
+        found = [self._hub.members[peer] for peer, when in said.items() if peer != self._peer_id and when > since]
+        addresses = [address for member in found for address in member.addresses] + self._hub.planted.get(key, [])
+        return [address for address in addresses if self.may_dial(address)][: self._limits.found_addresses]
+
+    def _is_joined(self) -> bool:
+        return not self._hub.joined_only or bool(self._connected)
 
     def peers(self) -> tuple[str, ...]:
         """See `seam.Network`."""

@@ -87,6 +87,17 @@ class Network(Protocol):
         """
         ...
 
+    async def connect(self, address: str) -> None:
+        """Make sure of a connection with a peer at an address that the operator gave, and know it as given by him.
+
+        Where discovery is on, this node makes itself known there. Raises a `errors.PeerError`, or AddressError.
+        """
+        ...
+
+    def may_dial(self, address: str) -> bool:
+        """Whether `request` dials an address heard from others: none that lies deeper inside than this node stands."""
+        ...
+
     async def announce(self, topic: str, payload: bytes) -> None:
         """Tell everybody who subscribed to `topic`. A hint: it may be lost."""
         ...
@@ -99,11 +110,17 @@ class Network(Protocol):
         ...
 
     async def provide(self, key: bytes) -> None:
-        """Make it known that this peer can be asked about `key` (an agent's or a federation's id)."""
+        """Make it known that this peer can be asked about `key` (an agent's or a federation's id).
+
+        Those who are told forget it after a time, and when they stop: it is to be said again and again.
+        """
         ...
 
     async def find_providers(self, key: bytes) -> list[str]:
-        """Addresses of peers that say they can be asked about `key`. Hearsay, and never this peer itself."""
+        """Addresses of peers that say they can be asked about `key`, those that most others name first.
+
+        Hearsay, never of this peer itself, only what `may_dial` lets through, at most `limits.found_addresses`.
+        """
         ...
 
     def peers(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tslg.node.net.reach import Scope
 from tslg.protocol.limits import DEFAULT, Limits
 
 
@@ -14,7 +15,7 @@ class Libp2pConfig:
     seed: bytes = field(repr=False)
     """The 32-byte Ed25519 seed of the peer's identity. Secret."""
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
-    """Multiaddrs to listen on; port 0 takes any free port."""
+    """Multiaddrs to listen on; port 0 takes any free port. None for a peer that only asks."""
     announce: tuple[str, ...] = ()
     """Addresses to give to others in place of those listened on, for a node behind a router or a name. A wildcard such
     as /ip4/0.0.0.0 is replaced by the interfaces' addresses without this."""
@@ -28,6 +29,8 @@ class Libp2pConfig:
     """Run gossipsub, which `announce` and `subscribe` need."""
     bootstrap: tuple[str, ...] = ()
     """Addresses of peers to connect to at the start, when discovery or gossip is on."""
+    reach: Scope | None = None
+    """The narrowest scope that addresses heard from others may have to be dialled; None for this node's own scope."""
 
     def __post_init__(self) -> None:
         if len(self.seed) != 32:

@@ -1,8 +1,14 @@
-"""One connection to each peer that is asked: found, reused, dialled, refused (defects 14 and 16)."""
+"""One connection to each peer that is asked: found, reused, dialled, refused (defects 14 and 16).
+
+Whatever makes libp2p dial comes through here: requests, and the DHT's own questions to peers it has merely heard of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 
 import trio
 from libp2p.abc import IHost
@@ -15,17 +21,33 @@ from multiaddr import Multiaddr
 
 from tslg.node.net import errors
 from tslg.node.net.libp2p.muxer import BoundedYamux
+from tslg.node.net.libp2p.swarm import GuardedSwarm
 from tslg.node.net.libp2p.upgrade import HandshakeFailed, MuxerFailed
+from tslg.node.net.reach import Place, Scope, may_dial, place_of, scope_of
 from tslg.node.net.seam import peer_id_of
 from tslg.protocol.limits import Limits
 
 _CONNECTIONS_PER_PEER = 2
 """Defect 14: two peers that dial each other at once get two connections. More have no honest reason."""
 _ADDRESSES_PER_PEER = 4
+_left: ContextVar[list[int] | None] = ContextVar("dials left to what is under way", default=None)
+
+
+@contextmanager
+def at_most(dials: int) -> Iterator[None]:
+    """Let what happens in the block, tasks that it starts included, dial no more peers than this."""
+    token = _left.set([dials])
+    try:
+        yield
+    finally:
+        _left.reset(token)
 
 
 class Dialer:
-    """Connections by peer id."""
+    """Connections by peer id.
+
+    `scope` is what this node can be reached from; addresses heard from others that lie deeper inside are not dialled.
+    """
 
     def __init__(self, host: IHost, limits: Limits) -> None:
         swarm = host.get_network()
@@ -35,6 +57,24 @@ class Dialer:
         self._limits = limits
         self._dialling: dict[ID, trio.Lock] = {}
         self._cut_off: set[ID] = set()
+        self._given: dict[ID, list[Multiaddr]] = {}
+        self._under_way = trio.CapacityLimiter(limits.dials)
+        self.scope = Scope.GLOBAL
+        if isinstance(swarm, GuardedSwarm):
+            swarm.dial_known = self._dial_known
+
+    def trust(self, peer: ID, address: Multiaddr | None) -> None:
+        """Dial this address from now on whatever it leads to: the node's operator gave it."""
+        known = self._given.setdefault(peer, [])
+        if address is not None and address not in known:
+            known.append(address)
+
+    def may_dial(self, text: str) -> bool:
+        """Whether an address may be dialled: one that the operator gave, or one that `reach` lets through."""
+        return self._is_given(text) or may_dial(text, self.scope)
+
+    def _is_given(self, text: str) -> bool:
+        return any(text == str(address) for known in self._given.values() for address in known)
 
     def admits(self, peer: ID, inbound: bool) -> bool:
         """Whether a connection with `peer` is wanted, now that it has proved its id.
@@ -94,31 +134,85 @@ class Dialer:
             if not lock.locked():
                 self._dialling.pop(peer, None)
 
+    async def _dial_known(self, peer: ID) -> None:
+        """Dial a peer at the addresses that others gave, as the DHT asks for. Raises a `errors.PeerError`."""
+        left = _left.get()
+        if left is not None and self._connected(peer) is None:
+            if left[0] <= 0:
+                raise errors.Unreachable(f"peer {peer} is one too many to be dialled now", peer=str(peer))
+            left[0] -= 1
+        await self._connect(peer, None, self._limits)
+
     async def _dial(self, peer: ID, address: Multiaddr | None, limits: Limits) -> BoundedYamux:
         """Defect 16: the swarm's own way to dial a peer shuns it for 60 s after a failure, so addresses are dialled."""
         if peer in self._cut_off:
             raise errors.Unreachable(f"peer {peer} is cut off", peer=str(peer))
         failure: errors.PeerError = errors.Unreachable(f"no address of peer {peer} is known", peer=str(peer))
-        for candidate in self._addresses(peer, address):
-            try:
-                with trio.fail_after(limits.progress_timeout_ms / 1000):
-                    await self.swarm.dial_addr(candidate, peer)
-            except trio.TooSlowError:
-                failure = errors.Stalled(f"peer {peer} did not finish the handshake in time", peer=str(peer))
-            except BaseLibp2pError as error:
-                failure = _explain(error, peer, candidate)
-            muxer = self._connected(peer)
-            if muxer is not None:
-                return muxer
+        for heard in self._addresses(peer, address):
+            for candidate in await self._resolved(peer, heard):
+                try:
+                    with trio.fail_after(min(limits.progress_timeout_ms, limits.dial_timeout_ms) / 1000):
+                        async with self._turn(candidate):
+                            await self.swarm.dial_addr(candidate, peer)
+                except trio.TooSlowError:
+                    failure = errors.Stalled(f"peer {peer} did not finish the handshake in time", peer=str(peer))
+                except BaseLibp2pError as error:
+                    failure = _explain(error, peer, candidate)
+                muxer = self._connected(peer)
+                if muxer is not None:
+                    return muxer
+        if isinstance(failure, errors.Unreachable) and address is not None and not self.may_dial(_named(address, peer)):
+            raise errors.NotDialled(f"{address} lies deeper inside than this node stands", peer=str(peer))
         raise failure
+
+    @asynccontextmanager
+    async def _turn(self, address: Multiaddr) -> AsyncIterator[None]:
+        """Hold back dials to addresses heard from others, however many there are; the operator's own never wait."""
+        if self._is_given(str(address)):
+            yield
+            return
+        borrower = object()
+        await self._under_way.acquire_on_behalf_of(borrower)
+        try:
+            yield
+        finally:
+            self._under_way.release_on_behalf_of(borrower)
 
     def _addresses(self, peer: ID, address: Multiaddr | None) -> list[Multiaddr]:
         if address is not None:
             return [address]
+        given = self._given.get(peer, [])
         try:
-            return list(self.swarm.peerstore.addrs(peer))[:_ADDRESSES_PER_PEER]
+            heard = list(self.swarm.peerstore.addrs(peer))[:_ADDRESSES_PER_PEER]
         except PeerStoreError:
+            heard = []
+        return [*given, *(one for one in heard if one not in given)]
+
+    async def _resolved(self, peer: ID, address: Multiaddr) -> list[Multiaddr]:
+        """Return what may be dialled for an address: itself, or, for a name, what it stands for here and now."""
+        text = _named(address, peer)
+        if self._is_given(str(address)) or self._is_given(text):
+            return [address]
+        place = place_of(text)
+        if place is None or not may_dial(text, self.scope):
             return []
+        return await self._stands_for(place) if place.families else [address]
+
+    async def _stands_for(self, place: Place) -> list[Multiaddr]:
+        """A name may stand for anything, today this and tomorrow that: what is dialled is what was looked at."""
+        wanted = {"ip4": socket.AF_INET, "ip6": socket.AF_INET6}
+        found: list[Multiaddr] = []
+        for family in place.families:
+            with trio.move_on_after(self._limits.dial_timeout_ms / 1000):
+                try:
+                    rows = await trio.socket.getaddrinfo(place.host, place.port, wanted[family], socket.SOCK_STREAM)
+                except OSError:
+                    continue
+                for *_, where in rows[:_ADDRESSES_PER_PEER]:
+                    scope = scope_of(str(where[0]))
+                    if scope is not None and scope >= self.scope:
+                        found.append(Multiaddr(f"/{family}/{where[0]}/tcp/{place.port}/p2p/{place.peer}"))
+        return found
 
 
 def parse_peer(text: str) -> ID:
@@ -146,6 +240,12 @@ def parse_address(text: str) -> tuple[ID, Multiaddr | None]:
     if "tcp" not in names:
         raise _bad_address(text)
     return peer, address
+
+
+def _named(address: Multiaddr, peer: ID) -> str:
+    """An address as text with the peer's id, which those in the library's book go without."""
+    text, end = str(address), f"/p2p/{peer}"
+    return text if text.endswith(end) else text + end
 
 
 def _bad_address(text: str) -> errors.AddressError:

@@ -10,18 +10,12 @@ from functools import partial
 
 from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
-from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.identity.identify_push.identify_push import ID_PUSH
-from libp2p.io.abc import ReadWriteCloser
-from libp2p.metrics.swarm import SwarmEvent
-from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
-from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
-from libp2p.peer.peerstore import PeerStore
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.stream_muxer.yamux.yamux import YamuxStream
 from libp2p.transport.tcp.tcp import TCP
@@ -30,7 +24,9 @@ from multiaddr import Multiaddr
 
 from tslg.node.net.errors import ListenError
 from tslg.node.net.libp2p.config import Libp2pConfig
-from tslg.node.net.libp2p.muxer import BoundedYamux, give_up
+from tslg.node.net.libp2p.muxer import give_up
+from tslg.node.net.libp2p.peerstore import GuardedPeerStore
+from tslg.node.net.libp2p.swarm import GuardedSwarm, NeverConnects
 from tslg.node.net.libp2p.upgrade import Budgeted, GuardedUpgrader
 from tslg.protocol.limits import Limits
 
@@ -86,39 +82,11 @@ class GuardedHost(BasicHost):
         """Tell nothing unasked."""
 
 
-class GuardedSwarm(Swarm):
-    """A swarm whose places for connections from outside become free again."""
-
-    async def _do_handle_inbound_connection(
-        self, read_write_closer: ReadWriteCloser, maddr: Multiaddr, failure_event: SwarmEvent
-    ) -> None:
-        """Serve one connection for as long as it lasts.
-
-        The library's own keeps its place until the node stops: after 300 connections, closed or not, it takes no more.
-        """
-        raw_conn = RawConnection(read_write_closer, False)
-        try:
-            muxed_conn = await self.upgrade_inbound_raw_conn(raw_conn, maddr)
-        except BaseLibp2pError as error:
-            _log.debug("a connection from outside came to nothing: %r", error)
-            await raw_conn.close()
-            return
-        if isinstance(muxed_conn, BoundedYamux):
-            await muxed_conn.event_closed.wait()
-
-
-class NeverConnects(AutoConnector):
-    """Defect 11: the auto-connector dials peers it has merely heard of, 150 of them with its marks at zero."""
-
-    async def maybe_connect(self) -> None:
-        """Dial nobody."""
-
-
 def make_host(config: Libp2pConfig, admit: Callable[[ID, bool], bool]) -> GuardedHost:
     """A host for `config` that is not running yet. `admit(peer, inbound)` says which connections are wanted."""
     key_pair = create_new_key_pair(config.seed)
     peer_id = ID.from_pubkey(key_pair.public_key)
-    peerstore = PeerStore()
+    peerstore = GuardedPeerStore(peer_id, config.limits)
     peerstore.add_key_pair(peer_id, key_pair)
     swarm = GuardedSwarm(
         peer_id,

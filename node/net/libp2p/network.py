@@ -25,6 +25,7 @@ from tslg.node.net.libp2p.host import check_free, make_host, parse_listen
 from tslg.node.net.libp2p.logs import tame_logging
 from tslg.node.net.libp2p.muxer import cap_receive_window, shielded
 from tslg.node.net.libp2p.streams import RequestStream, YamuxByteStream
+from tslg.node.net.reach import widest
 from tslg.node.net.seam import Announcement, Handler, Validator
 from tslg.protocol.errors import NetworkError
 from tslg.protocol.limits import Limits
@@ -53,7 +54,9 @@ class Libp2pNetwork:
         if config.gossip:
             self._services["gossip"] = Gossip(self._host, config.limits, self.cut_off)
         if config.discovery:
-            self._services["discovery"] = Discovery(self._host)
+            self._services["discovery"] = Discovery(
+                self._host, config.limits, self._dialer.may_dial, serving=bool(config.listen)
+            )
         self._running = False
 
     @property
@@ -88,8 +91,9 @@ class Libp2pNetwork:
             for name, service in tuple(self._services.items()):
                 nursery.start_soon(self._supervise, name, service)
                 await service.ready.wait()
-            nursery.start_soon(self._bootstrap)
             self._running = True
+            self._dialer.scope = self._config.reach if self._config.reach is not None else widest(self.addresses)
+            nursery.start_soon(self._bootstrap)
             task_status.started()
             await trio.sleep_forever()
 
@@ -105,7 +109,7 @@ class Libp2pNetwork:
     async def _bootstrap(self) -> None:
         for text in self._config.bootstrap if self._services else ():
             try:
-                await self._dialer.connect(*parse_address(text))
+                await self.connect(text)
             except NetworkError as error:
                 _log.warning("no connection at the start: %s", error)
 
@@ -157,6 +161,20 @@ class Libp2pNetwork:
                 yield await ask(stream, payload, str(peer_id), limits)
             finally:
                 await stream.abort()
+
+    async def connect(self, address: str) -> None:
+        """See `seam.Network`."""
+        peer, place = parse_address(address)
+        self._dialer.trust(peer, place)
+        known = str(peer) in self.peers()
+        await self._dialer.connect(peer, place)
+        discovery = self._services.get("discovery")
+        if isinstance(discovery, Discovery) and not known:
+            await discovery.make_known()
+
+    def may_dial(self, address: str) -> bool:
+        """See `seam.Network`."""
+        return self._dialer.may_dial(address)
 
     async def announce(self, topic: str, payload: bytes) -> None:
         """See `seam.Network`."""

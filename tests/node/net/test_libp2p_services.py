@@ -43,6 +43,7 @@ async def test_a_plain_node_runs_neither(libp2p_world):
             await call
 
 
+@pytest.mark.spec("FND-1")
 async def test_12_the_dht_is_our_own_and_stores_no_values(libp2p_world):
     a, b = [await libp2p_world.start(name, settings={"discovery": True}) for name in "ab"]
     served = set(a._host.multiselect.handlers)
