@@ -20,7 +20,7 @@ from tslg.protocol.keys import KEY_EVENTS, NO_REVOCATIONS, Key, Revocations, key
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Anchors, Manifest
 from tslg.protocol.record import Record
-from tslg.protocol.rules.context import MANIFEST_KINDS, Tail, manifest_in_force
+from tslg.protocol.rules.context import MANIFEST_KINDS, Tail, manifest_in_force, refuse
 from tslg.protocol.rules.seals import seats
 from tslg.protocol.seal import Signature, to_be_signed
 
@@ -226,6 +226,10 @@ def _check(request: Request, now_ms: int | None) -> None:
         refusal = rule(item, b"", context)
         if refusal is not None:
             raise refusal
+    if item.kind in MANIFEST_KINDS and not Manifest.from_record(item).proofs_hold():
+        # Readers do not look at every proof: those who sign answer for them.
+        mend = "take the anchors file of a finished ceremony"
+        raise refuse("TSLG-A-ANCHORS", item, "an anchor's proof of possession does not hold", mend)
     if item.owner == context.federation:
         if request.own:
             raise _no_request("a federation's record bears no agent's signature", "propose it anew", item)

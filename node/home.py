@@ -41,7 +41,7 @@ from tslg.protocol.errors import AnchoringError, StoreError, UsageError
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.rules.bodies import rule_attestation
-from tslg.protocol.rules.context import MANIFEST_KINDS
+from tslg.protocol.rules.context import MANIFEST_KINDS, refuse
 
 FEDERATION_META = "federation"
 DEFAULT_POLICY = "default"
@@ -448,6 +448,8 @@ def _pin(store: Store, sealed: tuple[Record, bytes], clock: Callable[[], int]) -
     manifest = Manifest.from_record(sealed[0])
     if sealed[0].seq != 0:
         raise UsageError("that is not a root manifest", mend="pin the federation's root manifest")
+    if not manifest.proofs_hold():
+        raise refuse("TSLG-A-ANCHORS", sealed[0], "an anchor's proof of possession does not hold", "do not take it up")
     ledger = Ledger(store, manifest.id, manifest.id, manifest.envelope.ids, clock)
     ledger.admit(sealed[0].data, sealed[1])
     store.set_meta(FEDERATION_META, manifest.id)

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from math import prod
+from math import comb
 from typing import TypeGuard
 
-from tslg.protocol.curve import G1_BYTES, G2_BYTES, GT, ORDER, G1Point, G2Point, at_zero, decode_g1, decode_g2, scalar
+from tslg.protocol.curve import G1_BYTES, G2_BYTES, GT, G1Point, G2Point, at_zero, decode_g1, decode_g2, scalar
 
 SIGNATURE_TAG = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_"
 """Domain separation of signatures."""
@@ -102,12 +102,19 @@ def shares_match_group(member_keys: Sequence[bytes], threshold: int, group_key: 
     F(0) for one polynomial F in the exponent, of degree `threshold` - 1.
 
     The keys are a code word of a Reed-Solomon code; its product with a word of the dual code, hashed from all inputs,
-    is the identity (the test of the SCRAPE secret sharing scheme, Cascudo and David 2017).
+    is the identity (the test of the SCRAPE secret sharing scheme, Cascudo and David 2017). Answers are remembered.
     """
-    keys, group = _keys(member_keys), _key(group_key)
-    if keys is None or group is None or type(threshold) is not int or not 1 <= threshold <= len(keys):
+    if _keys(member_keys) is None or _key(group_key) is None:
         return False
-    points = [group, *keys]
+    if type(threshold) is not int or not 1 <= threshold <= len(member_keys):
+        return False
+    return _shares_match(tuple(member_keys), threshold, group_key)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _shares_match(member_keys: tuple[bytes, ...], threshold: int, group_key: bytes) -> bool:
+    points = _keys([group_key, *member_keys])
+    assert points is not None
     encoded = [point.to_compressed_bytes() for point in points]
     dual = _coefficients(b"tslg.bls.shares.v1", [threshold.to_bytes(8, "big"), *encoded], len(points) - threshold)
     # The first `threshold` points alone, as shares of one degree less, must fail: else fewer members could sign.
@@ -202,8 +209,7 @@ def _possessions(public_keys: tuple[bytes, ...], proofs: tuple[bytes, ...]) -> b
         return False
     coefficients = _coefficients(b"tslg.bls.possessions.v1", [*public_keys, *proofs], len(keys))
     weights = [scalar(weight) for weight in coefficients]
-    # A multi-exponentiation of one point costs less than the plain product in arkworks.
-    weighted = [G1Point.multiexp_unchecked([key], [weight]) for key, weight in zip(keys, weights, strict=True)]
+    weighted = [key * weight for key, weight in zip(keys, weights, strict=True)]
     hashes = [G2Point.hash_to_curve(key, POSSESSION_TAG) for key in public_keys]
     return GT.pairing_check([*weighted, -G1Point()], [*hashes, G2Point.multiexp_unchecked(points, weights)])
 
@@ -216,10 +222,14 @@ def _coefficients(tag: bytes, inputs: Sequence[bytes], count: int) -> list[int]:
 
 
 def _in_code(points: list[G1Point], dual: list[int]) -> bool:
-    """Whether the points at 0, 1, … are orthogonal to the dual word that the polynomial `dual` stands for."""
-    size = len(points)
+    """Whether the points at 0, 1, … are orthogonal to the dual word that the polynomial `dual` stands for.
+
+    The dual word's weights 1 / Π (x - other), times (n - 1)!, are binomial coefficients of alternating sign: small
+    numbers, which make the sum cheap.
+    """
+    signed = [-point if x % 2 else point for x, point in enumerate(points)]
     weights = []
-    for x in range(size):
-        value = sum(coefficient * pow(x, power, ORDER) for power, coefficient in enumerate(dual))
-        weights.append(scalar(value * pow(prod(x - other for other in range(size) if other != x), -1, ORDER)))
-    return G1Point.multiexp_unchecked(points, weights) == G1Point.identity()
+    for x in range(len(points)):
+        value = sum(coefficient * x**power for power, coefficient in enumerate(dual))
+        weights.append(scalar(comb(len(points) - 1, x) * value))
+    return G1Point.multiexp_unchecked(signed, weights) == G1Point.identity()

@@ -50,8 +50,14 @@ class Anchors:
     def proofs_hold(self) -> bool:
         """Tell whether every member holds the key it names and, with a threshold, the shares make the group key."""
         keys = [member.key for member in self.members]
-        if not bls.verify_possessions(keys, [member.possession for member in self.members]):
-            return False
+        possessions = [member.possession for member in self.members]
+        return self.shares_match() and bls.verify_possessions(keys, possessions)
+
+    def shares_match(self) -> bool:
+        """Tell whether the members' keys are shares of the group's, any `threshold` of them and no fewer; multisig has
+        neither.
+        """
+        keys = [member.key for member in self.members]
         return self.group_key is None or bls.shares_match_group(keys, self.threshold, self.group_key)
 
 
@@ -75,7 +81,7 @@ class Manifest:
     def from_record(cls, record: Record) -> Manifest:
         """Read the manifest in a `manifest` or `manifest-amendment` record, with every structural rule.
 
-        The proofs of possession cost pairings and are a check of their own: `proofs_hold`.
+        What costs pairings is a check of its own: `anchors_hold`, `proofs_hold`.
 
         Raises:
             RecordError: the record holds no manifest that this version can enforce.
@@ -94,7 +100,20 @@ class Manifest:
         return cls(record.id, record.owner, previous, body["name"], body["version"], anchors, envelope, expires)
 
     def proofs_hold(self) -> bool:
-        """Tell whether every anchor holds the key it names and, with a threshold, the shares make the group key."""
+        """Tell whether every anchor holds the key it names and, with a threshold, the shares make the group key.
+
+        For whoever makes, signs or first takes up a manifest; readers check `anchors_hold`.
+        """
+        return self.anchors.proofs_hold()
+
+    def anchors_hold(self) -> bool:
+        """Tell whether a reader accepts the anchors: by all their proofs or, in a root manifest under the threshold
+        scheme, by their shares alone [MAN-14].
+
+        Its seal is then what shows possession, of the one key that is ever verified with; its id fixes that key.
+        """
+        if self.id == self.federation and self.anchors.scheme == Alg.BLS_THRESHOLD:
+            return self.anchors.shares_match()
         return self.anchors.proofs_hold()
 
 

@@ -25,7 +25,7 @@ ELSEWHERE: Final = "import sys; from tslg.node.bench import manifests; manifests
 
 
 def threshold_manifest(setting: Setting) -> list[Row]:
-    """A root manifest by every rule: structure, shares, proofs of possession, the anchors' signature.
+    """A root manifest by every rule for readers: structure, shares, the anchors' signature [MAN-15].
 
     Cold is a manifest whose keys this process never saw, as a reader meets a federation; warm is the same one again.
     Whoever founds a federation has seen its keys, so each round is measured in a process that founds none.

@@ -98,7 +98,7 @@ def rule_anchors(record: Record, seal: bytes, context: Context) -> Refusal | Non
         manifest = Manifest.from_record(record)
     except RecordError as error:
         return refuse("TSLG-A-ANCHORS", record, error.detail)
-    if not manifest.proofs_hold():
+    if not manifest.anchors_hold():
         return refuse("TSLG-A-ANCHORS", record, "an anchor's proof of possession or share does not hold")
     if record.kind == "manifest":
         return None if manifest.version == 1 else refuse("TSLG-A-VERSION", record, "a root manifest is version 1")

@@ -110,15 +110,16 @@ def check_anchoring(value) -> None:
     need(len(publics) == len(named) == len(texts), bad, "witnesses")
 
 
-def check_anchors(anchors: dict, bad: str) -> None:
-    """[MAN-4] to [MAN-9], but for names"""
+def check_anchors(anchors: dict, bad: str, *, root: bool = False) -> None:
+    """[MAN-4] to [MAN-9], but for names; of a root manifest as [MAN-15] says"""
     members, threshold = anchors["members"], anchors["threshold"]
     keys = tuple(member["key"] for member in members)
     need(anchors["scheme"] in (THRESHOLD, MULTISIG), bad, "scheme")
     need(len(set(keys)) == len(members), bad, "keys repeat")
     need(1 <= threshold <= len(members), bad, "threshold")
     need(all(len(key) == 48 and bls_key(key) for key in keys), bad, "a key")
-    need(all(bls_possession(m["key"], m["possession"]) for m in members), bad, "possession")
+    if not root or anchors["scheme"] != THRESHOLD:
+        need(all(bls_possession(m["key"], m["possession"]) for m in members), bad, "possession")
     if anchors["scheme"] == MULTISIG:
         need(anchors["group_key"] is None, bad, "group key")
     else:
@@ -132,7 +133,7 @@ def check_manifest(record: Record, amended: Record | None) -> None:
     anchors, envelope = record.body["anchors"], record.body["envelope"]
     bad = "TSLG-A-ANCHORS"
     need(len({member["name"] for member in anchors["members"]}) == len(anchors["members"]), bad, "names repeat")
-    check_anchors(anchors, bad)
+    check_anchors(anchors, bad, root=record.kind == "manifest")
     check_envelope(envelope, anchors["threshold"])
     if record.kind == "manifest":
         need(record.body["version"] == 1, "TSLG-A-VERSION")

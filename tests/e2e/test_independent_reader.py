@@ -404,9 +404,18 @@ def member_with(**changes) -> dict:
     return anchors_with(federations.MULTISIG, members=[first | changes, *rest])
 
 
+def share_with(**changes) -> dict:
+    first, *rest = federations.anchors(federations.THRESHOLD)["members"]
+    return anchors_with(federations.THRESHOLD, members=[first | changes, *rest])
+
+
 FEDERATIONS = {
     "possession": ({"amended": member_with(possession=federations.anchors(-70002)["members"][1]["possession"])},
                    "ANCHORS"),
+    "possession of a root's multisig": (
+        {"root": member_with(possession=federations.anchors(-70002)["members"][1]["possession"])}, "ANCHORS"),
+    "possession of shares in an amendment": ({"amended": share_with(possession=bytes(96))}, "ANCHORS"),
+    "possession of shares in a root": ({"root": share_with(possession=bytes(96))}, None),
     "key": ({"amended": member_with(key=bytes((0xC0,)) + bytes(47))}, "ANCHORS"),
     "name": ({"amended": member_with(name="anchor 1")}, "ANCHORS"),
     "threshold": ({"amended": anchors_with(-70002, threshold=4)}, "ANCHORS"),
@@ -428,7 +437,7 @@ FEDERATIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.spec("MAN-3", "MAN-4", "MAN-5", "MAN-6", "MAN-7", "MAN-8", "MAN-9", "MAN-10")
+@pytest.mark.spec("MAN-3", "MAN-4", "MAN-5", "MAN-6", "MAN-7", "MAN-8", "MAN-9", "MAN-10", "MAN-15")
 @pytest.mark.parametrize("name", FEDERATIONS)
 def test_a_broken_federation_is_found_by_both(name):
     changes, code = FEDERATIONS[name]

@@ -85,7 +85,7 @@ def test_no_proof_of_anchors_is_checked_that_nobody_sealed(w, monkeypatch):
     w.put(made_up, seal.encode([entry, entry]), w.anchors.fork(1))
     target = w.slip(w.a, "observation", manifest=made_up.id)
     checked = []
-    monkeypatch.setattr(Manifest, "proofs_hold", lambda manifest: checked.append(manifest.id) or True)
+    monkeypatch.setattr(Manifest, "anchors_hold", lambda manifest: checked.append(manifest.id) or True)
     report = w.verify(target)
     assert [(finding.code, finding.record) for finding in report.findings] == [("TSLG-A-SEAL", made_up.id)]
     assert checked == [w.federation]
