@@ -121,7 +121,8 @@ class Author:
         for name in _AUTHORITY:
             for edge in preds.get(name, ()):
                 ended = self._ledger.context.superseding(edge.cid) if edge.agent is not None else ()
-                for other in ended:
+                # Whether a delegation may still be used after an answer is for admission to say, log by log.
+                for other in (one for one in ended if one.kind != "answer"):
                     raise UsageError(
                         f"its {name} {cid.short(edge.cid)} was withdrawn by {cid.short(other.id)}",
                         code="TSLG-U-WITHDRAWN",

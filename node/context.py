@@ -97,11 +97,11 @@ class StoreContext:
         self.attached.clear()
 
     def superseding(self, id: Link) -> list[Record]:
-        """Return the policies that amend, and retractions that withdraw, a record: those held, and those staged."""
+        """Return what amends, withdraws or answers a record: the policies, retractions and answers held and staged."""
         found = self._superseding.get(id)
         if found is None:
             # Of records whose edges had no class yet when they were stored, only they themselves can tell.
-            children = map(self.record, self._store.children(id, ("amends", "retracts", FLAT)))
+            children = map(self.record, self._store.children(id, ("amends", "answers", "retracts", FLAT)))
             found = tuple(one.id for one in children if one is not None and id in superseded_by(one))
             if len(self._superseding) >= CACHED_RECORDS:
                 self._superseding.clear()

@@ -159,7 +159,8 @@ def _in_force(store: Store, candidates: Mapping[Link, LogRow], now_ms: int) -> s
 def _superseding(store: Store, candidates: Mapping[Link, LogRow]) -> set[Link]:
     """What ends the authority of another record, and what shows that its author knew of that."""
     policies = store.by_kind("policy", limit=_MANY)
-    ending = {row.child for row in store.parents(policies, ("amends",))} | set(store.by_kind("retraction", limit=_MANY))
+    ending = {row.child for row in store.parents(policies, ("amends",))}
+    ending.update(id for kind in ("answer", "retraction") for id in store.by_kind(kind, limit=_MANY))
     knowing = {child for id in ending for child in store.children(id)}
     return (ending | knowing) & candidates.keys()
 

@@ -19,6 +19,7 @@ from tslg.protocol.flat import recover
 from tslg.protocol.kinds import KINDS, SCOPE
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
+from tslg.protocol.rules.answers import rule_answer
 from tslg.protocol.rules.authority import (
     rule_delegating,
     rule_delegation,
@@ -73,6 +74,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_granted,
     rule_principal,
     rule_delegating,
+    rule_answer,
     rule_in_force,
     rule_correction,
     rule_registration,
@@ -167,7 +169,8 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_granted: _classes("policy"),
     rule_principal: lambda record, context: "principal" in KINDS[record.kind].fields,
     rule_delegating: _kinds("delegation"),
-    rule_in_force: _classes("policy", "delegation", "joint", "consensus"),
+    rule_answer: _kinds("answer"),
+    rule_in_force: _classes("policy", "delegation", "joint", "consensus", "answers"),
     rule_correction: _kinds(*ACTS),
     rule_registration: _kinds("genesis", "registration"),
     rule_attestation: _kinds("genesis", "registration"),
@@ -201,6 +204,7 @@ _OF_CLASSES: Final[frozenset[Rule]] = frozenset(
         rule_granted,
         rule_principal,
         rule_delegating,
+        rule_answer,
         rule_in_force,
         rule_correction,
         rule_target,

@@ -53,6 +53,7 @@ CLASSES: Final[Mapping[str, EdgeClass]] = {
     "policy": EdgeClass("what authorises it", _to("policy")),
     "evidence": EdgeClass("what it consumed"),
     "delegation": EdgeClass("the other agent's record that conferred the authority", _to("delegation", OTHER)),
+    "answers": EdgeClass("the delegation that it answers, and thereby ends", _to("delegation", OTHER)),
     "amends": EdgeClass("the record that it supersedes, which stays as it is", _to(STATEMENTS)),
     "corrects": EdgeClass("the record whose statement of fact it puts right", _to(STATEMENTS)),
     "retracts": EdgeClass(

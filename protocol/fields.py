@@ -288,6 +288,7 @@ BINDING = Field("`tenant`, `platform` or `hardware`", _one_of("tenant", "platfor
 SUITE = Field("{alg: int, key: bytes}", _suite)
 PURPOSE = Field("`signing` or `peer`", _one_of("signing", "peer"))
 VERDICT = Field("`valid`, `invalid` or `undetermined`", _one_of("valid", "invalid", "undetermined"))
+OUTCOME = Field("`result`, `refused`, `failed` or `cancelled`", _one_of("result", "refused", "failed", "cancelled"))
 MODE = Field("`all` or `heads`", _one_of("all", "heads"))
 FRONTIER = Field("list of {agent: link, record: link, size: uint, root: bytes (32)}", _frontier)
 VOTE = Field("{proposal: link, choice: text}", _vote)

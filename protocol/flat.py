@@ -88,6 +88,8 @@ def _rows(record: Record, edge: Edge, cited: Record) -> Iterable[str]:
     act = ACTS.get(kind)
     if act is not None and _may_lead(KINDS[kind].leads[act], to):
         yield act
+    if kind == "answer" and to == "delegation":
+        yield "answers"
     if kind == to == "policy" and own and record.body.get("name", "") == cited.body.get("name"):
         yield "amends"
     if to == "policy" or (kind, to) == ("prune", "gc-policy"):

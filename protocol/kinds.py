@@ -37,6 +37,7 @@ from tslg.protocol.fields import (
     NAMES,
     NARROWING,
     NONCE,
+    OUTCOME,
     PURPOSE,
     SIGNERS,
     SUITE,
@@ -269,6 +270,13 @@ KINDS: Final[Mapping[str, Kind]] = {
             {"delegate": LINK, "task": MAP, "grant": LINK, "expires": UINT, "hops": UINT},
             mandatory="policy",
             also=f"{_BASE} consensus joint",
+        ),
+        _kind(
+            "answer",
+            "what became of a delegation, which is over with it",
+            {"outcome": OUTCOME, "reason": optional(TEXT)},
+            mandatory="answers",
+            also="evidence",
         ),
         _kind(
             "observation",

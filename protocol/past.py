@@ -22,7 +22,7 @@ class Past:
         self._first: dict[Link, dict[Link, int]] | None = None
 
     def superseding(self, id: Link) -> Sequence[Record]:
-        """Return the policies that amend, and retractions that withdraw, a record."""
+        """Return the policies that amend, retractions that withdraw, and answers that end, a record."""
         return self._by_target.get(id, ())
 
     def cites(self, owner: Link, id: Link, before: int) -> bool:

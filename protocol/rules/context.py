@@ -63,7 +63,7 @@ class Context(Protocol):
         """Return a manifest version of this federation that is held and was itself admitted, or None."""
 
     def superseding(self, id: Link) -> Sequence[Record]:
-        """Return the held policies that amend, and retractions that withdraw, this record."""
+        """Return the held policies that amend, retractions that withdraw, and answers that end, this record."""
 
     def cites(self, owner: Link, id: Link, before: int) -> bool:
         """Tell whether a held record of that log, at a position below `before`, cites this record in any class."""
@@ -95,14 +95,14 @@ Rule = Callable[[Record, bytes, Context], Refusal | None]
 MANIFEST_KINDS: Final = frozenset(("manifest", "manifest-amendment"))
 """Kinds that hold a manifest version."""
 
-SUPERSEDING_KINDS: Final = frozenset(("policy", "retraction"))
+SUPERSEDING_KINDS: Final = frozenset(("answer", "policy", "retraction"))
 """Kinds whose records can end the authority of another."""
 
 
 def superseded_by(record: Record) -> Iterator[Link]:
-    """Yield the records whose authority a record ends, if it may: those that it amends as a policy, or retracts."""
+    """Yield the records whose authority a record ends, if it may: what it amends as a policy, retracts or answers."""
     if record.kind in SUPERSEDING_KINDS:
-        for edge in record.edges("amends", "retracts"):
+        for edge in record.edges("amends", "answers", "retracts"):
             yield edge.cid
 
 

@@ -15,6 +15,8 @@ from tslg.protocol.rules.context import Context, manifest_in_force, refuse
 
 _BEHIND: Final = ("policy", "delegation")
 """Classes over which authority itself rests on authority."""
+_ENDED: Final = {"answer": "answered", "policy": "amended", "retraction": "retracted"}
+"""What a record of each superseding kind did to the authority that it ended."""
 
 
 def rule_correction(record: Record, seal: bytes, context: Context) -> Refusal | None:
@@ -66,7 +68,7 @@ def rule_in_force(record: Record, seal: bytes, context: Context) -> Refusal | No
     for id in _authority(record, context):
         for other in context.superseding(id):
             if _known(other, record, context) and _entitled(other, id, context):
-                how = "amended" if other.kind == "policy" else "retracted"
+                how = _ENDED[other.kind]
                 detail = f"its authority {cid.short(id)} was {how} before it, by {cid.short(other.id)}"
                 return refuse("TSLG-A-SUPERSEDED", record, detail, "rest on what is in force")
     return None
@@ -75,6 +77,8 @@ def rule_in_force(record: Record, seal: bytes, context: Context) -> Refusal | No
 def _authority(record: Record, context: Context) -> Iterator[Link]:
     """Yield what a record rests on, and what that rests on in turn, as far as it is held."""
     todo = [edge[0] for name in ("policy", "delegation", "joint", "consensus") for edge in record.preds.get(name, ())]
+    if record.kind == "answer" and record.body["outcome"] == "result":
+        todo.extend(edge.cid for edge in record.edges("answers"))
     seen = set(todo)
     while todo and len(seen) <= DEFAULT.policy_chain:
         id = todo.pop()
@@ -98,8 +102,10 @@ def _known(other: Record, record: Record, context: Context) -> bool:
 
 
 def _entitled(other: Record, id: Link, context: Context) -> bool:
-    """Whether `other` may end the authority of `id`: its author's next policy, or a retraction that is allowed."""
+    """Whether `other` may end the authority of `id`: its next version, its delegate's answer, or a due retraction."""
     target = context.record(id)
+    if other.kind == "answer":
+        return target is not None and target.kind == "delegation" and target.body["delegate"] == other.owner
     if other.kind == "policy":
         return target is not None and target.owner == other.owner
     return any(edge.cid == id and may(other, edge, context) is True for edge in other.edges("retracts"))

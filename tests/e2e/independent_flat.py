@@ -36,6 +36,7 @@ def rows(record: Record, cid: bytes, own: bool, cited: Record) -> list[tuple[str
     return [
         ("evidence", one == "equivocation" or cid in (record.body.get("target"), record.body.get("proposal"))),
         (act, act != "" and (leads is None or other in leads)),
+        ("answers", (one, other) == ("answer", "delegation")),
         ("amends", one == other == "policy" and own and record.body["name"] == cited.body["name"]),
         ("policy", other == "policy" or (one, other) == ("prune", "gc-policy")),
         ("delegation", other == "delegation" and not own and cited.body["delegate"] == record.agent),

@@ -335,6 +335,27 @@ def reaches(policy: bytes, grant: bytes, held: dict[bytes, Record]) -> bool | No
     return None if unknown else False
 
 
+def check_answer(record: Record, held: dict[bytes, Record]) -> None:
+    """[DEL-17] to [DEL-19]"""
+    bad = "TSLG-A-ANSWER"
+    answered, outcome = record.cited("answers"), record.body["outcome"]
+    need(len(answered) == 1, bad)
+    need(outcome not in ("refused", "failed") or record.body.get("reason"), bad)
+    given = held.get(answered[0][0])
+    if given is None:
+        return
+    need(given.body["delegate"] == record.agent, "TSLG-A-DELEGATE")
+    others = [one for one in held.values() if one.kind == "answer" and one.owner == record.owner]
+    need(not any(one.seq < record.seq and given.id in dict(one.cited("answers")) for one in others), bad)
+    if outcome == "result":
+        need(record.time <= given.body["expires"], "TSLG-A-EXPIRED")
+        evidence = record.cited("evidence")
+        need(len(evidence) == 1 and evidence[0][1] is None, bad)
+        result = held.get(evidence[0][0])
+        cited = {} if result is None else dict(result.cited("delegation") + result.cited("any"))
+        need(result is None or given.id in cited, bad)
+
+
 # --- corrections.md --------------------------------------------------------------------------------------------------
 
 ACTS = {"correction": "corrects", "amendment": "amends", "retraction": "retracts"}
@@ -363,6 +384,8 @@ def may(
 def check_in_force(record: Record, held: dict[bytes, Record], manifests: dict, federation: bytes) -> None:
     """[COR-5] to [COR-9]"""
     todo = [cid for name in ("policy", "delegation", "joint", "consensus") for cid, _ in record.cited(name)]
+    if record.kind == "answer" and record.body["outcome"] == "result":  # [DEL-19]
+        todo += [cid for cid, _ in record.cited("answers")]
     rests = set(todo)
     while todo:
         behind = held.get(todo.pop())
@@ -370,13 +393,14 @@ def check_in_force(record: Record, held: dict[bytes, Record], manifests: dict, f
             fresh = {cid for name in ("policy", "delegation") for cid, _ in behind.cited(name)} - rests
             rests |= fresh
             todo += fresh
-    enders = [other for other in held.values() if other.kind in ("policy", "retraction")]
+    enders = [other for other in held.values() if other.kind in ("answer", "policy", "retraction")]
     for other in enders:
         for name, cid, agent in other.edges:
-            if cid not in rests or name not in ("amends", "retracts") or cid not in held:
+            if cid not in rests or name not in ("amends", "answers", "retracts") or cid not in held:
                 continue
             manifest = manifests.get(other.manifest)
             own = other.kind == "policy" and held[cid].owner == other.owner
+            own = own or (other.kind == "answer" and held[cid].body["delegate"] == other.owner)  # [DEL-20]
             if own or (other.kind == "retraction" and manifest and may(other, cid, agent, held, manifest, federation)):
                 need(not in_past(other, record, held), "TSLG-A-SUPERSEDED")
 
@@ -506,6 +530,8 @@ def check_by_class(record: Record, held: dict[bytes, Record], manifests: dict, m
         check_checkpoint(record, held)
     check_policies(record, held, manifest)
     check_delegations(record, held, federation)
+    if record.kind == "answer":
+        check_answer(record, held)
     check_in_force(record, held, manifests, federation)
     if record.kind in ACTS:
         fine = [may(record, cid, agent, held, manifest, federation) for cid, agent in record.cited(ACTS[record.kind])]

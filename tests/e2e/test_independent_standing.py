@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from both_readers import agreed, everything
 from breach import CASES, Scene
+from breaches_answers import answered
 from breaches_joint import by, by_group, drafted, given, grouped
 from breaches_standing import WHY, governed
 from breaches_together import concluded, held_vote
@@ -12,16 +13,20 @@ from world import NOW
 
 from tslg.protocol import seal as seals
 
-JUDGED_ALONE = {"breaches_standing", "breaches_together", "breaches_joint"}
+JUDGED_ALONE = {"breaches_answers", "breaches_standing", "breaches_together", "breaches_joint"}
 NEEDS_THE_STORE = {
     # What ends their authority is not in their ancestry: only who holds the log knows.
     "under_its_own_policy_that_it_amended",
     "under_its_own_policy_that_it_retracted",
     "handing_on_a_policy_that_it_retracted",
     "under_a_grant_whose_end_it_saw",
+    "a_second_answer",
+    "a_second_result",
+    "work_after_the_answer",
+    "a_result_after_the_delegate_heard_of_the_retraction",
 }
 
-pytestmark = pytest.mark.spec("COR-1", "COR-2", "COR-3", "COR-5", "COR-6", "COR-7", "COR-8", "COR-9")
+pytestmark = pytest.mark.spec("COR-1", "COR-2", "COR-3", "COR-5", "COR-6", "COR-7", "COR-8", "COR-9", "DEL-18", "DEL-20")
 
 
 def said(w: Scene, target) -> tuple[str, set[str]]:
@@ -58,6 +63,17 @@ def corrected_by_another(w: Scene):
     return w.slip(w.b, "correction", WHY, {"corrects": [w.seen]})
 
 
+def answered_and_used(w: Scene):
+    preds = {"policy": [w.policy], "delegation": [w.granted], "evidence": [answered(w)]}
+    return w.slip(w.b, "action", None, preds)
+
+
+def answered_twice(w: Scene):
+    seen = w.slip(w.b, "observation", None, {"prior": [w.b.last], "evidence": [answered(w, "cancelled")]})
+    again = w.slip(w.b, "answer", {"outcome": "cancelled"}, {"answers": [w.granted], "evidence": [seen]})
+    return w.slip(w.a, "state", None, {"prior": [w.a.last], "evidence": [again]})
+
+
 def not_by_the_policy(w: Scene):
     governed(w, ("retracts", "observation", "anyone"))
     return w.slip(w.a, "correction", WHY, {"corrects": [w.seen]})
@@ -74,6 +90,8 @@ def an_empty_absence(w: Scene):
         (retracted_and_used, "SUPERSEDED"),
         (seen_and_used, "SUPERSEDED"),
         (narrowed_and_used, "SUPERSEDED"),
+        (answered_and_used, "SUPERSEDED"),
+        (answered_twice, "ANSWER"),
         (corrected_by_another, "CORRECTION"),
         (not_by_the_policy, "CORRECTION"),
         (an_empty_absence, "EDGE-KIND"),

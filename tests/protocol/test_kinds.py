@@ -63,6 +63,10 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
     ),
     "`signing` or `peer`": (["signing", "peer"], ["sign", b"peer", None]),
     "`valid`, `invalid` or `undetermined`": (["valid", "invalid", "undetermined"], ["true", True, None]),
+    "`result`, `refused`, `failed` or `cancelled`": (
+        ["result", "refused", "failed", "cancelled"],
+        ["Result", "", None, ["failed"]],
+    ),
     "`all` or `heads`": (["all", "heads"], ["none", None, True]),
     "{digest: bytes (32), size: uint, media_type: text}": (
         [BLOB],
@@ -192,6 +196,7 @@ BODIES_OF = {
     "genesis": {"nonce": bytes(16), "name": "a", "alg": -19, "key": b"k", "binding": "tenant"},
     "registration": {"purpose": "peer"},
     "delegation": {"delegate": LINK, "task": {}, "grant": LINK, "expires": NOW, "hops": 0},
+    "answer": {"outcome": "failed", "reason": "the disk is full"},
     "verification": dict(BODIES["verification"]) | {"target": LINK},
     "policy": BODIES["policy"],
     "state": BODIES["state"],

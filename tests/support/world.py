@@ -518,6 +518,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "decision": {"name": "decide", "outcome": "yes"},
     "observation": {"source": "sensor"},
     "delegation": {"task": {}, "expires": NOW + 500_000, "hops": 0},
+    "answer": {"outcome": "result"},
     "verification": {
         "verdict": "valid",
         "depth": None,
