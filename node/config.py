@@ -32,6 +32,8 @@ class NodeConfig:
     """Find and be found through the DHT."""
     gossip: bool = False
     """Announce the heads of own logs, and hear those of others."""
+    bitswap: bool = False
+    """Serve single records to IPFS clients, by CID."""
     withhold: tuple[str, ...] = ()
     """Committed fields that peers do not get, each `KIND/FIELD` with `*` for any."""
 

@@ -22,6 +22,7 @@ from tslg.node.agent import Agent, BlockingAgent
 from tslg.node.anchoring_task import kept_anchored
 from tslg.node.auditor import Auditor
 from tslg.node.authoring import Reference, reference_id
+from tslg.node.blocks import RecordBlocks
 from tslg.node.catching_up import CaughtUp, catch_up
 from tslg.node.config import NodeConfig
 from tslg.node.delegating import Delegations, Work, ask_delegate
@@ -252,6 +253,7 @@ def _libp2p(home: Home, config: NodeConfig, limits: Limits) -> Network:
             limits=limits,
             discovery=config.discovery,
             gossip=config.gossip,
+            blocks=RecordBlocks(home.store) if config.bitswap else None,
             bootstrap=config.bootstrap,
         )
     )

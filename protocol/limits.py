@@ -71,6 +71,8 @@ class Limits:
     """Wrong announcements of one neighbour in a minute, after which it is cut off: honest ones forward none."""
     requests_per_peer: int = 16
     """Requests of one peer that are answered at the same time."""
+    block_wants: int = 1_024
+    """Blocks that one message of an IPFS client may want."""
     receive_window_bytes: int = 1024 * 1024
     """Unread bytes held for one stream; the muxer does not enforce its own window."""
     progress_timeout_ms: int = 10_000

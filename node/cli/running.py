@@ -30,10 +30,16 @@ def node() -> None:
     metavar="FILE|ID",
     help="The file with the sealed root manifest to join, or the id that the data directory must belong to.",
 )
+@click.option("--bitswap", is_flag=True, default=None, help="Serve single records to IPFS clients, by CID.")
 @click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Give peers no such fields, * for any; repeat.")
 @json_option
 def run(
-    data: Path | None, listen: tuple[str, ...], federation: str | None, withhold: tuple[str, ...], as_json: bool
+    data: Path | None,
+    listen: tuple[str, ...],
+    federation: str | None,
+    bitswap: bool | None,
+    withhold: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Serve this node's lineage until SIGTERM or SIGINT.
 
@@ -45,7 +51,7 @@ def run(
     from tslg.node.config import NodeConfig
 
     path = data_dir(data)
-    flags = {"listen": listen or None, "withhold": withhold or None}
+    flags = {"listen": listen or None, "bitswap": bitswap, "withhold": withhold or None}
     config = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",)).over(path).with_values(flags)
     joined = _federation(path, federation)
     trio.run(_serve, path, joined, config, as_json)

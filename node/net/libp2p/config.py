@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tslg.node.net.reach import Scope
@@ -27,6 +28,8 @@ class Libp2pConfig:
     """Run the DHT, which `provide` and `find_providers` need."""
     gossip: bool = False
     """Run gossipsub, which `announce` and `subscribe` need."""
+    blocks: Callable[[bytes, str], bytes | None] | None = None
+    """Serve single blocks to IPFS clients: `blocks(cid, peer)` is called in a thread; see `bitswap.Blocks`."""
     bootstrap: tuple[str, ...] = ()
     """Addresses of peers to connect to at the start, when discovery or gossip is on."""
     reach: Scope | None = None

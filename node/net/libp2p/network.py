@@ -17,6 +17,7 @@ from multiaddr import Multiaddr
 
 from tslg.node.net import errors
 from tslg.node.net.exchange import Asking, Reply, Serving, ask
+from tslg.node.net.libp2p.bitswap import BlockGateway
 from tslg.node.net.libp2p.config import Libp2pConfig
 from tslg.node.net.libp2p.dialer import Dialer, parse_address, parse_peer
 from tslg.node.net.libp2p.discovery import Discovery
@@ -57,6 +58,8 @@ class Libp2pNetwork:
             self._services["discovery"] = Discovery(
                 self._host, config.limits, self._dialer.may_dial, serving=bool(config.listen)
             )
+        if config.blocks is not None:
+            BlockGateway(self._host, config.blocks, config.limits)
         self._running = False
 
     @property
