@@ -6,8 +6,9 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
+from tslg.node.httpd.messages import TEXT, Response
 from tslg.node.witness.key import WitnessKey, read
 from tslg.node.witness.state import WitnessState
 from tslg.protocol import introducing, witnessing
@@ -18,17 +19,8 @@ from tslg.protocol.note import NoteSignature, VerifierKey
 
 KEYS_FILE: Final = "witness.json"
 STATE_FILE: Final = "witness.sqlite"
-TEXT: Final = "text/plain; charset=utf-8"
 TOO_MANY: Final = 429
 _DIGEST: Final = re.compile(r"/([0-9a-f]{64})/checkpoint")
-
-
-class Response(NamedTuple):
-    """An HTTP status, the type of the body, and the body."""
-
-    status: int
-    type: str
-    body: bytes
 
 
 class Rate:

@@ -1,0 +1,1 @@
+"""HTTP for the project's own servers: the witness, and a node's local interface."""
