@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from tslg.node.agent import Agent as Agent
     from tslg.node.agent import BlockingAgent as BlockingAgent
+    from tslg.node.api.client import LocalNode as LocalNode
     from tslg.node.auditor import Auditor as Auditor
     from tslg.node.background import BackgroundNode as BackgroundNode
     from tslg.node.node import Node as Node
@@ -16,6 +17,7 @@ _HOMES: Final = {
     "Auditor": "tslg.node.auditor",
     "BackgroundNode": "tslg.node.background",
     "BlockingAgent": "tslg.node.agent",
+    "LocalNode": "tslg.node.api.client",
     "Node": "tslg.node.node",
 }
 

@@ -34,6 +34,8 @@ class NodeConfig:
     """Announce the heads of own logs, and hear those of others."""
     bitswap: bool = False
     """Serve single records to IPFS clients, by CID."""
+    api: str = "off"
+    """Where processes of this host may write: `unix` for a socket in the data directory, `127.0.0.1:PORT`, or `off`."""
     withhold: tuple[str, ...] = ()
     """Committed fields that peers do not get, each `KIND/FIELD` with `*` for any."""
 

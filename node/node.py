@@ -9,6 +9,7 @@ async with Node.open(path, listen="/ip4/127.0.0.1/tcp/0") as node:
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from tslg.node.addresses import AddressBook
 from tslg.node.adopting import keep
 from tslg.node.agent import Agent, BlockingAgent
 from tslg.node.anchoring_task import kept_anchored
+from tslg.node.api.place import OFF
 from tslg.node.auditor import Auditor
 from tslg.node.authoring import Reference, reference_id
 from tslg.node.blocks import RecordBlocks
@@ -31,6 +33,7 @@ from tslg.node.home import Home, wall_clock
 from tslg.node.net.seam import Network, peer_id_of, running
 from tslg.node.services import Service, at_work
 from tslg.node.serving import Server
+from tslg.node.status import status_of
 from tslg.node.verifying import Tick
 from tslg.node.withholding import Shown, withholding
 from tslg.protocol.codec import Link
@@ -55,6 +58,7 @@ class Node:
         self._addresses = AddressBook(home.store)
         self._delegations: Delegations | None = None
         self._services: list[Service] = []
+        self.opened = time.monotonic()
 
     @classmethod
     @asynccontextmanager
@@ -96,7 +100,7 @@ class Node:
             if network is None and settings.listen:
                 network = _libp2p(home, settings, limits)
             node = cls(home, network, limits, shown)
-            async with kept_anchored(home, limits):
+            async with kept_anchored(home, limits), at_work(node._local(settings)):
                 if network is None:
                     yield node
                 else:
@@ -215,6 +219,19 @@ class Node:
             raise UsageError("this node is on no network", mend="open it with `listen`")
         blocking = agent.blocking if isinstance(agent, Agent) else agent
         self._delegations.serve(blocking, work)
+
+    def status(self) -> dict[str, Any]:
+        """Return what this node is doing, for people and programs that watch over it."""
+        return status_of(self)
+
+    def _local(self, config: NodeConfig) -> list[Service]:
+        """Return the parts of the node that need no network."""
+        if config.api == OFF:
+            return []
+        # Imported here for those who embed a node and write through it alone.
+        from tslg.node.api.service import LocalInterface
+
+        return [LocalInterface(self.home, config.api, self.status, self._limits)]
 
     def _network(self) -> Network:
         if self.network is None:

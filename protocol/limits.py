@@ -123,6 +123,12 @@ class Limits:
     """From the first byte of a request to a witness until its answer is taken, however busy the connection is."""
     witness_idle_ms: int = 60_000
     """How long a witness keeps a connection on which nothing is asked."""
+    local_connections: int = 256
+    """Open connections of a node's local interface: more processes than one host runs agents."""
+    local_request_ms: int = 60_000
+    """From the first byte of a local request until its answer is taken: it may wait for the disk, and for witnesses."""
+    remembered_answers: int = 10_000
+    """Answers kept for requests that may come again, at about 1 KiB each."""
     anchoring_check_ms: int = 5_000
     """How often a node looks whether one of its logs is to be anchored."""
     witness_logs: int = 100_000

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import click
 
-from tslg.node.cli.access import data_option, find_log, find_record, write_home
+from tslg.node.cli.access import data_dir, data_option, find_log, find_record, read_home, write_home
 from tslg.node.cli.given import given_amounts
 from tslg.node.cli.output import emit, json_option
 
@@ -16,9 +17,18 @@ if TYPE_CHECKING:
     from tslg.node.agent import BlockingAgent
     from tslg.node.home import Home
     from tslg.protocol.codec import Link
+    from tslg.protocol.errors import StoreError
     from tslg.protocol.record import Record
 
 C = TypeVar("C", bound=Callable[..., Any])
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+A = TypeVar("A", bound=_Named)
 
 WEIGHED: Final = ("absence", "consensus", "counterfactual", "counters", "joint", "observes", "part")
 """Further classes under which whatever an agent does may cite: `authoring.WEIGHED`, which `--help` need not import."""
@@ -65,6 +75,11 @@ def agent_id(home: Home, text: str) -> Link:
 
 
 def chosen_agent(home: Home, name: str | None) -> BlockingAgent:
+    """Return the agent of this name, or the only one there is. Raises as `only_agent`."""
+    return only_agent(home.agents, name, home.path)
+
+
+def only_agent(agents: Sequence[A], name: str | None, path: Path) -> A:
     """Return the agent of this name, or the only one there is.
 
     Raises:
@@ -72,12 +87,12 @@ def chosen_agent(home: Home, name: str | None) -> BlockingAgent:
     """
     from tslg.protocol.errors import UsageError
 
-    names = ", ".join(agent.name for agent in home.agents)
-    found = [agent for agent in home.agents if name is None or agent.name == name]
+    names = ", ".join(agent.name for agent in agents)
+    found = [agent for agent in agents if name is None or agent.name == name]
     if len(found) == 1:
         return found[0]
-    if not home.agents:
-        raise UsageError(f"no agents in {home.path}", mend="make one with `tslg agent new NAME`")
+    if not agents:
+        raise UsageError(f"no agents in {path}", mend="make one with `tslg agent new NAME`")
     if name is None:
         raise UsageError(f"several agents are here: {names}", code="TSLG-U-AMBIGUOUS", mend="name one with --agent")
     raise UsageError(f"no agent {name[:80]!r} here", code="TSLG-U-UNKNOWN", mend=f"there are {names}")
@@ -85,9 +100,39 @@ def chosen_agent(home: Home, name: str | None) -> BlockingAgent:
 
 @contextmanager
 def author_of(options: Mapping[str, Any]) -> Iterator[Author]:
-    """Open the data directory for the agent that records, for as long as the block lasts."""
-    with write_home(options["data"]) as home:
+    """Open the data directory for the agent that records, for as long as the block lasts.
+
+    Where a node runs on it, the agent is the node's, and records through its local interface.
+    """
+    from tslg.protocol.errors import StoreError
+
+    try:
+        home = write_home(options["data"])
+    except StoreError as error:
+        if error.code != "TSLG-D-LOCKED":
+            raise
+        with _author_of_node(options, error) as author:
+            yield author
+        return
+    with home:
         yield Author(home, chosen_agent(home, options["author"]))
+
+
+@contextmanager
+def _author_of_node(options: Mapping[str, Any], locked: StoreError) -> Iterator[Author]:
+    """Find the agent of the node that runs on the data directory; raise `locked` if whatever holds it is no node."""
+    from tslg.node.api.client import LocalNode
+    from tslg.protocol.errors import NetworkError
+
+    path = data_dir(options["data"])
+    try:
+        node = LocalNode(path)
+        found = node.agents()
+    except NetworkError:
+        raise locked from None
+    with node, read_home(options["data"]) as home:
+        # It offers those methods of an agent that record, by which it stands in for one here.
+        yield Author(home, cast("BlockingAgent", only_agent(found, options["author"], path)))
 
 
 def claims_of(author: Author, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tslg.node.cli.access import data_dir, data_option, whole_id
-from tslg.node.cli.output import json_option, note
+from tslg.node.cli.output import emit, json_option, note
 
 if TYPE_CHECKING:
     from tslg.node.config import NodeConfig
@@ -30,6 +30,7 @@ def node() -> None:
     metavar="FILE|ID",
     help="The file with the sealed root manifest to join, or the id that the data directory must belong to.",
 )
+@click.option("--api", metavar="unix|HOST:PORT|off", help="Where processes of this host may write; unix if not set.")
 @click.option("--bitswap", is_flag=True, default=None, help="Serve single records to IPFS clients, by CID.")
 @click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Give peers no such fields, * for any; repeat.")
 @json_option
@@ -37,6 +38,7 @@ def run(
     data: Path | None,
     listen: tuple[str, ...],
     federation: str | None,
+    api: str | None,
     bitswap: bool | None,
     withhold: tuple[str, ...],
     as_json: bool,
@@ -51,10 +53,39 @@ def run(
     from tslg.node.config import NodeConfig
 
     path = data_dir(data)
-    flags = {"listen": listen or None, "bitswap": bitswap, "withhold": withhold or None}
-    config = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",)).over(path).with_values(flags)
+    flags = {"listen": listen or None, "api": api, "bitswap": bitswap, "withhold": withhold or None}
+    config = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), api="unix").over(path).with_values(flags)
     joined = _federation(path, federation)
     trio.run(_serve, path, joined, config, as_json)
+
+
+@node.command()
+@data_option
+@json_option
+def status(data: Path | None, as_json: bool) -> None:
+    """Say what the node that runs on a data directory is doing."""
+    from tslg.node.api.client import LocalNode
+
+    with LocalNode(data_dir(data)) as running:
+        told = _texts(running.status())
+    lines = [
+        f"federation {told['federation']}; process {told['pid']}, {told['seconds']:.0f} s, version {told['version']}",
+        *(f"listens at {address}" for address in told["addresses"]),
+        f"{len(told['peers'])} peers connected, {told['logs']} logs held",
+        *(f"agent {one['name']}  {one['agent']}  {one['records']} records" for one in told["agents"]),
+    ]
+    emit(told, as_json, "\n".join(lines))
+
+
+def _texts(value: Any) -> Any:
+    """Return a status with its ids as text."""
+    from tslg.protocol.cid import Link, to_text
+
+    if isinstance(value, Link):
+        return to_text(value)
+    if isinstance(value, dict):
+        return {key: _texts(item) for key, item in value.items()}
+    return [_texts(item) for item in value] if isinstance(value, list) else value
 
 
 def _federation(path: Path, given: str | None) -> Path | None:

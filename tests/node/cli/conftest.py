@@ -91,5 +91,5 @@ def made(tmp_path_factory) -> World:
 @pytest.fixture
 def world(made, tmp_path) -> World:
     """A copy of the world that a test may write to."""
-    shutil.copytree(made.data, tmp_path / "data")
+    shutil.copytree(made.data, tmp_path / "data", ignore=shutil.ignore_patterns("api"))
     return made._replace(data=tmp_path / "data")

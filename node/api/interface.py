@@ -1,0 +1,163 @@
+"""The local interface: which request is answered by what. Called in worker threads; whoever holds the token may write.
+
+Every write goes through the node's ledger, which puts concurrent ones in order and commits them together.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from tslg.node.agent import BlockingAgent
+from tslg.node.api import values
+from tslg.node.api.description import describe
+from tslg.node.api.methods import call, call_all
+from tslg.node.home import Home
+from tslg.node.httpd.messages import JSON, Request, Response
+from tslg.node.status import installed_version
+from tslg.protocol import cid
+from tslg.protocol.errors import AnchoringError, CidError, CodecError, RecordError, Refusal, TslgError, UsageError
+from tslg.protocol.limits import DEFAULT, Limits
+
+_AGENTS: Final = re.compile(r"/v1/agents/([^/]+)/([a-z]+)")
+_RECORD: Final = re.compile(r"/v1/records/([a-z2-7]+)")
+KEY: Final = "idempotency-key"
+"""Header: of several requests with one key, only the first is carried out, and all get its answer."""
+_KEY_CHARACTERS: Final = 128
+
+Status = Callable[[], Mapping[str, Any]]
+
+
+class Interface:
+    """Answers requests about one data directory.
+
+    Args:
+        home: the open data directory.
+        token: what a client must show.
+        status: tells what the node is doing.
+        limits: bounds on what is remembered.
+    """
+
+    def __init__(self, home: Home, token: str, status: Status, limits: Limits = DEFAULT) -> None:
+        self._home = home
+        self._expected = f"Bearer {token}".encode()
+        self._status = status
+        self._answers = _Answers(limits.remembered_answers)
+        self._description = values.dumps(describe(installed_version()))
+
+    def answer(self, request: Request) -> Response:
+        """Answer one request."""
+        if request.path == "/openapi.json":
+            return Response(200, JSON, self._description)
+        given = request.headers.get("authorization", "").encode("latin-1")
+        if not hmac.compare_digest(given, self._expected):
+            return _error(401, UsageError("no token, or a wrong one", mend="send `Authorization: Bearer …`"))
+        key = request.headers.get(KEY)
+        if key is None or request.method != "POST":
+            return self._carry_out(request)
+        if len(key) > _KEY_CHARACTERS:
+            return _error(400, UsageError(f"{KEY} has more than {_KEY_CHARACTERS} characters", mend="use a UUID"))
+        return self._answers.once((request.path, key), lambda: self._carry_out(request))
+
+    def _carry_out(self, request: Request) -> Response:
+        try:
+            return Response(200, JSON, values.dumps(self._result(request)))
+        except _Unknown as error:
+            return _error(404, error)
+        except (Refusal, RecordError, CodecError) as error:
+            return _error(422, error)
+        except (UsageError, CidError) as error:
+            return _error(400, error)
+        except AnchoringError as error:
+            return _error(503, error)
+        except TslgError as error:
+            return _error(503, error)
+
+    def _result(self, request: Request) -> Any:
+        if request.method == "GET":
+            return self._read(request.path)
+        if request.method != "POST":
+            raise UsageError(f"{request.method} is not used here", mend="GET or POST")
+        body = values.loads(request.body or b"{}")
+        if request.path == "/v1/agents":
+            return self._make(body)
+        found = _AGENTS.fullmatch(request.path)
+        if found is None:
+            raise _Unknown("nothing here", mend="see /openapi.json")
+        agent = self._agent(found[1])
+        if found[2] == "batch":
+            return {"results": call_all(agent, body.get("calls") if isinstance(body, dict) else None)}
+        return call(agent, found[2], body)
+
+    def _read(self, path: str) -> Any:
+        if path == "/v1/status":
+            return dict(self._status())
+        if path == "/v1/agents":
+            return {"agents": [_named(agent) for agent in self._home.agents]}
+        found = _RECORD.fullmatch(path)
+        if found is None:
+            raise _Unknown("nothing here", mend="see /openapi.json")
+        id = cid.from_text(found[1])
+        entry = self._home.store.get(id)
+        if entry is None:
+            raise _Unknown("that record is not held here", mend="fetch and verify it first", record=id)
+        return {"record": id, "data": entry.data, "seal": entry.seal}
+
+    def _make(self, body: Any) -> Any:
+        if not isinstance(body, dict) or body.keys() != {"name"} or not isinstance(body["name"], str):
+            raise UsageError("an agent is made from {name}", mend="send a name")
+        return _named(self._home.agent(body["name"]))
+
+    def _agent(self, given: str) -> BlockingAgent:
+        for agent in self._home.agents:
+            if given in (agent.name, cid.to_text(agent.id)):
+                return agent
+        raise _Unknown(f"no agent {given[:80]!r} here", mend="make one: POST /v1/agents")
+
+
+class _Unknown(UsageError):
+    """What a path names is not there."""
+
+    code = "TSLG-U-UNKNOWN"
+
+
+class _Answers:
+    """Answers by key: the newest so many, each made once however many ask for it at the same time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._made: OrderedDict[tuple[str, str], _Answer] = OrderedDict()
+
+    def once(self, key: tuple[str, str], make: Callable[[], Response]) -> Response:
+        """Return the answer under a key; the first to ask makes it, the others wait."""
+        with self._lock:
+            held = self._made.setdefault(key, _Answer())
+            self._made.move_to_end(key)
+            while len(self._made) > self._most:
+                self._made.popitem(last=False)
+        with held.lock:
+            if held.response is None or held.response.status >= 500:
+                held.response = make()
+            return held.response
+
+
+class _Answer:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.response: Response | None = None
+
+
+def _named(agent: BlockingAgent) -> dict[str, Any]:
+    return {"agent": agent.id, "name": agent.name}
+
+
+def _error(status: int, error: TslgError) -> Response:
+    told = {"code": error.code, "detail": error.detail, "mend": error.mend}
+    if error.record is not None:
+        told["record"] = cid.to_text(error.record)
+    return Response(status, JSON, values.dumps(told))
