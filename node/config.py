@@ -38,6 +38,12 @@ class NodeConfig:
     """Where processes of this host may write: `unix` for a socket in the data directory, `127.0.0.1:PORT`, or `off`."""
     withhold: tuple[str, ...] = ()
     """Committed fields that peers do not get, each `KIND/FIELD` with `*` for any."""
+    replicate: tuple[str, ...] = ()
+    """Agents whose logs are held whole here, by id; `federation` for every log that peers hold whole."""
+    replicate_from: tuple[str, ...] = ()
+    """Addresses of peers to follow those logs at; others are found where that is switched on."""
+    offer_to: tuple[str, ...] = ()
+    """Addresses of replicas that are told when logs held here grow, for where announcements are off."""
 
     def over(self, path: Path, environment: Mapping[str, str] = os.environ) -> Self:
         """Return these defaults under what `node.toml` in a data directory says, and that under the environment.

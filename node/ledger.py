@@ -14,12 +14,12 @@ from contextlib import contextmanager
 
 from tslg.manifests.agent_keys import SigningKey, sign_seats
 from tslg.node import own_log, redacting
+from tslg.node.admitting import Admitting
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
 from tslg.node.drafting import Draft, OwnLog, Ticket
 from tslg.node.flattening import as_meant, sayable, writes_flat
 from tslg.node.growth import Growth
-from tslg.node.rivalry import Rivalry
 from tslg.node.store.interface import ForkError, LogState, Store
 from tslg.protocol import attachments
 from tslg.protocol import record as records
@@ -40,7 +40,7 @@ from tslg.protocol.seal import Signature
 from tslg.protocol.signatures import Alg, ed25519_secret
 
 
-class Ledger(Rivalry):
+class Ledger(Admitting):
     """Appends to the logs of a node's own agents, and admits records that were sealed elsewhere.
 
     Args:

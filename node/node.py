@@ -31,11 +31,15 @@ from tslg.node.delegating import Delegations, Work, ask_delegate
 from tslg.node.following import follow_federation
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.seam import Network, peer_id_of, running
+from tslg.node.replication.catching import replicate
+from tslg.node.replication.report import SyncReport
+from tslg.node.replication.service import FEDERATION, Replication
 from tslg.node.services import Service, at_work
 from tslg.node.serving import Server
 from tslg.node.status import status_of
 from tslg.node.verifying import Tick
-from tslg.node.withholding import Shown, withholding
+from tslg.node.withholding import Shown, cut_pair, withholding
+from tslg.protocol.cid import from_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, UsageError
 from tslg.protocol.exchange import DELEGATE, LOG, WALK
@@ -50,7 +54,17 @@ LOOK_BACK_SECONDS: Final = 2.0
 class Node:
     """A running node. Open it with `Node.open`; every method is for trio."""
 
-    def __init__(self, home: Home, network: Network | None, limits: Limits, shown: Shown | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        network: Network | None,
+        limits: Limits,
+        shown: Shown | None = None,
+        settings: NodeConfig | None = None,
+    ) -> None:
+        self._settings = settings or NodeConfig()
+        self.replication: Replication | None = None
+        """Follows logs and feeds those who follow; None for a node without a network."""
         self.home = home
         self.network = network
         self._limits = limits
@@ -99,7 +113,7 @@ class Node:
         try:
             if network is None and settings.listen:
                 network = _libp2p(home, settings, limits)
-            node = cls(home, network, limits, shown)
+            node = cls(home, network, limits, shown, settings)
             async with kept_anchored(home, limits), at_work(node._local(settings)):
                 if network is None:
                     yield node
@@ -184,6 +198,25 @@ class Node:
         """
         return await follow_federation(self._network(), self.home, peers, self._limits)
 
+    async def replicate(
+        self, agents: Iterable[Reference] | None, peers: Sequence[str] = (), *, tick: Tick | None = None
+    ) -> SyncReport:
+        """Hold these agents' logs whole as far as they can be had, and say what could not; None for all of theirs.
+
+        Every record is verified as it arrives and stays, whatever happens then. For logs that are to be followed as
+        they grow there is `NodeConfig.replicate`.
+        """
+        ids = None if agents is None else [reference_id(agent) for agent in agents]
+        return await replicate(
+            self._network(),
+            self.home.ledger,
+            ids,
+            peers,
+            candidates=self._known_peers,
+            limits=self._limits,
+            tick=tick,
+        )
+
     async def delegate(
         self,
         agent: Agent | BlockingAgent,
@@ -244,8 +277,28 @@ class Node:
         network.serve(WALK, server.walk)
         network.serve(LOG, server.log)
         network.serve(DELEGATE, self._answer_delegation)
+        self.replication = self._replication(server)
+        self._services.append(self.replication)
         for service in self._services:
             service.serve(network)
+
+    def _replication(self, server: Server) -> Replication:
+        chosen = self._settings.replicate
+        return Replication(
+            self.home.ledger,
+            owners=[from_text(one) for one in chosen if one != FEDERATION],
+            everything=FEDERATION in chosen,
+            peers=self._settings.replicate_from,
+            offer_to=self._settings.offer_to,
+            cut=lambda id, entry, peer: cut_pair(id, entry, self._shown),
+            close=server.close,
+            candidates=self._known_peers,
+            limits=self._limits,
+        )
+
+    async def _known_peers(self, agent: Link) -> list[str]:
+        found = await trio.to_thread.run_sync(self._addresses.find, agent)
+        return [address for address in found if address not in self.addresses]
 
     def _answer_delegation(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
         assert self._delegations is not None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from typing import Final, Self
 
@@ -51,6 +52,16 @@ class _TakeTurns:
 
 
 _take_turns: Final = _TakeTurns()
+
+
+@contextmanager
+def taking_turns() -> Iterator[None]:
+    """Let threads that verify signatures have the interpreter as soon as they need it, for the length of a block."""
+    _take_turns.enter()
+    try:
+        yield
+    finally:
+        _take_turns.leave()
 
 
 class Checks:

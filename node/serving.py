@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Final
 
 import trio
@@ -18,6 +19,7 @@ from tslg.protocol.chains import rests_on
 from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.exchange import (
+    Have,
     HeadReply,
     HeadRequest,
     LocateReply,
@@ -36,6 +38,7 @@ from tslg.protocol.exchange import (
 from tslg.protocol.flat import recover
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.proofs import ConsistencyProof, InclusionProof
+from tslg.protocol.pushing import CloseRequest
 from tslg.protocol.record import Record
 from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 
@@ -70,12 +73,19 @@ class Server:
             asked = WalkRequest.from_bytes(request, self._limits)
         except MessageError as error:
             raise InvalidRequest(error.detail) from error
-        chunks = _WalkAnswer(self._store, self._source, asked, self._limits, self._shown).chunks()
-        while True:
-            chunk = await trio.to_thread.run_sync(next, chunks, None)
-            if chunk is None:
-                return
-            yield chunk
+        answer = _WalkAnswer(self._store, self._source, asked, self._limits, self._shown)
+        async with aclosing(_in_thread(answer.chunks())) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def close(self, asked: CloseRequest, peer: str) -> AsyncGenerator[bytes, None]:
+        """Answer as a walk, without going behind what the asker holds with all that it rests on."""
+        wanted = WalkRequest(asked.roots, have=tuple(Have(agent, size) for agent, size in asked.have))
+        known = frozenset(asked.known)
+        answer = _WalkAnswer(self._store, self._source, wanted, self._limits, self._shown, known)
+        async with aclosing(_in_thread(answer.chunks())) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def log(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
         """Answer a question about a log."""
@@ -93,13 +103,19 @@ class Server:
         else:
             newest = await trio.to_thread.run_sync(self._store.newest_seq, asked.agent)
             end = min(asked.stop, -1 if newest is None else newest + 1)
+            room = self._limits.reply_bytes - 4 * self._limits.chunk_bytes
             # Over gaps too: of a foreign log only what was once verified is held, of a pruned one what is left.
             for start in range(asked.start, end, CHUNK_RECORDS):
                 stop = min(end, start + CHUNK_RECORDS)
                 rows = await trio.to_thread.run_sync(self._store.log_range, asked.agent, start, stop)
                 pairs = [cut_pair(id, entry, self._shown) for id, entry in rows]
                 for part in chunked(pairs, CHUNK_RECORDS, self._limits.chunk_bytes // 2):
-                    yield records_chunk(part)
+                    chunk = records_chunk(part)
+                    room -= len(chunk)
+                    if room < 0 and start > asked.start:
+                        # What does not fit is asked for again, from where this ends.
+                        return
+                    yield chunk
 
     def _head(self, agent: Link) -> bytes:
         newest = self._source.newest(agent)
@@ -112,12 +128,24 @@ class Server:
         return ProofsReply(tuple(inclusion), tuple(consistency)).to_bytes()
 
 
+async def _in_thread(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    while (chunk := await trio.to_thread.run_sync(next, chunks, None)) is not None:
+        yield chunk
+
+
 class _WalkAnswer:
-    """One walk over the store: what goes out, in order."""
+    """One walk over the store: what goes out, in order. With `known` it ends at what the asker holds."""
 
     def __init__(
-        self, store: Store, source: StoreSource, asked: WalkRequest, limits: Limits, shown: Shown | None = None
+        self,
+        store: Store,
+        source: StoreSource,
+        asked: WalkRequest,
+        limits: Limits,
+        shown: Shown | None = None,
+        known: frozenset[Link] | None = None,
     ) -> None:
+        self._known = known
         self._shown = shown
         self._store = store
         self._source = source
@@ -134,7 +162,7 @@ class _WalkAnswer:
         self._bytes = 0
         self._waiting: Sequence[Pair] = ()
         self._ahead: dict[Link, Entry] = {}
-        self._reads_ahead = True
+        self._reads_ahead = known is None
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the reply's chunks. Chains that a level needs go out before the level."""
@@ -196,6 +224,8 @@ class _WalkAnswer:
         return list(chunked(self._waiting, CHUNK_RECORDS, self._limits.chunk_bytes // 2))
 
     def _held_by_asker(self, id: Link) -> bool:
+        if self._known is not None and id in self._known:
+            return True
         record = self._records.get(id)
         return record is not None and record.seq < self._have.get(record.owner, 0)
 
@@ -216,7 +246,7 @@ class _WalkAnswer:
 
     def _steps(self, id: Link) -> Iterable[PlainStep]:
         record = self._records.get(id)
-        if record is None:
+        if record is None or (self._known is not None and self._held_by_asker(id)):
             return ()
         if FLAT in record.preds and self._asked.classes is not None:
             held = self._store.get_many(edge.cid for edge in record.edges())

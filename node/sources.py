@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -87,6 +88,7 @@ class StoreSource:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._trees: dict[Link, Tree] = {}
+        self._growing = threading.Lock()
         self._sets: dict[Link, CommittedSet] = {}
 
     def ahead(self, target: Link, depth: int | None) -> Iterable[tuple[Link, Pair]]:
@@ -175,12 +177,14 @@ class StoreSource:
         state = self._store.log_state(agent)
         if state is None:
             return None
-        tree = self._trees.get(agent)
-        if tree is None or tree.size > state.size:
-            tree = self._trees[agent] = Tree()
-        if tree.size < state.size:
-            for leaf in self._store.leaves(agent, state.size)[tree.size :]:
-                tree.append(leaf)
+        # Answers are made in threads: two of them that grow one tree would each append the same leaves.
+        with self._growing:
+            tree = self._trees.get(agent)
+            if tree is None:
+                tree = self._trees[agent] = Tree()
+            if tree.size < state.size:
+                for leaf in self._store.leaves(agent, state.size)[tree.size :]:
+                    tree.append(leaf)
         return tree
 
 

@@ -63,7 +63,7 @@ class WalkRequest(NamedTuple):
     @classmethod
     def from_bytes(cls, data: bytes, limits: Limits = DEFAULT) -> WalkRequest:
         """Read a request. Raises MessageError."""
-        roots, classes, edges, have = _fields(_map(data), "roots", "classes", "edges", "have")
+        roots, classes, edges, have = _fields(read_map(data), "roots", "classes", "edges", "have")
         _need(_is_list(roots, limits.walk_roots) and all(map(_is_link, roots)), f"at most {limits.walk_roots} roots")
         _need(classes is None or (_is_list(classes, 64) and all(type(c) is str for c in classes)), "classes")
         _need(edges is None or (_is_count(edges) and edges <= limits.walk_edges), f"at most {limits.walk_edges} edges")
@@ -91,7 +91,7 @@ class WalkEnd(NamedTuple):
             "consistency": [proof.to_map() for proof in self.consistency],
         }
         if self.beside:
-            end["beside"] = [_travelling(pair) for pair in self.beside]
+            end["beside"] = [travelling(pair) for pair in self.beside]
         if self.checkpoints:
             end["checkpoints"] = list(self.checkpoints)
         if self.pruned:
@@ -101,22 +101,22 @@ class WalkEnd(NamedTuple):
 
 def records_chunk(pairs: Iterable[Pair]) -> bytes:
     """Return the chunk that carries these records."""
-    return codec.encode_unchecked({"records": [_travelling(pair) for pair in pairs]})
+    return codec.encode_unchecked({"records": [travelling(pair) for pair in pairs]})
 
 
 def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkEnd:
     """Read one chunk of a walk's reply: records, or its end. Raises MessageError."""
-    value = _map(data, checked=False)
+    value = read_map(data, checked=False)
     if value.keys() == {"records"}:
-        return _pairs(value["records"], limits)
+        return read_pairs(value["records"], limits)
     _need(value.keys() == {"end"}, "a walk's chunk is `records` or `end`")
     # The end is small and holds integers, so it is read with the full check.
-    end = _map(data)["end"]
+    end = read_map(data)["end"]
     _need(type(end) is dict, "end")
     _need(
         all(end.get(name, True) for name in ("beside", "pruned")), "what is seldom there is left out where it is empty"
     )
-    beside = _pairs(end.pop("beside", []), limits)
+    beside = read_pairs(end.pop("beside", []), limits)
     _need(len(beside) <= limits.walk_roots, "beside")
     notes = [end.pop("checkpoints")] if "checkpoints" in end else []
     pruned = end.pop("pruned", [])
@@ -190,7 +190,7 @@ LogRequest = HeadRequest | RangeRequest | ProofsRequest | LocateRequest
 
 def read_log_request(data: bytes, limits: Limits = DEFAULT) -> LogRequest:
     """Read a request about a log. Raises MessageError."""
-    value = _map(data)
+    value = read_map(data)
     op, agent = value.get("op"), value.get("agent")
     if type(agent) is not Link or not _is_link(agent):
         raise MessageError("malformed message: agent")
@@ -217,14 +217,14 @@ class HeadReply(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return the chunk."""
-        return codec.encode({"head": self.head.to_map(), "record": _travelling(self.pair)})
+        return codec.encode({"head": self.head.to_map(), "record": travelling(self.pair)})
 
     @classmethod
     def from_bytes(cls, data: bytes, limits: Limits = DEFAULT) -> HeadReply:
         """Read the chunk. Raises MessageError."""
-        head, pair = _fields(_map(data), "head", "record")
+        head, pair = _fields(read_map(data), "head", "record")
         try:
-            return cls(HeadClaim.from_map(head, limits), _pairs([pair], limits)[0])
+            return cls(HeadClaim.from_map(head, limits), read_pairs([pair], limits)[0])
         except ValueError as error:
             raise MessageError(f"a head: {error}") from error
 
@@ -243,7 +243,7 @@ class ProofsReply(NamedTuple):
     @classmethod
     def from_bytes(cls, data: bytes, limits: Limits = DEFAULT) -> ProofsReply:
         """Read the chunk. Raises MessageError."""
-        inclusion, consistency = _fields(_map(data), "inclusion", "consistency")
+        inclusion, consistency = _fields(read_map(data), "inclusion", "consistency")
         try:
             return cls(
                 read_list(InclusionProof.from_map, inclusion, limits.walk_roots, limits),
@@ -265,7 +265,7 @@ class LocateReply(NamedTuple):
     @classmethod
     def from_bytes(cls, data: bytes) -> LocateReply:
         """Read the chunk. Raises MessageError."""
-        (addresses,) = _fields(_map(data), "addresses")
+        (addresses,) = _fields(read_map(data), "addresses")
         _need(_is_list(addresses, 64) and all(_is_text(a, 512) for a in addresses), "addresses")
         return cls(tuple(addresses))
 
@@ -286,7 +286,7 @@ class DelegateRequest(NamedTuple):
     @classmethod
     def from_bytes(cls, data: bytes) -> DelegateRequest:
         """Read a request. Raises MessageError."""
-        delegation, addresses = _fields(_map(data), "delegation", "addresses")
+        delegation, addresses = _fields(read_map(data), "delegation", "addresses")
         _need(_is_link(delegation), "delegation")
         _need(_is_list(addresses, 64) and all(_is_text(a, 512) for a in addresses), "addresses")
         return cls(delegation, tuple(addresses))
@@ -315,7 +315,7 @@ class DelegateResult(NamedTuple):
 
 def read_delegate_chunk(data: bytes) -> Progress | DelegateResult:
     """Read one chunk of the reply to a delegation. Raises MessageError."""
-    value = _map(data)
+    value = read_map(data)
     if value.keys() == {"result"}:
         _need(_is_link(value["result"]), "result")
         return DelegateResult(value["result"])
@@ -327,7 +327,8 @@ def read_delegate_chunk(data: bytes) -> Progress | DelegateResult:
 # --- shapes ------------------------------------------------------------------------------------------------------
 
 
-def _map(data: bytes, *, checked: bool = True) -> dict[str, Any]:
+def read_map(data: bytes, *, checked: bool = True) -> dict[str, Any]:
+    """Read a message as the map that it is; `checked` also holds its integers to their bounds. Raises MessageError."""
     try:
         value = codec.decode(data) if checked else codec.decode_unchecked(data)
     except CodecError as error:
@@ -341,11 +342,13 @@ def _fields(value: Any, *names: str) -> list[Any]:
     return [value[name] for name in names]
 
 
-def _travelling(pair: Pair) -> list[Any]:
+def travelling(pair: Pair) -> list[Any]:
+    """Return a record as it stands in messages."""
     return [pair[0], pair[1]] if len(pair) == 2 or pair[2] is None else [*pair]
 
 
-def _pairs(value: Any, limits: Limits) -> list[Pair]:
+def read_pairs(value: Any, limits: Limits) -> list[Pair]:
+    """Read a list of records as they stand in messages. Raises MessageError."""
     _need(type(value) is list, "a list of records")
     pairs: list[Pair] = []
     for pair in value:

@@ -79,6 +79,30 @@ class Limits:
     """A request without any progress for this long has failed."""
     write_stall_ms: int = 30_000
     """A peer that takes nothing for this long is cut off."""
+    replicated_logs: int = 8_000
+    """Logs of one comparison or subscription, and followed by one node: 110 bytes each, so a request holds them."""
+    replica_window: int = 1_000
+    """Records of a log asked for at a time, of one provider: about half a megabyte, a tenth of a second of checking."""
+    replica_ahead: int = 8
+    """So many such windows of one log are on their way or wait for those before them, at about 1 MiB each."""
+    replica_buffer_bytes: int = 8 * 1024 * 1024
+    """What waits of one log: its windows, unless records are large; twice that for the window that is needed next."""
+    replica_busy_logs: int = 16
+    """Logs that are caught up with at the same time; the others have their turn when one of them stands still."""
+    replica_providers: int = 8
+    """Peers of whom one log is asked."""
+    replica_patience_ms: int = 15_000
+    """A window that takes longer is asked of another provider, if there is one."""
+    replica_back_off_ms: int = 1_000
+    """How long a provider that failed is left alone, doubled each time it fails again …"""
+    replica_back_off_most_ms: int = 60_000
+    """… up to this."""
+    replica_strikes: int = 3
+    """Failures in a row after which whoever is not going to wait gives a provider up."""
+    replica_unobtainable: int = 10_000
+    """Cited records of other logs that are remembered as not to be had, so that nobody is asked again and again."""
+    subscriptions: int = 256
+    """Subscriptions served at the same time: each holds a stream, and reads every log that it is about."""
     delegation_hops: int = 32
     """Length of a delegation chain: nobody reviews a longer one."""
     policy_chain: int = 256

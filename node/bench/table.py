@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tslg.node.bench import audits, logs, machine, manifests, narrowings, processes, prunings, stores, walks
+from tslg.node.bench import audits, logs, machine, manifests, narrowings, processes, prunings, replicas, stores, walks
 from tslg.node.bench.figures import Row
 from tslg.node.bench.lineage import SEED
 from tslg.node.bench.setting import Setting
@@ -19,6 +19,7 @@ BENCHES: Final[Mapping[str, Callable[[Setting], list[Row]]]] = {
     "append": stores.append_one,
     "append-batches": stores.append_batches,
     "audit": audits.audit,
+    "replicate": replicas.replicate,
     "ancestors": stores.ancestors,
     "manifest": manifests.threshold_manifest,
     "log-proofs": logs.log_proofs,

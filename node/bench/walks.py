@@ -160,12 +160,12 @@ def verify_two(setting: Setting) -> list[Row]:
 def verify_and_store(setting: Setting) -> list[Row]:
     """Two worker threads, and then everything durable in a new store."""
     with workload(setting) as load:
-        sides = interleave(setting.repeat, _storing(load, setting), timed(load.verify_bare, WALL))
+        sides = interleave(setting.repeat, storing(load, setting), timed(load.verify_bare, WALL))
         title = "verify + durable store, 2 workers"
         return [_row(load, "verify-and-store", title, sides, f"{BARE}, 1 thread", Target(1.1, True, gates=False))]
 
 
-def _storing(load: Workload, setting: Setting) -> Measure:
+def storing(load: Workload, setting: Setting) -> Measure:
     """Return what verifies and stores everything as a node does that keeps what it fetched."""
     lineage = load.lineage
     manifest = lineage.manifest[0].id

@@ -80,7 +80,7 @@ def test_records_are_of_the_usual_size_and_cite_each_other(tmp_path):
 
 @pytest.fixture(scope="module")
 def rows(setting) -> dict[str, Row]:
-    names = [name for name in BENCHES if name not in ("audit", "help")]
+    names = [name for name in BENCHES if name not in ("audit", "replicate", "help")]
     return {row.name: row for row in run(setting, names)}
 
 
@@ -135,7 +135,7 @@ def test_a_verification_that_is_not_valid_is_no_measurement(setting, lineage):
 
 def test_what_was_verified_and_stored_is_held(setting, lineage):
     with walks.workload(setting) as load:
-        walks._storing(load, setting)()
+        walks.storing(load, setting)()
     newest = max((path for path in setting._folder.iterdir()), key=lambda path: int(path.name))
     with SqliteStore.open(newest / "tslg.sqlite", readonly=True) as store:
         assert store.missing(_agents_records(lineage)) == []
@@ -158,6 +158,12 @@ def test_an_audit_asks_both_nodes_and_counts_its_round_trips(setting, lineage):
     assert (ratio.name, trips.name) == ("audit", "audit-round-trips")
     assert ratio.figure.median > 0 and 2 <= trips.figure.median <= 10
     assert len(ratio.ours.series.values) == len(trips.figure.values) == 1
+
+
+def test_a_replication_holds_both_logs_whole(setting):
+    (ratio,) = run(setting, ["replicate"])
+    assert ratio.name == "replicate" and ratio.figure.median > 0
+    assert ratio.ours is not None and ratio.ours.unit == "µs/record"
 
 
 def test_a_node_that_does_not_start_is_no_measurement(tmp_path):
