@@ -304,13 +304,9 @@ class Context:
         found = self._records.get(id)
         return None if found is None else key_of(found)
 
-    def superseding(self, id: Link) -> Sequence[Record]:
-        """Return nothing: what stands is judged at admission, where the graph is."""
-        return ()
-
-    def cites(self, owner: Link, id: Link, before: int) -> bool:
-        """Return False: the log is not here."""
-        return False
+    def ended(self, id: Link, record: Record) -> None:
+        """Return None: what stands is judged at admission, where the graph is."""
+        return
 
     def revocations(self, owner: Link) -> Revocations:
         """Return none: the log is not here."""

@@ -17,6 +17,7 @@ from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import Pruned, Tail, superseded_by
+from tslg.protocol.rules.standing import entitled
 
 CACHED_RECORDS = 16_384
 """Parsed records kept at hand: the neighbours of what is being appended, at about 3 KiB each."""
@@ -111,8 +112,19 @@ class StoreContext:
         known = dict.fromkeys((*found, *self._staged_superseding.get(id, ())))
         return [one for one in map(self.record, known) if one is not None]
 
-    def cites(self, owner: Link, id: Link, before: int) -> bool:
-        """Tell whether a record of that log below `before` cites this record."""
+    def ended(self, id: Link, record: Record) -> Record | None:
+        """Return what ended an authority in a record's causal past."""
+        for other in self.superseding(id):
+            if self._known(other, record) and entitled(other, id, self):
+                return other
+        return None
+
+    def _known(self, other: Record, record: Record) -> bool:
+        if other.owner == record.owner:
+            return other.seq < record.seq
+        return any(edge.cid == other.id for edge in record.edges()) or self._cites(record.owner, other.id, record.seq)
+
+    def _cites(self, owner: Link, id: Link, before: int) -> bool:
         held = map(self.record, self._store.children(id))
         staged = (one for one in self.staged.values() if any(edge.cid == id for edge in one.edges()))
         return any(one is not None and one.owner == owner and one.seq < before for one in (*held, *staged))

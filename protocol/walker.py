@@ -74,21 +74,14 @@ class Walker(Beside):
 
     # --- the context of the admission rules --------------------------------------------------------------------------
 
-    def superseding(self, id: Link) -> Sequence[Record]:
-        """Return what ends the authority of a record, of all that the ancestry led to."""
-        return self._known_past().superseding(id)
-
-    def cites(self, owner: Link, id: Link, before: int) -> bool:
-        """Tell whether a record of that log below `before` cites this one, of all that the ancestry led to."""
-        return self._known_past().cites(owner, id, before)
-
-    def _known_past(self) -> Past:
+    def ended(self, id: Link, record: Record) -> Record | None:
+        """Return what ended an authority in a record's causal past, of all that the ancestry led to."""
         if self._past is None:
             # A newest record that a source claims is judged later and may not count, so it speaks against nothing.
             visited, support, whole = self._traversal.visited, self._support, self.log == "full"
             led_to = (one for id, one in self._held.items() if whole or id in visited or id in support)
-            self._past = Past(led_to)
-        return self._past
+            self._past = Past(led_to, self)
+        return self._past.ended(id, record)
 
     def revocations(self, owner: Link) -> Revocations:
         """Revocations are applied along the logs once these are proved: see `_apply_revocations`."""
@@ -149,6 +142,7 @@ class Walker(Beside):
         if recover_all(self._held, self._support, self.federation):
             self._groups = None
         broken = self._broken = self._judge_chains()
+        self._past = None  # who may end what rests on manifests, all of which are known only now
         visited = self._traversal.visited
         self._judge_all([id for id in visited if id in self._held and id not in self._support], broken)
         if self.post_quantum:

@@ -62,11 +62,12 @@ class Context(Protocol):
     def manifest(self, id: Link) -> Manifest | None:
         """Return a manifest version of this federation that is held and was itself admitted, or None."""
 
-    def superseding(self, id: Link) -> Sequence[Record]:
-        """Return the held policies that amend, retractions that withdraw, and answers that end, this record."""
+    def ended(self, id: Link, record: Record) -> Record | None:
+        """Return a held record that ended the authority of `id` in the causal past of `record`, None if none did.
 
-    def cites(self, owner: Link, id: Link, before: int) -> bool:
-        """Tell whether a held record of that log, at a position below `before`, cites this record in any class."""
+        A policy that amends it, a retraction or an answer, if it was entitled to (`rules.standing.entitled`): before `record` in
+        its own log, or cited by `record` or by a held record of that log before it.
+        """
 
     def key(self, id: Link) -> Key | None:
         """Return the key that a held record registers, or None."""

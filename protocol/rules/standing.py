@@ -66,11 +66,11 @@ def _correction_policy(record: Record, context: Context) -> Link | None:
 def rule_in_force(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """No authority that it rests on was superseded or withdrawn in its causal past."""
     for id in _authority(record, context):
-        for other in context.superseding(id):
-            if _known(other, record, context) and _entitled(other, id, context):
-                how = _ENDED[other.kind]
-                detail = f"its authority {cid.short(id)} was {how} before it, by {cid.short(other.id)}"
-                return refuse("TSLG-A-SUPERSEDED", record, detail, "rest on what is in force")
+        other = context.ended(id, record)
+        if other is not None:
+            how = _ENDED[other.kind]
+            detail = f"its authority {cid.short(id)} was {how} before it, by {cid.short(other.id)}"
+            return refuse("TSLG-A-SUPERSEDED", record, detail, "rest on what is in force")
     return None
 
 
@@ -92,17 +92,8 @@ def _authority(record: Record, context: Context) -> Iterator[Link]:
         todo.extend(fresh)
 
 
-def _known(other: Record, record: Record, context: Context) -> bool:
-    """Whether `other` lies in the causal past of `record`: before it in its own log, or cited by it or before it."""
-    if other.owner == record.owner:
-        return other.seq < record.seq
-    if any(edge.cid == other.id for edge in record.edges()):
-        return True
-    return context.cites(record.owner, other.id, record.seq)
-
-
-def _entitled(other: Record, id: Link, context: Context) -> bool:
-    """Whether `other` may end the authority of `id`: its next version, its delegate's answer, or a due retraction."""
+def entitled(other: Record, id: Link, context: Context) -> bool:
+    """Tell whether `other` may end the authority of `id`: its next version, its delegate's answer, or a due retraction."""
     target = context.record(id)
     if other.kind == "answer":
         return target is not None and target.kind == "delegation" and target.body["delegate"] == other.owner

@@ -8,7 +8,7 @@ from breaches_standing import WHY, governed
 
 from tslg.protocol.past import Past
 from tslg.protocol.proofs import HeadClaim
-from tslg.protocol.rules.standing import may
+from tslg.protocol.rules.standing import entitled, may
 
 pytestmark = pytest.mark.spec("COR-4", "COR-7", "COR-9")
 
@@ -78,10 +78,27 @@ def test_what_a_later_record_cites_does_not_bind_an_earlier_one(w):
     seen = w.add(w.b, "observation", None, {"prior": [w.b.last], "evidence": [gone]})
     later = w.add(w.a, "observation", None, {"prior": [w.a.last], "evidence": [before, seen]})
     assert w.verify(later).verdict == "valid"
-    past = Past(w.held.values())
-    assert [record.id for record in past.superseding(w.policy.id)] == [gone.id]
-    assert not past.cites(w.b.owner, gone.id, seen.seq) and past.cites(w.b.owner, gone.id, seen.seq + 1)
-    assert not past.cites(w.b.owner, NOWHERE, 99) and past.superseding(NOWHERE) == ()
+    past = Past(w.held.values(), w)
+    assert past.ended(w.policy.id, later) == gone
+    assert past.ended(w.policy.id, seen) == gone
+    assert past.ended(w.policy.id, before) is None
+    assert past.ended(NOWHERE, later) is None
+
+
+def test_endings_are_weighed_once_however_many_records_rest_on_what_they_name(w, monkeypatch):
+    others = [w.slip(w.b, "retraction", {"reason": str(n)}, {"retracts": [w.policy]}) for n in range(12)]
+    for _ in range(10):
+        target = w.add(w.a, "action", None, {"policy": [w.policy], "prior": [w.a.last]})
+    weighed = []
+    monkeypatch.setattr("tslg.protocol.past.entitled", lambda *given: weighed.append(given) or entitled(*given))
+    past = Past(w.held.values(), w)
+    used = [record for record in w.held.values() if "policy" in record.preds]
+    assert len(used) >= 10 and all(past.ended(w.policy.id, record) is None for record in used)
+    assert len(weighed) == len(others)
+    weighed.clear()
+    target = w.slip(w.a, "observation", None, {"prior": [target], "evidence": others[:7]})
+    assert w.verify(target, log="full").verdict == "invalid"
+    assert len(weighed) <= len(others)
 
 
 def test_no_scope_is_inherited_from_what_was_only_considered(w):

@@ -136,7 +136,7 @@ class World:
         self.plans: dict[bytes, Pruned] = {}
         self.time = NOW
         self.held: dict[Link, Record] = {}
-        self._past = (0, Past([]))
+        self._past = (0, Past([], self))
         self.seals: dict[Link, bytes] = {}
         self.attached: dict[Link, bytes] = {}
         self.anchors = Author(self.federation, {}, None, [])
@@ -164,16 +164,10 @@ class World:
         held = self.held.get(id)
         return None if held is None else key_of(held)
 
-    def superseding(self, id: Link) -> Sequence[Record]:
-        return self._known_past().superseding(id)
-
-    def cites(self, owner: Link, id: Link, before: int) -> bool:
-        return self._known_past().cites(owner, id, before)
-
-    def _known_past(self) -> Past:
+    def ended(self, id: Link, record: Record) -> Record | None:
         if self._past[0] != len(self.held):
-            self._past = len(self.held), Past(self.held.values())
-        return self._past[1]
+            self._past = len(self.held), Past(self.held.values(), self)
+        return self._past[1].ended(id, record)
 
     def revocations(self, owner: Link) -> Revocations:
         author = self.authors.get(owner)
