@@ -107,7 +107,7 @@ def hold_to(
             verification.id, f"it is about {cid.to_text(verification.body['target'])}", "name one of this record"
         )
     stops = composing.stops_of(verification, relied.get)
-    fits = composing.fit(verification, find, stops)
+    fits = composing.fit(verification, find, composing.walk_of(verification, find, stops=stops))
     if fits.faults:
         detail = "; ".join(fits.faults)
         finding = Finding("TSLG-V-CLAIM", verification.id, (), f"the earlier verification is wrong: {detail}")

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol.codec import Link
-from tslg.protocol.limits import DEFAULT
+from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.record import Record
 from tslg.protocol.report import INVALID, VALID, frontier
 from tslg.protocol.traversal import EdgesOf, PlainStep, Traversal, steps_of
@@ -67,12 +67,20 @@ class Fit(NamedTuple):
     missing: bool
 
 
-def fit(verification: Record, find: Find, stops: Set[Link] = NOTHING) -> Fit:
-    """Tell how a verification that says *valid* fits the records; one that does not may have lacked some of them."""
+def walk_of(verification: Record, find: Find, limit: int = DEFAULT.walk_edges, stops: Set[Link] = NOTHING) -> Replay:
+    """Walk a verification's walk again, over at most `limit` edges."""
+    depth = verification.body["depth"]
+    return replay(verification.body["target"], limit if depth is None else min(depth, limit), find, stops)
+
+
+def fit(verification: Record, find: Find, again: Replay) -> Fit:
+    """Tell how a verification that says *valid* fits the records; one that does not may have lacked some of them.
+
+    `again` is its walk, walked again: see `walk_of`.
+    """
     body = verification.body
     if body["verdict"] != VALID:
         return Fit((), False)
-    again = replay(body["target"], body["depth"], find, stops)
     if again.missing:
         return Fit(_frontier_faults(body, find), True)
     held = {id: record for id in again.visited if (record := find(id)) is not None}
@@ -126,6 +134,7 @@ class Composed:
         whole: whether all of them are verified and none is missing.
         parts: every verification considered, nearest target first, then by time.
         agents: whose verifications count.
+        unread: verifications that were not looked at, since those before them took all the edges there are for it.
     """
 
     target: Link
@@ -135,9 +144,31 @@ class Composed:
     whole: bool
     parts: tuple[Part, ...]
     agents: tuple[Link, ...]
+    unread: int = 0
 
 
-def compose(target: Link, verifications: Sequence[Record], find: Find) -> Composed:
+class _Replays:
+    """Walks every walk again once, and all of them together over at most so many edges."""
+
+    def __init__(self, find: Find, limits: Limits) -> None:
+        self._find = find
+        self._left = limits.composed_edges
+        self._done: dict[tuple[Link, int | None, Set[Link]], Replay] = {}
+
+    def of(self, verification: Record) -> Replay | None:
+        """Return a verification's walk, None where no edges are left for it."""
+        stops = stops_of(verification, self._find)
+        key = (verification.body["target"], verification.body["depth"], stops)
+        done = self._done.get(key)
+        if done is None and self._left > 0:
+            again = walk_of(verification, self._find, min(self._left, DEFAULT.walk_edges), stops)
+            self._left -= 1 + len(again.edges)
+            if self._left >= 0:
+                done = self._done[key] = again
+        return done
+
+
+def compose(target: Link, verifications: Sequence[Record], find: Find, limits: Limits = DEFAULT) -> Composed:
     """Sum up verifications of a record and of its ancestors.
 
     A verification counts if it says *valid*, fits what is held, and nobody considered speaks against it: no other one
@@ -147,15 +178,22 @@ def compose(target: Link, verifications: Sequence[Record], find: Find) -> Compos
     order = {id: place for place, id in enumerate(_discovered(target, ancestry.edges))}
     considered = [one for one in verifications if one.body["target"] in order]
     considered.sort(key=lambda one: (order[one.body["target"]], one.time, one.id))
+    against = _Against(considered)
+    replays = _Replays(find, limits)
     union: set[Covered] = set()
-    parts = []
+    parts, unread = [], 0
     for one in considered:
-        stops = stops_of(one, find)
-        fits = fit(one, find, stops)
-        disputed = tuple(other.id for other in considered if _speaks_against(other, one))
-        counts = one.body["verdict"] == VALID and not fits.faults and not disputed
-        covered = replay(one.body["target"], one.body["depth"], find, stops).edges if counts else ()
-        fresh = set(covered) - union
+        disputed = against.of(one)
+        if one.body["verdict"] != VALID:
+            parts.append(Part(one, Fit((), False), disputed, False, 0))
+            continue
+        again = replays.of(one)
+        if again is None:
+            unread += 1
+            continue
+        fits = fit(one, find, again)
+        counts = not fits.faults and not disputed
+        fresh = set(again.edges) - union if counts else set()
         union |= fresh
         parts.append(Part(one, fits, disputed, counts, len(fresh)))
     depth = next((place for place, edge in enumerate(ancestry.edges) if edge not in union), len(ancestry.edges))
@@ -167,6 +205,7 @@ def compose(target: Link, verifications: Sequence[Record], find: Find) -> Compos
         whole=depth == len(ancestry.edges) and not ancestry.missing and any(part.counts for part in parts),
         parts=tuple(parts),
         agents=tuple(sorted({part.record.owner for part in parts if part.counts})),
+        unread=unread,
     )
 
 
@@ -176,13 +215,22 @@ def stops_of(verification: Record, find: Find) -> frozenset[Link]:
     return frozenset(one.body["target"] for one in relied if one is not None and one.kind == "verification")
 
 
-def _speaks_against(other: Record, one: Record) -> bool:
-    if other.id == one.id:
-        return False
-    if any(edge.cid == one.id for edge in other.preds.get("counters", ())):
-        return True
-    same: bool = other.body["target"] == one.body["target"]
-    return same and other.body["verdict"] == INVALID != one.body["verdict"]
+class _Against:
+    """Who speaks against whom among verifications: by citing it, or by finding its target invalid where it did not."""
+
+    def __init__(self, considered: Sequence[Record]) -> None:
+        self._citing: dict[Link, list[Link]] = {}
+        self._invalid: dict[Link, list[Link]] = {}
+        for one in considered:
+            for edge in one.preds.get("counters", ()):
+                self._citing.setdefault(edge.cid, []).append(one.id)
+            if one.body["verdict"] == INVALID:
+                self._invalid.setdefault(one.body["target"], []).append(one.id)
+
+    def of(self, one: Record) -> tuple[Link, ...]:
+        """Return the ids of those that speak against one of them, sorted; nobody speaks against itself."""
+        invalid = self._invalid.get(one.body["target"], []) if one.body["verdict"] != INVALID else []
+        return tuple(sorted({*self._citing.get(one.id, []), *invalid} - {one.id}))
 
 
 def _discovered(target: Link, edges: Iterable[Covered]) -> Iterator[Link]:

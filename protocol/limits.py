@@ -27,6 +27,8 @@ class Limits:
     """Roots of one walk request."""
     walk_edges: int = 1_000_000
     """Edges one walk may traverse, and records it may hold."""
+    composed_edges: int = 2_000_000
+    """Edges walked again to sum verifications up: whoever publishes verifications chooses how many and how deep."""
     report_steps: int = 100_000
     """Steps of the paths to all findings of a report together: a chain of bad records is long for each of them."""
     chunk_bytes: int = 1024 * 1024

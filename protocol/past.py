@@ -62,7 +62,7 @@ class Past:
         return _Endings(others, shown)
 
     def _first_citations(self) -> dict[Link, dict[Link, int]]:
-        """Return, for each record that ends another's authority, the lowest position in each other log that cites it."""
+        """Return, for each record that ends another's authority, the lowest citing position in each other log."""
         owners = {one.id: one.owner for held in self._by_target.values() for one in held}
         found: dict[Link, dict[Link, int]] = {id: {} for id in owners}
         for record in self._records:

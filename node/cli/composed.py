@@ -138,6 +138,7 @@ def verified(id: str, trusted: Iterable[str], data: Path | None, as_json: bool) 
         "edges": sum_.edges,
         "known": sum_.known,
         "whole": sum_.whole,
+        "unread": sum_.unread,
         "by": by,
         "verifications": parts,
     }
@@ -154,6 +155,8 @@ def _print(told: Mapping[str, Any], parts: list[dict[str, Any]], target: Link) -
     by = ", ".join(one["name"] for one in told["by"]) or "nobody"
     extent = "all" if told["whole"] else f"the first {told['depth']}"
     click.echo(f"{extent} of {told['known']} edges verified, by {by}")
+    if told["unread"]:
+        click.echo(f"{told['unread']} more were not looked at: their walks are too long; name agents with --trust")
     if not parts:
         return
     rows = []

@@ -14,8 +14,10 @@ from tslg.node.adopting import keep, note_verified
 from tslg.node.home import Home
 from tslg.node.sources import StoreSource
 from tslg.node.verifying import verify, walk
+from tslg.protocol import composing as protocol_composing
 from tslg.protocol.composing import replay
 from tslg.protocol.errors import Refusal, UsageError
+from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.report import FrontierEntry
 
 
@@ -279,6 +281,25 @@ def test_what_is_disputed_or_does_not_fit_does_not_count(home, agents, chain):
     assert {part.record.id for part in sum_.parts if part.disputed_by} == {liar.id, good.id}
     trusted = composing.verified(home.store, chain.id, [agents["second"].id])
     assert trusted.whole and bad.id not in {part.record.id for part in trusted.parts}
+
+
+def test_every_walk_is_walked_again_once_and_all_of_them_up_to_a_bound(home, agents, chain, monkeypatch):
+    report, shallow = report_of(home, chain), report_of(home, chain, 4)
+    for name in ("auditor", "second", "third"):
+        agents[name].verification(report)
+        agents[name].verification(shallow)
+    again = []
+    monkeypatch.setattr(protocol_composing, "replay", lambda *given: again.append(given) or replay(*given))
+    sum_ = composing.verified(home.store, chain.id)
+    assert len(sum_.parts) == 6 and sum_.whole and sum_.unread == 0
+    assert len([given for given in again if given[1] in (4, DEFAULT.walk_edges)]) == 2
+    monkeypatch.undo()
+    made = [part.record for part in sum_.parts]
+    bound = Limits(composed_edges=report.edges + 4)
+    some = protocol_composing.compose(chain.id, made, find(home), bound)
+    assert (len(some.parts), some.unread, some.depth) == (3, 3, some.known)
+    none = protocol_composing.compose(chain.id, made, find(home), Limits(composed_edges=2))
+    assert (len(none.parts), none.unread, none.depth) == (0, 6, 0)
 
 
 def test_a_deeper_verification_is_not_undone_by_a_shallower_one(home, agents, chain):
