@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from tslg.node import kept_checkpoints
+from tslg.node.doubting import Doubts
 from tslg.node.net.errors import ProtocolViolation
 from tslg.node.net.seam import Network, peer_id_of
 from tslg.node.pool import Pool
@@ -132,27 +133,34 @@ class Auditor:
         tick: Tick | None = None,
     ) -> Walked:
         """Do as `audit`, and keep what was handed over, for a bundle or a store."""
-        walker = Walker(
-            target,
-            self._federation,
-            now_ms=self._clock(),
-            depth=depth,
-            signatures=signatures,
-            log=log,
-            post_quantum=post_quantum,
-            known=known,
-            relied=relied,
-            limits=self._limits,
-        )
         started = time.perf_counter()
-        keys: dict[Link, Key] = {}
-        with Checks(WORKERS, keys) as checks:
-            pool = Pool(walker, keys, checks if signatures == "all" else None)
-            session = _Session(self, walker, pool, peers, tick, outside)
-            await session.run()
-            # In a thread, so that the node goes on answering others meanwhile.
-            report = await trio.to_thread.run_sync(_conclude, walker, checks)
-        report = report.timed(time.perf_counter() - started, session.round_trips)
+        doubts = Doubts()
+        round_trips = 0
+        for _ in range(self._limits.seal_rounds):
+            walker = Walker(
+                target,
+                self._federation,
+                now_ms=self._clock(),
+                depth=depth,
+                signatures=signatures,
+                log=log,
+                post_quantum=post_quantum,
+                known=known,
+                relied=relied,
+                limits=self._limits,
+            )
+            keys: dict[Link, Key] = {}
+            with Checks(WORKERS, keys) as checks:
+                pool = Pool(walker, keys, checks if signatures == "all" else None, doubts.better)
+                session = _Session(self, walker, pool, sorted(peers, key=doubts.spoilers.__contains__), tick, outside)
+                await session.run()
+                # In a thread, so that the node goes on answering others meanwhile.
+                report = await trio.to_thread.run_sync(_conclude, walker, checks)
+            again = await session.doubt(doubts)
+            round_trips += session.round_trips
+            if not again:
+                break
+        report = doubts.lifted(report, pool).timed(time.perf_counter() - started, round_trips)
         agents = tuple(agent._replace(peer=session.home_of(agent.id)) for agent in report.agents)
         return Walked(replace(report, agents=agents), walker)
 
@@ -193,6 +201,30 @@ class _Session:
         """Fetch until the walker wants nothing more, then what the logs need."""
         await self._fetch_all()
         await self._finish_logs()
+
+    async def doubt(self, doubts: Doubts) -> bool:
+        """Ask others about seals that do not hold; tell whether some of them were spoiled, so that one walks again."""
+        return await doubts.look(
+            self._walker,
+            self._pool,
+            self._homes_of(self._walker.federation),
+            self._store,
+            self._fetch_alone,
+            self._limits,
+        )
+
+    async def _fetch_alone(self, peer: str, ids: Sequence[Link]) -> None:
+        self.round_trips += 1
+        request = WalkRequest(tuple(ids), None, 0).to_bytes()
+        try:
+            async with self._network.request(peer, WALK, request, limits=self._limits) as chunks:
+                async for chunk in chunks:
+                    part = read_walk_chunk(chunk, self._limits)
+                    if not isinstance(part, WalkEnd):
+                        self._pool.take(part, peer)
+                        await trio.lowlevel.checkpoint()
+        except TslgError as error:
+            await self._give_up(peer, error)
 
     def home_of(self, agent: Link) -> str | None:
         """Return the id of the peer that served an agent's log, None if nobody served the whole of it."""
@@ -274,7 +306,7 @@ class _Session:
                     continue
                 # Not for longer: the collector must not rest for as long as a peer takes its time.
                 with quiet_collector():
-                    self._pool.take(part)
+                    self._pool.take(part, peer)
                 if self._tick is not None:
                     self._tick(len(self._pool.opened))
                 # A chunk takes milliseconds to open; others have their turn before the next.
@@ -284,7 +316,7 @@ class _Session:
         for claim in end.heads:
             self._homes.setdefault(claim.agent, []).append(peer)
         self._pool.note_end(end)
-        self._beside.extend(self._pool.take(end.beside))
+        self._beside.extend(self._pool.take(end.beside, peer))
         self._pruned.extend(end.pruned)
         self._walker.supply_proofs(end.inclusion, end.consistency)
         self._walker.supply_checkpoints(end.checkpoints)
@@ -400,7 +432,7 @@ class _Session:
         for peer in self._homes_of(agent):
             try:
                 reply = HeadReply.from_bytes(await self._ask(peer, HeadRequest(agent).to_bytes()), self._limits)
-                (opened,) = self._pool.take([reply.pair])
+                (opened,) = self._pool.take([reply.pair], peer)
             except (NetworkError, TslgError) as error:
                 await self._note(peer, error)
                 continue
@@ -418,7 +450,7 @@ class _Session:
                     async for chunk in chunks:
                         part = read_walk_chunk(chunk, self._limits)
                         if not isinstance(part, WalkEnd):
-                            for one in self._pool.take(part):
+                            for one in self._pool.take(part, peer):
                                 self._walker.supply_log(one)
                             await trio.lowlevel.checkpoint()
             except (NetworkError, TslgError) as error:

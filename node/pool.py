@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from tslg.node.schemes import Schemes
 from tslg.node.sealing import Checks
@@ -15,6 +16,9 @@ from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.record import parse_as
 from tslg.protocol.walker import Walker
 
+OWN: Final = ""
+"""The source of what was here already, in place of a peer's address."""
+
 
 class Pool:
     """Opens what arrives, and has the signatures checked beside it.
@@ -23,25 +27,33 @@ class Pool:
         walker: the walk that the records are for.
         keys: learns the keys that the records register.
         checks: where signatures are verified under `keys` while more arrives; None to leave them to the walker.
+        better: seals to take in the place of those that come, which are known not to hold.
 
     Attributes:
         opened: the records by id. The first seal that came with a record stays, since checks go by the record's id.
+        sources: who handed over that seal.
+        seconds: another seal that came with a record later, at most one each.
         claims: by agent, the longest log that a peer claims to hold whole.
         revocations: by agent, the revocations that claim to lie in its log.
         reasons: why peers did not hand over a record.
     """
 
-    def __init__(self, walker: Walker, keys: dict[Link, Key], checks: Checks | None) -> None:
+    def __init__(
+        self, walker: Walker, keys: dict[Link, Key], checks: Checks | None, better: Mapping[Link, bytes] | None = None
+    ) -> None:
         self._schemes = Schemes(cid.hash_name(walker.target))
         self._known = walker.known
         self._keys = keys
         self._checks = checks
+        self._better = better or {}
         self.opened: dict[Link, Opened] = {}
+        self.sources: dict[Link, str] = {}
+        self.seconds: dict[Link, bytes] = {}
         self.claims: dict[Link, HeadClaim] = {}
         self.revocations: dict[Link, list[Opened]] = {}
         self.reasons: dict[Link, str] = {}
 
-    def take(self, pairs: Iterable[Pair]) -> list[Opened]:
+    def take(self, pairs: Iterable[Pair], source: str = OWN) -> list[Opened]:
         """Open records and return them as they are in the pool; all or, if one is no record, none of them.
 
         Keys are learnt as they come, so that what follows can hold records that need them.
@@ -52,14 +64,16 @@ class Pool:
         known, pairs = self._known, list(pairs)
         came = []
         for record, pair in zip(self._schemes.read(pair[0] for pair in pairs), pairs, strict=True):
-            one = Opened(record, pair[1])
+            one = Opened(record, self._better.get(record[0], pair[1]))
             came.append(one if len(pair) == 2 or pair[2] is None else attach(one, pair[2]))
         fresh = []
         for one in came:
             record = one[0]
             id = record[0]
             if id in self.opened:
+                self.compare([(id, one[1])])
                 continue
+            self.sources[id] = source
             if id in known:
                 self.opened[id] = one._replace(sealed=True)
             else:
@@ -78,11 +92,18 @@ class Pool:
             one = Opened(parse_as(id, pair[0]), pair[1])
             one = one if len(pair) == 2 or pair[2] is None else attach(one, pair[2])
             self.opened[id] = one
+            self.sources[id] = OWN
             key = key_of(one.record)
             if key is not None:
                 self._keys[id] = key
             preferred.append(one)
         return preferred
+
+    def compare(self, seals: Iterable[tuple[Link, bytes]]) -> None:
+        """Keep seals that differ from those in the pool, should these turn out not to hold."""
+        for id, seal in seals:
+            if seal != self.opened[id][1]:
+                self.seconds.setdefault(id, seal)
 
     def _note_key_event(self, opened: Opened) -> None:
         record = opened.record

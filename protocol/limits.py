@@ -37,6 +37,10 @@ class Limits:
     """One whole reply."""
     request_bytes: int = 1024 * 1024
     """One request frame: a thousand roots and a long `have` list fit."""
+    seal_witnesses: int = 8
+    """Other peers asked for the seal of a record before it is found invalid for the one that came."""
+    seal_rounds: int = 8
+    """Walks of one audit: one more each time that a peer turns out to have spoiled seals."""
     connections: int = 300
     """Open connections of one node, at about 65 KiB each."""
     streams_per_connection: int = 128

@@ -52,7 +52,8 @@ from tslg.protocol.rules.seals import rule_amender, rule_key
 _PLACE: Final = itemgetter(12, 4)
 """`owner` and `seq`, by index, which takes half as long as by name."""
 _CLASSICAL: Final = ("TSLG-V-POST-QUANTUM", "no post-quantum signature stands beside the classical one")
-_UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key")
+UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key")
+"""The finding on a record whose seal does not hold."""
 
 
 class Walker(Beside):
@@ -125,8 +126,8 @@ class Walker(Beside):
         """Take the outcomes of signature checks that were made elsewhere."""
         sealed = self._sealed
         decided = {id: sealed[id] for id in self._by_rule}
-        for record, _, holds, _ in checked:
-            if holds is not None and record[0] in sealed:
+        for record, seal, holds, _ in checked:
+            if holds is not None and record[0] in sealed and seal == self._seals[record[0]]:
                 sealed[record[0]] = holds
         sealed.update(decided)
 
@@ -172,6 +173,14 @@ class Walker(Beside):
         self._say_what_was_pruned()
         self._forget_what_is_only_shown()
         return self._report(unproved + tails + doubts + self._expired(), fresh, forks)
+
+    def unsealed(self) -> list[Link]:
+        """Return, of a finished walk, the records that are found invalid for nothing but their seals."""
+        return [id for id, (code, _) in self._findings.items() if code == UNSEALED[0] and id in self._held]
+
+    def seal_fits(self, id: Link, seal: bytes) -> bool:
+        """Tell whether another seal of one of those records would hold."""
+        return judge(self._held[id], seal, self, SEAL_RULES) is None
 
     def _judge_chains(self) -> set[Link | None]:
         """Judge manifests oldest version first, then the geneses and registrations, which rest on them.
@@ -353,7 +362,7 @@ class Walker(Beside):
         if self._sealed[id] is None:
             self._sealed[id] = judge(self._held[id], self._seals[id], self, SEAL_RULES) is None
         if not self._sealed[id]:
-            self._findings.setdefault(id, _UNSEALED)
+            self._findings.setdefault(id, UNSEALED)
         return bool(self._sealed[id])
 
     def _check_seals(self, checks: Mapping[Link, LogCheck]) -> None:
@@ -371,7 +380,7 @@ class Walker(Beside):
                 self._sealed[id] = refusal is None
         for id in [id for id, sealed in self._sealed.items() if sealed is False]:
             if id not in self._unjudged:
-                self._findings.setdefault(id, _UNSEALED)
+                self._findings.setdefault(id, UNSEALED)
         if self.signatures == "heads":
             self._trust_by_heads(checks)
 
