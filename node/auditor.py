@@ -165,6 +165,11 @@ class Auditor:
         return Walked(replace(report, agents=agents), walker)
 
 
+def _weigh(walker: Walker) -> None:
+    with quiet_collector():
+        walker.weigh()
+
+
 def _conclude(walker: Walker, checks: Checks) -> Report:
     """Judge what was gathered while the last signatures are verified."""
     with quiet_collector():
@@ -388,6 +393,7 @@ class _Session:
         await self._fetch_all()
         for agent, size in walker.wants_logs().items():
             await self._fetch_log(agent, size)
+        await trio.to_thread.run_sync(_weigh, walker)
         for agent, needs in walker.wants_proofs().items():
             await self._fetch_proofs(agent, needs)
 

@@ -177,6 +177,7 @@ def complete_logs(walker: Walker, source: Source, opener: Opener) -> None:
                 walker.supply_log(opened)
     for agent in walker.met():
         walker.supply_checkpoints(source.checkpoints(agent))
+    walker.weigh()
     for agent, needs in walker.wants_proofs().items():
         walker.supply_proofs(*source.proofs(agent, needs))
     for agent in walker.wants_proofs():

@@ -390,7 +390,10 @@ class Gathering:
             return {}
         wanted = {}
         for agent, records in self._by_agent().items():
-            needed = self._needs(agent, records)
+            # What stands in for proofs may be made up, unless it leaves no gap that they would have to close.
+            sealed = self._without_witnesses(records)
+            whole = len(sealed) < len(records) == 1 + max(map(logproof.POSITION, records))
+            needed = self._needs(agent, records if whole else sealed)
             given = self._consistency.get(agent, {})
             lacking = Needs(
                 tuple(id for id in needed.inclusion if id not in self._inclusion),

@@ -64,6 +64,7 @@ class Walker(Beside):
         self._manifests: dict[Link, Manifest | None] = {}
         self._unjudged: set[Link] = set()
         self._broken: Set[Link | None] = frozenset()
+        self._weighed = False
         self._checks: dict[Link, LogCheck] | None = None
         # The context of the admission rules: looked up several times a record, so without a call in between.
         self.record: Callable[[Link], Record | None] = self._held.get
@@ -131,13 +132,14 @@ class Walker(Beside):
                 sealed[record[0]] = holds
         sealed.update(decided)
 
-    def judge(self) -> Mapping[Link, LogCheck]:
-        """Run the rules and the log proofs on everything that was handed in; signatures can be verified meanwhile.
+    def weigh(self) -> None:
+        """Run the rules on everything that was handed in, and forget what was handed over unasked and breaks them.
 
-        Nothing may be handed in after it but the outcomes of `settle`. `finish` does it if nobody did.
+        After it only proofs may be handed in, and what stands in for them: they are then asked for what counts.
         """
-        if self._checks is not None:
-            return self._checks
+        if self._weighed:
+            return
+        self._weighed = True
         for id in sorted(self._pending):
             self.cannot(id, "absent")
         if recover_all(self._held, self._support, self.federation):
@@ -156,9 +158,17 @@ class Walker(Beside):
         self._forget_chains_that_do_not_count()
         beside = [id for id in self._held if id not in visited and id not in self._support]
         self._judge_all(beside, broken)
-        self._checks = self._check_logs()
-        if self._apply_revocations(self._checks):
+
+    def judge(self) -> Mapping[Link, LogCheck]:
+        """Do as `weigh`, and check the proofs of logs; signatures can be verified meanwhile.
+
+        Nothing may be handed in after it but the outcomes of `settle`. `finish` does it if nobody did.
+        """
+        if self._checks is None:
+            self.weigh()
             self._checks = self._check_logs()
+            if self._apply_revocations(self._checks):
+                self._checks = self._check_logs()
         return self._checks
 
     def finish(self, outside: Iterable[OutsideHead] = ()) -> Report:
@@ -329,9 +339,11 @@ class Walker(Beside):
         spans = self._consistency.get(agent, {})
         check = logproof.check(records, self._inclusion, spans, compared)
         sealed = self._without_witnesses(records)
-        if check.faults and len(sealed) < len(records):
+        if len(sealed) < len(records) and (check.faults or check.unproved):
             # Witnesses are not sealed: what speaks against them may be the fault of whoever handed them over.
-            check = logproof.check(sealed, self._inclusion, spans, compared)
+            alone = logproof.check(sealed, self._inclusion, spans, compared)
+            if check.faults or len(alone.unproved) < len(check.unproved):
+                return alone
         return check
 
     def _check_versions(self, records: Sequence[Record]) -> None:

@@ -108,3 +108,29 @@ def test_the_walk_is_not_gone_through_again_for_every_revocation_that_is_handed_
     report = w.verify(target, supply)
     assert report.verdict == VALID, (report.findings, report.undetermined)
     assert len(grouped) < 30
+
+
+@pytest.mark.spec("KEY-9", "VER-11")
+@pytest.mark.parametrize("real", [False, True])
+def test_a_forged_revocation_where_nothing_is_held_leaves_no_gap_in_the_proofs(w, real):
+    early = w.add(w.a, "observation")
+    first = w.a.key
+    places = []
+    for number in range(9):
+        if real and number == 4:
+            w.rotate(w.a)
+            w.revoke(w.a, first)
+        places.append(w.add(w.a, "observation"))
+    target = w.add(w.a, "state", None, {"prior": [early]})
+    supply = w.supply()
+    assert w.verify(target, supply, depth=1).verdict == VALID
+    for at in (places[2].seq, places[7].seq):
+        twin = w.a.fork(at)
+        forged = w.make(twin, "revocation", w.ending(twin, w.a.owner, at + 1))
+        w.put(forged, b"forged", twin.fork(1))
+        supply = w.supply()
+        supply.revoking[w.a.owner].append(forged.id)
+        supply.whole_log = lambda agent, size: ()
+        for signatures in ("all", "heads"):
+            report = w.verify(target, supply, depth=1, signatures=signatures)
+            assert report.verdict == VALID, (report.findings, report.undetermined)
