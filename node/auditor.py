@@ -372,13 +372,13 @@ class _Session:
         for agent in walker.met():
             if agent == walker.federation:
                 continue
-            if agent not in self._pool.claims:
+            if self._pool.newest(agent) is None:
                 if agent not in self._homes and agent not in self._located:
                     await self._locate(agent)
                 await self._fetch_head(agent)
-            claim = self._pool.claims.get(agent)
-            if claim is not None and claim.record in self._pool.opened:
-                walker.supply_head(claim, self._pool.opened[claim.record], "peer")
+            newest = self._pool.newest(agent)
+            if newest is not None:
+                walker.supply_head(*newest, "peer")
             self._supply_revocations(agent)
         if self._store is not None:
             source = StoreSource(self._store)
@@ -403,9 +403,9 @@ class _Session:
         own = None if self._store is None else StoreSource(self._store).newest(federation)
         if own is not None and own.claim.size > 1:
             walker.expect([OutsideHead(federation, own.claim.size, own.claim.root, "log", 0)])
-        claim = self._pool.claims.get(federation)
-        if claim is not None and claim.record in self._pool.opened:
-            walker.supply_head(claim, self._pool.opened[claim.record], "peer")
+        newest = self._pool.newest(federation)
+        if newest is not None:
+            walker.supply_head(*newest, "peer")
         elif own is not None:
             (opened,) = self._pool.take([own.pair])
             walker.supply_head(own.claim, opened, "log")
@@ -443,7 +443,7 @@ class _Session:
                 await self._note(peer, error)
                 continue
             if reply.head.agent == agent and opened.record.id == reply.head.record:
-                self._pool.claims[agent] = reply.head
+                self._pool.note_head(reply.head)
                 self._homes.setdefault(agent, []).insert(0, peer)
                 return
 

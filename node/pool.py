@@ -11,6 +11,7 @@ from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.exchange import Pair, WalkEnd
 from tslg.protocol.keys import KEY_EVENTS, Key, key_of
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.opening import Opened, attach
 from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.record import parse_as
@@ -33,7 +34,6 @@ class Pool:
         opened: the records by id. The first seal that came with a record stays, since checks go by the record's id.
         sources: who handed over that seal.
         seconds: another seal that came with a record later, at most one each.
-        claims: by agent, the longest log that a peer claims to hold whole.
         revocations: by agent, the revocations that claim to lie in its log.
         reasons: why peers did not hand over a record.
     """
@@ -49,7 +49,7 @@ class Pool:
         self.opened: dict[Link, Opened] = {}
         self.sources: dict[Link, str] = {}
         self.seconds: dict[Link, bytes] = {}
-        self.claims: dict[Link, HeadClaim] = {}
+        self._claims: dict[Link, set[HeadClaim]] = {}
         self.revocations: dict[Link, list[Opened]] = {}
         self.reasons: dict[Link, str] = {}
 
@@ -117,7 +117,21 @@ class Pool:
         """Keep what a peer says at the end of its reply: why records are missing, and how long logs are."""
         for id, reason in end.missing:
             self.reasons.setdefault(id, reason)
-        for claim in end.heads:
-            held = self.claims.get(claim.agent)
-            if held is None or claim.size > held.size:
-                self.claims[claim.agent] = claim
+        # One for each log: whoever claims many heads of one crowds out nobody's.
+        for claim in {claim.agent: claim for claim in end.heads}.values():
+            self.note_head(claim)
+
+    def note_head(self, claim: HeadClaim) -> None:
+        """Keep what somebody claims to be the newest record of a log that it holds whole."""
+        claims = self._claims.setdefault(claim.agent, set())
+        if len(claims) < DEFAULT.heads_per_log:
+            claims.add(claim)
+
+    def newest(self, agent: Link) -> tuple[HeadClaim, Opened] | None:
+        """Return the longest log of an agent that is claimed by a record that came, and so may be what is said of it.
+
+        Anybody can claim a longer one: that hides none that is shown.
+        """
+        backed = [(claim, one) for claim in self._claims.get(agent, ()) if (one := self.opened.get(claim.record))]
+        shown = [(claim, one) for claim, one in backed if one[0].owner == agent and one[0].seq + 1 == claim.size]
+        return max(shown, key=lambda item: (item[0].size, item[0].record, item[0].root), default=None)

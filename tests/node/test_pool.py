@@ -11,6 +11,7 @@ from tslg.node.sealing import Checks
 from tslg.protocol import cid
 from tslg.protocol.errors import TslgError
 from tslg.protocol.exchange import WalkEnd
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.proofs import HeadClaim
 from tslg.protocol.walker import Walker
 
@@ -111,11 +112,25 @@ def test_records_that_were_verified_before_are_not_checked_again(home, agent, pa
     assert list(checks.settle()) == []
 
 
-def test_the_longest_log_that_is_claimed_and_the_first_reason_count(pool, agent, home):
-    claims = [HeadClaim(agent.id, home.federation, size, bytes(32)) for size in (3, 5, 4)]
-    for claim, reason in zip(claims, ("absent", "withheld", "pruned"), strict=True):
+def test_the_longest_log_that_is_shown_and_the_first_reason_count(pool, pairs, agent):
+    *_, third, last = sorted(pool.take(pairs), key=lambda one: one.record.owner == agent.id and one.record.seq)
+    shown = [HeadClaim(agent.id, one.record.id, one.record.seq + 1, bytes(32)) for one in (third, last)]
+    lies = [
+        HeadClaim(agent.id, cid.compute(b"never came"), 99, bytes(32)),
+        HeadClaim(agent.id, last.record.id, 98, bytes(32)),
+    ]
+    for claim, reason in zip([shown[0], *lies, shown[1]], ("absent", "withheld", "pruned", ""), strict=True):
         pool.note_end(WalkEnd(((agent.id, reason),), (claim,)))
-    assert pool.claims == {agent.id: claims[1]} and pool.reasons == {agent.id: "absent"}
+    assert pool.newest(agent.id) == (shown[1], last) and pool.reasons == {agent.id: "absent"}
+    assert pool.newest(cid.compute(b"another")) is None
+
+
+def test_no_more_heads_of_one_log_are_kept_than_help(pool, pairs, agent):
+    last = max(pool.take(pairs), key=lambda one: one.record.owner == agent.id and one.record.seq)
+    for size in range(DEFAULT.heads_per_log):
+        pool.note_head(HeadClaim(agent.id, cid.compute(b"%d" % size), size, bytes(32)))
+    pool.note_head(HeadClaim(agent.id, last.record.id, last.record.seq + 1, bytes(32)))
+    assert pool.newest(agent.id) is None
 
 
 def _walker(home, agent, known=None):
