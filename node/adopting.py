@@ -29,7 +29,8 @@ def keep(ledger: Ledger, walked: Walked, *, source: str, now_ms: int) -> int:
     keep_forks(ledger, walked)
     if report.verdict != VALID:
         return 0
-    new = follow_federation(ledger, walker.opened()) + ledger.adopt(walker.opened())
+    storable = walker.storable()
+    new = follow_federation(ledger, storable) + ledger.adopt(storable)
     _, inclusion, consistency = walker.proofs()
     kept_proofs.add(ledger.store, {record.id: record.owner for record in walker.held()}, inclusion, consistency)
     for signed in walker.cosigned():

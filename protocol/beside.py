@@ -11,6 +11,7 @@ from typing import Final
 
 from tslg.protocol import cid, forks
 from tslg.protocol.outlook import Outlook
+from tslg.protocol.proofs import PrunedProof
 from tslg.protocol.pruned import committed
 from tslg.protocol.record import Record
 from tslg.protocol.report import ForkNote, Undetermined
@@ -81,6 +82,11 @@ class Beside(Outlook, ABC):
         for id in self.only_shown():
             # What is not what its id says was altered on its way here, and the proof itself must be had.
             if id in self._held:
-                self._findings.pop(id, None)
+                if self._findings.pop(id, None) is not None:
+                    self._excused.add(id)
             elif id not in cited:
                 self._unavailable.pop(id, None)
+
+    def pruned_proofs(self) -> list[PrunedProof]:
+        """Return the proofs that were taken, for a bundle."""
+        return list(self._pruned.values())

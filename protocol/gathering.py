@@ -106,6 +106,7 @@ class Gathering:
         self._accusations: list[Record] = []
         self._beside: dict[Link, Opened] = {}
         self._in_log: set[Link] = set()
+        self._excused: set[Link] = set()
         self._claims = Claims(limits)
         self._pruned: dict[Link, PrunedProof] = {}
         self._notes: list[bytes] = []
@@ -374,10 +375,6 @@ class Gathering:
             if proof.record in self._unavailable:
                 self._pruned.setdefault(proof.record, proof)
 
-    def pruned_proofs(self) -> list[PrunedProof]:
-        """Return the proofs that were taken, for a bundle."""
-        return list(self._pruned.values())
-
     def only_shown(self) -> Set[Link]:
         """Return the visited records that are only shown as proof of equivocation: nothing rests on them."""
         if not self._accusations:
@@ -390,7 +387,7 @@ class Gathering:
             return {}
         wanted = {}
         for agent, records in self._by_agent().items():
-            # What stands in for proofs may be made up, unless it leaves no gap that they would have to close.
+            # What stands in for proofs may be made up, unless it leaves no gap for them to close.
             sealed = self._without_witnesses(records)
             whole = len(sealed) < len(records) == 1 + max(map(logproof.POSITION, records))
             needed = self._needs(agent, records if whole else sealed)

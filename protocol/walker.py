@@ -65,6 +65,7 @@ class Walker(Beside):
         self._unjudged: set[Link] = set()
         self._broken: Set[Link | None] = frozenset()
         self._weighed = False
+        self._by_head: set[Link] = set()
         self._checks: dict[Link, LogCheck] | None = None
         # The context of the admission rules: looked up several times a record, so without a call in between.
         self.record: Callable[[Link], Record | None] = self._held.get
@@ -183,6 +184,17 @@ class Walker(Beside):
         self._say_what_was_pruned()
         self._forget_what_is_only_shown()
         return self._report(unproved + tails + doubts + self._expired(), fresh, forks)
+
+    def storable(self) -> list[Opened]:
+        """Return what may be stored of a finished walk: as `opened`, but for records that nobody should hand on.
+
+        What is only shown as proof of equivocation may break any rule, and the seal of what a newer record of its log
+        vouches for by hashing was not looked at: these are held against their own seals, and excused from nothing.
+        """
+        doubtful = (self.only_shown() | self._by_head) - self._excused
+        refused = self._excused | self._unjudged
+        refused |= {id for id in doubtful if id in self._held and not self.seal_fits(id, self._seals[id])}
+        return [one for one in self.opened() if one.record.id not in refused]
 
     def unsealed(self) -> list[Link]:
         """Return, of a finished walk, the records that are found invalid for nothing but their seals."""
@@ -412,6 +424,7 @@ class Walker(Beside):
                 for record in segment:
                     if sealed.get(record.id, False) is None and record.key in holds:
                         sealed[record.id] = True
+                        self._by_head.add(record.id)
 
     def _unproved(self, checks: Mapping[Link, LogCheck]) -> list[Undetermined]:
         reason = "unproved: no proof that it lies in one log with the agent's other records"

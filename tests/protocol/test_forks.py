@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import World, sign
 
+from tslg.node.verifying import walk
 from tslg.protocol import forks, seal
 from tslg.protocol.cid import compute
 from tslg.protocol.limits import DEFAULT
@@ -74,6 +75,29 @@ def test_what_is_shown_cannot_poison_whoever_shows_it(w):
     accusation = w.add(w.c, "equivocation", body, {"evidence": [w.first, bad]})
     assert w.verify(bad).verdict == INVALID
     assert w.verify(w.decide(accusation)).verdict == VALID
+
+
+def test_what_is_only_shown_is_stored_only_if_it_could_stand_alone(w):
+    author = w.a.fork(w.first.seq)
+    bad = w.slip(author, "decision", None, {"prior": [w.before]})
+    w.authors[w.a.owner] = w.a
+    body = {"agent": w.a.owner, "seq": w.first.seq}
+    for other, kept in ((bad, False), (w.second, True)):
+        accusation = w.make(w.c, "equivocation", body, {"evidence": [w.first, other]})
+        w.put(accusation, w.seal(accusation, w.c), w.c.fork(len(w.c.log)))
+        walked = walk(w.supply(), accusation.id, w.federation, now_ms=w.now_ms)
+        assert walked.report.verdict == VALID
+        stored = {one.record.id for one in walked.walker.storable()}
+        assert {accusation.id, w.first.id} <= stored and (other.id in stored) == kept
+
+
+def test_a_seal_that_was_not_looked_at_is_looked_at_before_it_is_stored(w):
+    target = w.decide(w.first)
+    w.seals[w.before.id] = w.seals[w.first.id]
+    walked = walk(w.supply(), target.id, w.federation, now_ms=w.now_ms, signatures="heads")
+    assert walked.report.verdict == VALID and w.before.id in walked.report.records
+    stored = {one.record.id for one in walked.walker.storable()}
+    assert w.before.id not in stored and {target.id, w.first.id} <= stored
 
 
 def test_whoever_relies_on_both_records_rests_on_a_forked_log(w):
