@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from tslg.node.cli.access import FILE, Named, find_record, whole_id
-from tslg.node.cli.composed import publish, record_option
+from tslg.node.cli.composed import Earlier, composing_options, concluded, earlier, publish
 from tslg.node.cli.output import emit, json_option, note
 from tslg.node.cli.verify import outside_heads, walk_options
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tslg.node.store.interface import Store
     from tslg.node.verifying import Tick, Walked
     from tslg.protocol.codec import Link
+    from tslg.protocol.composing import Find
+    from tslg.protocol.report import Report
 
 
 @click.command()
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 )
 @walk_options
 @click.option("--head", "heads", type=FILE, multiple=True, help="A checkpoint to hold a log against; repeat.")
-@record_option
+@composing_options
 @click.option("--export", "car", type=FILE, help="Write what was verified as a bundle.")
 @click.option("--report", "page", type=FILE, help="Write the report as one HTML page.")
 @json_option
@@ -57,10 +60,13 @@ def audit(target: str, **options: Any) -> int:
         store = None if home is None else home.store
         id = whole_id(target) if store is None else find_record(store, target)
         federation = _federation(options["federation"], home)
-        walked = _run(id, federation, store, options, tick)
+        walked, built_on = _run(id, federation, store, options, tick)
+        report, told, against = concluded(walked.report, built_on.earlier, _as_written(walked))
+        walked = walked._replace(report=report)
         if home is not None:
             _remember(home, walked)
-        published = {} if options["recorder"] is None else _publish(home, options["recorder"], walked)
+        if options["recorder"] is not None:
+            told |= _publish(home, options["recorder"], walked, built_on, against)
     if options["car"] is not None:
         _export(options["car"], walked)
     if options["page"] is not None:
@@ -68,12 +74,27 @@ def audit(target: str, **options: Any) -> int:
         from tslg.node.cli.page import page
 
         write_replacing(options["page"], page(walked.report).encode())
-    emit(walked.report.to_json() | published, options["as_json"], lambda: report_text(walked.report))
+    emit(walked.report.to_json() | told, options["as_json"], lambda: report_text(walked.report))
     return walked.report.exit_code
 
 
-def _publish(home: Home | None, name: str, walked: Walked) -> dict[str, str]:
-    """Record the report as a verification of the agent's, with the target kept here so that it can be cited."""
+class _BuiltOn(NamedTuple):
+    """The verifications that an audit builds on, and the walks that verified them."""
+
+    earlier: Earlier
+    walks: Sequence[Walked]
+
+
+def _as_written(walked: Walked) -> Find:
+    """Return what finds the records of a walk as their authors wrote them: in the order of those edges walks go."""
+    from tslg.protocol.record import parse_as
+
+    data = {one.record.id: one.record.data for one in walked.walker.opened()}
+    return lambda id: parse_as(id, data[id]) if id in data else None
+
+
+def _publish(home: Home | None, name: str, walked: Walked, built_on: _BuiltOn, against: bool) -> dict[str, str]:
+    """Record the report as a verification of the agent's, with all that it cites kept here."""
     from tslg.node.adopting import keep
     from tslg.node.home import wall_clock
     from tslg.protocol.cid import to_text
@@ -81,13 +102,14 @@ def _publish(home: Home | None, name: str, walked: Walked) -> dict[str, str]:
 
     if home is None or not home.writable:
         raise UsageError("another process writes that directory", mend="stop it, or record the report there")
-    keep(home.ledger, walked, source="peer", now_ms=wall_clock())
+    for one in (*built_on.walks, walked):
+        keep(home.ledger, one, source="peer", now_ms=wall_clock())
     if not home.store.has(walked.report.target):
         raise UsageError(
             f"what is {walked.report.verdict} is not kept here, and so cannot be cited",
             mend="write what was received with --export, and hand it over with the report",
         )
-    made = to_text(publish(home, name, walked.report).id)
+    made = to_text(publish(home, name, walked.report, built_on.earlier.deepened, against).id)
     note(f"published as verification {made}")
     return {"verification": made}
 
@@ -131,16 +153,26 @@ def _home(data: Path | None) -> Any:
     return Home.read(data)
 
 
-def _run(id: Link, federation: Link, store: Store | None, options: Mapping[str, Any], tick: Tick | None) -> Walked:
+def _run(
+    id: Link, federation: Link, store: Store | None, options: Mapping[str, Any], tick: Tick | None
+) -> tuple[Walked, _BuiltOn]:
     import trio
 
-    async def work() -> Walked:
+    walks: list[Walked] = []
+
+    async def work() -> tuple[Walked, _BuiltOn]:
         from tslg.node.auditor import Auditor
         from tslg.node.home import wall_clock
 
         async with throwaway_network() as network:
             auditor = Auditor(network, federation, clock=wall_clock, store=store)
-            depth, before = await _depth(auditor, id, options)
+
+            async def alone(verification: Link) -> Report:
+                walks.append(await auditor.walk(verification, options["peers"], depth=0, tick=tick))
+                return walks[-1].report
+
+            before = await trio.to_thread.run_sync(earlier, store, options, partial(trio.from_thread.run, alone))
+            depth, spent = await _depth(auditor, id, options)
             walked = await auditor.walk(
                 id,
                 options["peers"],
@@ -149,11 +181,14 @@ def _run(id: Link, federation: Link, store: Store | None, options: Mapping[str, 
                 log=options["log"],
                 post_quantum=options["require_post_quantum"],
                 outside=outside_heads(options["heads"], store),
+                relied=before.relying.reliances,
                 tick=tick,
             )
             report = walked.report
-            timed = report.timed(report.seconds + before[0], (report.round_trips or 0) + before[1])
-            return walked._replace(report=timed)
+            others = [one.report for one in walks]
+            seconds = report.seconds + spent[0] + sum(one.seconds for one in others)
+            trips = (report.round_trips or 0) + spent[1] + sum(one.round_trips or 0 for one in others)
+            return walked._replace(report=report.timed(seconds, trips)), _BuiltOn(before, walks)
 
     return trio.run(work)
 

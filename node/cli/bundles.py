@@ -104,12 +104,13 @@ def import_car(file: Path, federation: str | None, depth: int | None, data: Path
     source = BundleSource(bundle)
     walks = [_walk_all_there_is(source, target, pinned, depth) for target in bundle.targets]
     worst = max(walks, key=lambda walked: (0, 2, 1)[walked.report.exit_code]).report
-    kept, forks = _keep(path, bundle, walks) if worst.verdict == VALID else (0, [])
+    kept, forks, loose = _keep(path, bundle, walks) if worst.verdict == VALID else (0, [], [])
     told: Mapping[str, Any] = {
         "verdict": worst.verdict,
         "targets": [to_text(target) for target in bundle.targets],
         "federation": to_text(pinned),
         "kept": kept,
+        "loose": [to_text(target) for target in loose],
         "forks": [{"agent": to_text(fork.owner), "seq": fork.seq} for fork in forks],
         "data": str(path),
     }
@@ -118,6 +119,8 @@ def import_car(file: Path, federation: str | None, depth: int | None, data: Path
             note(line.strip())
     for fork in told["forks"]:
         note(f"note: log {fork['agent']} is forked at position {fork['seq']}: see `tslg query forks`")
+    for target in told["loose"]:
+        note(f"note: {target} does not verify from {path}: the bundle proves the order of a deeper walk, so import all")
     emit(told, as_json, f"{worst.verdict}  {kept} new records kept in {path}")
     return worst.exit_code
 
@@ -189,15 +192,24 @@ def _check_federation(bundle: Bundle, pinned: Link) -> None:
         raise BundleError(f"{detail}: {to_text(id)}", code="TSLG-B-BLOCK", mend="have it exported anew", record=id)
 
 
-def _keep(path: Path, bundle: Bundle, walks: list[Walked]) -> tuple[int, list[Fork]]:
-    """Store what the walks verified; return how many records were new, and which of the logs are forked."""
+def _keep(path: Path, bundle: Bundle, walks: list[Walked]) -> tuple[int, list[Fork], list[Link]]:
+    """Store what the walks verified; return how many records were new, which of the logs are forked, and which targets
+    the store cannot verify as far again.
+    """
     from tslg.node.adopting import keep
     from tslg.node.home import Home
+    from tslg.node.sources import StoreSource
+    from tslg.node.verifying import verify
+    from tslg.protocol.report import VALID
 
     with Home.open(path, federation=_root_manifest(bundle)) as home:
         kept = sum(keep(home.ledger, walked, source="nobody", now_ms=home.clock()) for walked in walks)
         met = {agent.id for walked in walks for agent in walked.report.agents}
-        return kept, [fork for fork in home.store.forks() if fork.owner in met]
+        # A walk that stopped may have gone by neighbours in place of proofs, which are not kept.
+        source, stopped = StoreSource(home.store), [walked.report for walked in walks if walked.report.frontier]
+        again = [verify(source, one.target, one.federation, now_ms=home.clock(), depth=one.depth) for one in stopped]
+        loose = [report.target for report in again if report.verdict != VALID]
+        return kept, [fork for fork in home.store.forks() if fork.owner in met], loose
 
 
 def _root_manifest(bundle: Bundle) -> Sealed:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from tslg.node.cli.access import HeldNames, brief, data_option, find_log, find_record, read_home
+from tslg.node.cli.access import HeldNames, brief, data_option, find_log, find_record, read_home, whole_id
 from tslg.node.cli.describing import who
 from tslg.node.cli.output import emit, json_option
 
@@ -51,17 +51,29 @@ class Earlier(NamedTuple):
     """What the deepened one relied on, by id."""
 
 
-def earlier(store: Store, options: Mapping[str, Any], walk: Callable[[Link], Report]) -> Earlier:
-    """Verify the verifications that are named. Raises UsageError."""
+def earlier(store: Store | None, options: Mapping[str, Any], walk: Callable[[Link], Report]) -> Earlier:
+    """Verify the verifications that are named, by whole ids where there is no store. Raises UsageError, CidError."""
     from tslg.node.composing import Relying
+    from tslg.protocol.errors import CidError
 
-    relying = Relying([find_log(store, text) for text in options["trusted"]])
+    def named(text: str) -> Link:
+        return whole_id(text) if store is None else find_record(store, text)
+
+    def agent(text: str) -> Link:
+        try:
+            return whole_id(text)
+        except CidError:
+            if store is None:
+                raise
+            return find_log(store, text)
+
+    relying = Relying([agent(text) for text in options["trusted"]])
     for text in options["relied"]:
-        relying.add(find_record(store, text), walk)
+        relying.add(named(text), walk)
     if options["deepen"] is None:
         return Earlier(relying, None, {})
     unbiased = Relying(None)
-    return Earlier(relying, unbiased.add(find_record(store, options["deepen"]), walk), unbiased.records)
+    return Earlier(relying, unbiased.add(named(options["deepen"]), walk), unbiased.records)
 
 
 def publish(home: Home, name: str, report: Report, deepened: Record | None = None, against: bool = False) -> Record:

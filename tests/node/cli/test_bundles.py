@@ -6,6 +6,9 @@ import sqlite3
 
 import pytest
 
+from tslg.node.home import Home, wall_clock
+from tslg.protocol.cid import to_text
+
 
 def test_what_is_exported_is_imported_once_and_verifies(made, cli, tmp_path):
     car, data = tmp_path / "x.car", tmp_path / "new"
@@ -36,6 +39,33 @@ def test_a_bounded_export_is_imported_as_far_as_it_goes(made, cli, tmp_path):
     assert not data.exists()
     assert cli.json(*arguments, "--depth", 2)["kept"] > 0
     assert cli.json("show", made.target, "--data", data)["verified"] == 2
+
+
+def test_an_import_that_will_not_verify_again_from_the_store_says_so(cli, tmp_path):
+    with Home.open(tmp_path / "made", clock=wall_clock) as home:
+        agent = home.agent("a")
+        early = agent.observe("early")
+        for _ in range(4):
+            agent.observe("between")
+        later = agent.observe("later")
+        agent.observe("between")
+        target, federation = to_text(agent.state({}, evidence=[early, later]).id), to_text(home.federation)
+    car = tmp_path / "x.car"
+    cli.json("export", "car", target, car, "--data", tmp_path / "made")
+    arguments = ["import", "car", car, "--federation", federation, "--data"]
+    loose = {}
+    for depth in range(4):
+        told = cli.json(*arguments, tmp_path / str(depth), "--depth", depth)
+        assert told["verdict"] == "valid" and told["kept"] > 0
+        again = cli.json(
+            "verify", target, "--data", tmp_path / str(depth), "--depth", depth, code=2 if told["loose"] else 0
+        )
+        assert (again["verdict"] == "valid") == (told["loose"] == [])
+        loose[depth] = told["loose"]
+    assert [target] in loose.values() and [] in loose.values()
+    told = cli.run(*arguments, tmp_path / "new", "--depth", next(depth for depth in loose if loose[depth]))
+    assert "import all" in told.stderr and target in told.stderr
+    assert cli.json(*arguments, tmp_path / "all")["loose"] == []
 
 
 def test_an_invalid_bundle_leaves_nothing_behind(made, cli, tmp_path):

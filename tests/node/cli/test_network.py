@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from html.parser import HTMLParser
 
 import pytest
+from breach import OPEN
+from world import World
 
+from tslg.node.home import Home
 from tslg.protocol.cid import compute, to_text
 
 ENV = os.environ | {"PYTHONPATH": "src", "TSLG_DATA": ""}
@@ -157,6 +160,35 @@ def test_an_audit_can_be_published_by_an_agent_of_ones_own(served, made, world, 
     assert [(one["record"], one["depth"]) for one in told["verifications"]] == [(report["verification"], 2)]
     without = ["audit", made.target, "--peer", served["addresses"][0], "--federation", made.federation]
     assert "give its --data directory" in cli.error(*without, "--record", "alpha")
+
+
+def test_an_audit_builds_on_verifications_that_it_fetches(cli, tmp_path):
+    data, own = tmp_path / "shop", tmp_path / "own"
+    founded = World(OPEN, "auditing").founded
+    for path in (data, own):
+        Home.open(path, federation=(founded.manifest_record, founded.seal)).close()
+    ids = {name: cli.json("agent", "new", name, "--data", data)["agent"] for name in ("maker", "first")}
+    federation = cli.json("log", "--data", data)["federation"]
+    seen = cli.json("record", "observe", "sensor", "n=1", "--agent", "maker", "--data", data)["record"]
+    made = cli.json("record", "decide", "go", "yes", "--evidence", seen, "--agent", "maker", "--data", data)["record"]
+    shallow = cli.json("verify", made, "--depth", "1", "--record", "first", "--data", data)["verification"]
+    full = cli.json("verify", made, "--full", "--record", "first", "--data", data)["verification"]
+    use = cli.json("record", "decide", "use", "yes", "--evidence", made, "--agent", "maker", "--data", data)["record"]
+    whole = cli.json("verify", use, "--full", "--data", data)["edges"]
+    cli.text("agent", "new", "reader", "--data", own)
+    with node(data) as said:
+        common = ("--peer", said["addresses"][0], "--federation", federation, "--full")
+        deep = cli.json("audit", made, *common, "--deepen", shallow, "--record", "reader", "--data", own)
+        assert deep["verdict"] == "valid" and deep["deepened"]["confirmed"] and deep["deepened"]["record"] == shallow
+        rely = ("--rely", full, "--trust", ids["first"], "--record", "reader", "--data", own)
+        report = cli.json("audit", use, *common, *rely)
+        assert [(one["record"], one["target"]) for one in report["relied"]] == [(full, made)]
+        assert report["verdict"] == "valid" and report["edges"] < whole
+        assert "nobody said to trust" in cli.error("audit", use, *common, "--rely", full)
+    told = cli.json("query", "verified", made, "--trust", "reader", "--data", own)
+    assert told["whole"] and [one["name"] for one in told["by"]] == ["reader"]
+    (mine,) = cli.json("query", "verified", use, "--trust", "reader", "--data", own)["verifications"][:1]
+    assert mine["relied"] == [full]
 
 
 def test_an_interrupted_audit_ends_quietly(made):
