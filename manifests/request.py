@@ -308,6 +308,10 @@ class Context:
         """Return None: what stands is judged at admission, where the graph is."""
         return
 
+    def answered(self, id: Link, record: Record) -> None:
+        """Return None: the log is not here."""
+        return
+
     def revocations(self, owner: Link) -> Revocations:
         """Return none: the log is not here."""
         return NO_REVOCATIONS

@@ -119,6 +119,11 @@ class StoreContext:
                 return other
         return None
 
+    def answered(self, id: Link, record: Record) -> Record | None:
+        """Return an earlier answer of a record's log to a delegation."""
+        own = (one for one in self.superseding(id) if one.kind == "answer" and one.owner == record.owner)
+        return next((one for one in own if one.seq < record.seq), None)
+
     def _known(self, other: Record, record: Record) -> bool:
         if other.owner == record.owner:
             return other.seq < record.seq

@@ -15,10 +15,11 @@ from tslg.node.net.seam import peer_id_of
 from tslg.node.pool import OWN, Pool
 from tslg.node.store.interface import Store
 from tslg.protocol import cid
+from tslg.protocol.beside import UNSEALED
 from tslg.protocol.codec import Link
 from tslg.protocol.limits import Limits
 from tslg.protocol.report import Report, Undetermined
-from tslg.protocol.walker import UNSEALED, Walker
+from tslg.protocol.walker import Walker
 
 SPOILED: Final = "absent: whoever handed it over spoils seals"
 

@@ -10,6 +10,8 @@ from operator import attrgetter
 from typing import Final
 
 from tslg.protocol import cid, forks
+from tslg.protocol.codec import Link
+from tslg.protocol.opening import Opened
 from tslg.protocol.outlook import Outlook
 from tslg.protocol.proofs import PrunedProof
 from tslg.protocol.pruned import committed
@@ -17,6 +19,9 @@ from tslg.protocol.record import Record
 from tslg.protocol.report import ForkNote, Undetermined
 
 _PLACE: Final = attrgetter("owner", "seq")
+
+UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key")
+"""The finding on a record whose seal does not hold."""
 
 
 class Beside(Outlook, ABC):
@@ -29,6 +34,10 @@ class Beside(Outlook, ABC):
     @abstractmethod
     def _breaks_no_rule(self, record: Record) -> bool:
         """Whether a record breaks none of the rules of one record and its predecessors."""
+
+    @abstractmethod
+    def seal_fits(self, id: Link, seal: bytes) -> bool:
+        """Tell whether this seal of a record that is held would hold."""
 
     def _check_forks(self) -> None:
         """Two records that one author sealed for one position convict it; neither is the right one."""
@@ -87,6 +96,25 @@ class Beside(Outlook, ABC):
             elif id not in cited:
                 self._unavailable.pop(id, None)
 
+    def lacking(self) -> list[Link]:
+        """Return what the walk needed and could not have, so that sources can say whether it was pruned."""
+        return sorted(self._unavailable)
+
     def pruned_proofs(self) -> list[PrunedProof]:
         """Return the proofs that were taken, for a bundle."""
         return list(self._pruned.values())
+
+    def storable(self) -> list[Opened]:
+        """Return what may be stored of a finished walk: as `opened`, but for records that nobody should hand on.
+
+        What is only shown as proof of equivocation may break any rule, and the seal of what a newer record of its log
+        vouches for by hashing was not looked at: these are held against their own seals, and excused from nothing.
+        """
+        doubtful = (self.only_shown() | self._by_head) - self._excused
+        refused = self._excused | self._unjudged
+        refused |= {id for id in doubtful if id in self._held and not self.seal_fits(id, self._seals[id])}
+        return [one for one in self.opened() if one.record.id not in refused]
+
+    def unsealed(self) -> list[Link]:
+        """Return, of a finished walk, the records that are found invalid for nothing but their seals."""
+        return [id for id, (code, _) in self._findings.items() if code == UNSEALED[0] and id in self._held]

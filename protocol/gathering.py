@@ -107,6 +107,7 @@ class Gathering:
         self._beside: dict[Link, Opened] = {}
         self._in_log: set[Link] = set()
         self._excused: set[Link] = set()
+        self._by_head: set[Link] = set()
         self._claims = Claims(limits)
         self._pruned: dict[Link, PrunedProof] = {}
         self._notes: list[bytes] = []
@@ -364,10 +365,6 @@ class Gathering:
             return
         self._beside[record.id] = opened
         self._want_support(record, optional=True)
-
-    def lacking(self) -> list[Link]:
-        """Return what the walk needed and could not have, so that sources can say whether it was pruned."""
-        return sorted(self._unavailable)
 
     def supply_pruned(self, proofs: Iterable[PrunedProof]) -> None:
         """Take proofs that records which could not be had were pruned; the prune records come by `supply_beside`."""

@@ -19,7 +19,7 @@ class _Endings(NamedTuple):
 
 
 class Past:
-    """An index over records, for the question that `rules.context.Context` asks of the past.
+    """An index over records, for the questions that `rules.context.Context` asks of the past.
 
     What ends an authority is gone through once for that authority, and never again for each record that rests on it:
     whoever hands over records chooses how many there are of both.
@@ -33,6 +33,13 @@ class Past:
             if record[2] in SUPERSEDING_KINDS:
                 for id in superseded_by(record):
                     self._by_target.setdefault(id, []).append(record)
+        self._answers: dict[tuple[Link, Link], Record] = {}
+        for record in self._records:
+            if record[2] == "answer":
+                for edge in record.edges("answers"):
+                    known = self._answers.setdefault((edge.cid, record.owner), record)
+                    if (record.seq, record.id) < (known.seq, known.id):
+                        self._answers[edge.cid, record.owner] = record
         self._endings: dict[Link, _Endings] = {}
         self._first: dict[Link, dict[Link, int]] | None = None
 
@@ -50,6 +57,11 @@ class Past:
             return found.others[shown[1]]
         cited = (found.others.get(edge.cid) for edge in record.edges())
         return next((other for other in cited if other is not None and other.owner != record.owner), None)
+
+    def answered(self, id: Link, record: Record) -> Record | None:
+        """Return the first answer to a delegation in a record's own log, if it comes before that record."""
+        found = self._answers.get((id, record.owner))
+        return found if found is not None and found.seq < record.seq else None
 
     def _endings_of(self, id: Link) -> _Endings:
         if self._first is None:

@@ -21,7 +21,7 @@ from typing import Final
 
 from tslg.protocol import freshness, logproof, signatures
 from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
-from tslg.protocol.beside import Beside
+from tslg.protocol.beside import UNSEALED, Beside
 from tslg.protocol.chains import JOINT, rests_well
 from tslg.protocol.codec import Link
 from tslg.protocol.endings import dead, without_post_quantum
@@ -52,8 +52,6 @@ from tslg.protocol.rules.seals import rule_amender, rule_key
 _PLACE: Final = itemgetter(12, 4)
 """`owner` and `seq`, by index, which takes half as long as by name."""
 _CLASSICAL: Final = ("TSLG-V-POST-QUANTUM", "no post-quantum signature stands beside the classical one")
-UNSEALED: Final = ("TSLG-A-SEAL", "the seal does not hold under the agent's key")
-"""The finding on a record whose seal does not hold."""
 
 
 class Walker(Beside):
@@ -65,7 +63,6 @@ class Walker(Beside):
         self._unjudged: set[Link] = set()
         self._broken: Set[Link | None] = frozenset()
         self._weighed = False
-        self._by_head: set[Link] = set()
         self._checks: dict[Link, LogCheck] | None = None
         # The context of the admission rules: looked up several times a record, so without a call in between.
         self.record: Callable[[Link], Record | None] = self._held.get
@@ -79,12 +76,19 @@ class Walker(Beside):
 
     def ended(self, id: Link, record: Record) -> Record | None:
         """Return what ended an authority in a record's causal past, of all that the ancestry led to."""
+        return self._known_past().ended(id, record)
+
+    def answered(self, id: Link, record: Record) -> Record | None:
+        """Return an earlier answer of a record's log to a delegation, of all that the ancestry led to."""
+        return self._known_past().answered(id, record)
+
+    def _known_past(self) -> Past:
         if self._past is None:
             # A newest record that a source claims is judged later and may not count, so it speaks against nothing.
             visited, support, whole = self._traversal.visited, self._support, self.log == "full"
             led_to = (one for id, one in self._held.items() if whole or id in visited or id in support)
             self._past = Past(led_to, self)
-        return self._past.ended(id, record)
+        return self._past
 
     def revocations(self, owner: Link) -> Revocations:
         """Revocations are applied along the logs once these are proved: see `_apply_revocations`."""
@@ -185,23 +189,8 @@ class Walker(Beside):
         self._forget_what_is_only_shown()
         return self._report(unproved + tails + doubts + self._expired(), fresh, forks)
 
-    def storable(self) -> list[Opened]:
-        """Return what may be stored of a finished walk: as `opened`, but for records that nobody should hand on.
-
-        What is only shown as proof of equivocation may break any rule, and the seal of what a newer record of its log
-        vouches for by hashing was not looked at: these are held against their own seals, and excused from nothing.
-        """
-        doubtful = (self.only_shown() | self._by_head) - self._excused
-        refused = self._excused | self._unjudged
-        refused |= {id for id in doubtful if id in self._held and not self.seal_fits(id, self._seals[id])}
-        return [one for one in self.opened() if one.record.id not in refused]
-
-    def unsealed(self) -> list[Link]:
-        """Return, of a finished walk, the records that are found invalid for nothing but their seals."""
-        return [id for id, (code, _) in self._findings.items() if code == UNSEALED[0] and id in self._held]
-
     def seal_fits(self, id: Link, seal: bytes) -> bool:
-        """Tell whether another seal of one of those records would hold."""
+        """Tell whether this seal of a record that is held would hold."""
         return judge(self._held[id], seal, self, SEAL_RULES) is None
 
     def _judge_chains(self) -> set[Link | None]:

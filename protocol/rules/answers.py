@@ -30,10 +30,10 @@ def rule_answer(record: Record, seal: bytes, context: Context) -> Refusal | None
         return None
     if given.body["delegate"] != record.agent:
         return refuse("TSLG-A-DELEGATE", record, "it answers a delegation to another agent", "answer your own")
-    for other in context.superseding(given.id):
-        if other.kind == "answer" and other.owner == record.owner and other.seq < record.seq:
-            detail = f"{cid.short(given.id)} was answered before it, by {cid.short(other.id)}"
-            return refuse("TSLG-A-ANSWER", record, detail, _ONE)
+    other = context.answered(given.id, record)
+    if other is not None:
+        detail = f"{cid.short(given.id)} was answered before it, by {cid.short(other.id)}"
+        return refuse("TSLG-A-ANSWER", record, detail, _ONE)
     return _result(record, given, context) if body["outcome"] == "result" else None
 
 

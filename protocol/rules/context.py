@@ -65,9 +65,12 @@ class Context(Protocol):
     def ended(self, id: Link, record: Record) -> Record | None:
         """Return a held record that ended the authority of `id` in the causal past of `record`, None if none did.
 
-        A policy that amends it, a retraction or an answer, if it was entitled to (`rules.standing.entitled`): before `record` in
-        its own log, or cited by `record` or by a held record of that log before it.
+        A policy that amends it, a retraction or an answer, if it was entitled to (`rules.standing.entitled`): before
+        `record` in its own log, or cited by `record` or by a held record of that log before it.
         """
+
+    def answered(self, id: Link, record: Record) -> Record | None:
+        """Return an answer to the delegation `id` before `record` in its own log, None if none is held."""
 
     def key(self, id: Link) -> Key | None:
         """Return the key that a held record registers, or None."""

@@ -93,7 +93,7 @@ def _authority(record: Record, context: Context) -> Iterator[Link]:
 
 
 def entitled(other: Record, id: Link, context: Context) -> bool:
-    """Tell whether `other` may end the authority of `id`: its next version, its delegate's answer, or a due retraction."""
+    """Tell whether `other` may end the authority of `id`: next version, delegate's answer, or a due retraction."""
     target = context.record(id)
     if other.kind == "answer":
         return target is not None and target.kind == "delegation" and target.body["delegate"] == other.owner

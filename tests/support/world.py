@@ -165,9 +165,15 @@ class World:
         return None if held is None else key_of(held)
 
     def ended(self, id: Link, record: Record) -> Record | None:
+        return self._known_past().ended(id, record)
+
+    def answered(self, id: Link, record: Record) -> Record | None:
+        return self._known_past().answered(id, record)
+
+    def _known_past(self) -> Past:
         if self._past[0] != len(self.held):
             self._past = len(self.held), Past(self.held.values(), self)
-        return self._past[1].ended(id, record)
+        return self._past[1]
 
     def revocations(self, owner: Link) -> Revocations:
         author = self.authors.get(owner)
