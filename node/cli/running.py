@@ -32,6 +32,10 @@ def node() -> None:
 )
 @click.option("--api", metavar="unix|HOST:PORT|off", help="Where processes of this host may write; unix if not set.")
 @click.option("--bitswap", is_flag=True, default=None, help="Serve single records to IPFS clients, by CID.")
+@click.option(
+    "--replicate", multiple=True, metavar="ID|federation", help="Hold an agent's log whole, or all of them; repeat."
+)
+@click.option("--replicate-from", multiple=True, metavar="ADDR", help="A peer to follow those logs at; repeat.")
 @click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Give peers no such fields, * for any; repeat.")
 @json_option
 def run(
@@ -40,6 +44,8 @@ def run(
     federation: str | None,
     api: str | None,
     bitswap: bool | None,
+    replicate: tuple[str, ...],
+    replicate_from: tuple[str, ...],
     withhold: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -53,7 +59,14 @@ def run(
     from tslg.node.config import NodeConfig
 
     path = data_dir(data)
-    flags = {"listen": listen or None, "api": api, "bitswap": bitswap, "withhold": withhold or None}
+    flags = {
+        "listen": listen or None,
+        "api": api,
+        "bitswap": bitswap,
+        "replicate": replicate or None,
+        "replicate_from": replicate_from or None,
+        "withhold": withhold or None,
+    }
     config = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), api="unix").over(path).with_values(flags)
     joined = _federation(path, federation)
     trio.run(_serve, path, joined, config, as_json)

@@ -14,7 +14,7 @@ from tslg.node.replication.comparing import claimed, compare, locate
 from tslg.node.replication.report import SyncReport
 from tslg.node.replication.syncing import Syncing, Tick
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import NetworkError
+from tslg.protocol.errors import NetworkError, UsageError
 from tslg.protocol.exchange import MessageError
 from tslg.protocol.limits import DEFAULT, Limits
 
@@ -47,18 +47,30 @@ async def replicate(
         candidates: finds more for a log that none of them holds.
         limits: bounds on what is taken.
         tick: called with the number of records stored so far.
+
+    Raises:
+        UsageError: one of the logs is written here.
     """
+    chosen = None if agents is None else list(agents)
+    for owner in chosen or ():
+        if ledger.writes(owner):
+            raise UsageError(
+                "an agent of this node writes that log",
+                mend="fetch it back with `tslg agent catch-up NAME --peer ADDRESS`, if it was seen further elsewhere",
+                record=owner,
+            )
     started = trio.current_time()
     sync = Syncing(network, ledger, limits=limits, tick=tick)
     unreachable: dict[str, str] = {}
-    everything = agents is None
+    everything = chosen is None
     async with trio.open_nursery() as nursery, sync.intake():
         await nursery.start(sync.run)
-        for owner in dict.fromkeys([ledger.federation, *(agents or ())]):
+        for owner in dict.fromkeys([ledger.federation, *(chosen or ())]):
             await sync.follow(owner)
         await compare_all(sync, peers, unreachable, everything=everything)
         await _find_more(sync, peers, candidates, unreachable)
-    logs = tuple([log.report(await claimed(sync, log)) for log in sync.logs.values()])
+    heard = len(sync.compared) > 0
+    logs = tuple([log.report(await claimed(sync, log), heard=heard) for log in sync.logs.values()])
     absent = await trio.to_thread.run_sync(ledger.store.missing, sorted(sync.spared))
     missing = tuple((id, sync.spared[id]) for id in absent)
     return SyncReport(logs, missing, unreachable, tuple(sync.blamed), trio.current_time() - started)

@@ -43,6 +43,7 @@ async def compare(sync: Syncing, peer: str, *, everything: bool = False) -> None
                 pages.append(Compared.from_bytes(chunk, sync.limits))
                 for difference in pages[-1].logs:
                     await _weigh(sync, peer, difference, stood, everything)
+        sync.compared.add(peer)
         last = pages[-1].after if pages else None
         if last is None or (after is not None and last <= after):
             return

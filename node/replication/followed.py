@@ -63,8 +63,13 @@ class Followed:
         for known in [known for known in self.heads if peer_id_of(known) == gone]:
             del self.heads[known]
 
-    def report(self, claimed: int) -> LogReport:
-        """Return what came of it; `claimed` is how many records it has at least."""
+    def report(self, claimed: int, *, heard: bool = True) -> LogReport:
+        """Return what came of it.
+
+        Args:
+            claimed: how many records the log has at least.
+            heard: whether any peer was heard that could know of more.
+        """
         follower = self.follower
         size = follower.held
         reasons = list(dict.fromkeys(self.reasons))
@@ -74,6 +79,9 @@ class Followed:
         elif self.forked:
             state = FORKED
             reasons.insert(0, "its author sealed two histories; both are kept as proof")
+        elif not heard:
+            state = BEHIND
+            reasons.insert(0, "nobody could be asked for more")
         elif size < claimed or (size == 0 and not claimed) or follower.stopped is not None:
             state = BEHIND
             if follower.stopped is not None:

@@ -16,7 +16,7 @@ from tslg.node.net.seam import Network, peer_id_of
 from tslg.node.replication.catching import Candidates
 from tslg.node.replication.comparing import claimed, compare
 from tslg.node.replication.leader import Close, Cut, Leader
-from tslg.node.replication.report import LogReport
+from tslg.node.replication.report import Blame, LogReport
 from tslg.node.replication.syncing import Syncing
 from tslg.node.services import grown
 from tslg.protocol.codec import Link
@@ -110,10 +110,18 @@ class Replication:
             self._hinted.set()
         return True
 
+    @property
+    def blamed(self) -> list[Blame]:
+        """The peers that broke a rule, the first of them."""
+        return [] if self._sync is None else list(self._sync.blamed)
+
     async def status(self) -> list[LogReport]:
         """Return what is held of the logs that are followed."""
         sync = self._sync
-        return [] if sync is None else [log.report(await claimed(sync, log)) for log in sync.logs.values()]
+        if sync is None:
+            return []
+        heard = bool(sync.compared)
+        return [log.report(await claimed(sync, log), heard=heard) for log in list(sync.logs.values())]
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow, and tell replicas what grew, until cancelled."""

@@ -60,6 +60,7 @@ class Syncing:
         logs: the logs that are followed, by owner.
         spared: cited records that are not to be had, with the reason.
         blamed: peers that broke a rule.
+        compared: peers that said what they hold.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Syncing:
         self.logs: dict[Link, Followed] = {}
         self.spared: dict[Link, str] = {}
         self.blamed: list[Blame] = []
+        self.compared: set[str] = set()
         self.opener = Opener(ledger.federation, ledger.context)
         self.stored = 0
         self._patient = patient

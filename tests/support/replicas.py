@@ -29,6 +29,10 @@ class Scene:
         self.file.write_bytes(encode_sealed(self.founded.manifest_record.data, self.founded.seal))
         self.ticks = count(NOW + 1_000)
 
+    def clock(self) -> int:
+        """Return the next millisecond."""
+        return next(self.ticks)
+
     @asynccontextmanager
     async def node(self, name: str, limits=DEFAULT, **settings):
         """Run a node whose data directory stays from one time to the next."""
@@ -37,7 +41,7 @@ class Scene:
             self.path / name,
             federation=self.file,
             network=self.hub.network(name, limits),
-            clock=lambda: next(self.ticks),
+            clock=self.clock,
             limits=limits,
             config=NodeConfig(**settings),
         ) as node:

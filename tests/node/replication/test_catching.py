@@ -17,7 +17,8 @@ from tslg.node.replication.followed import evidence, keep_evidence
 from tslg.node.store.interface import LogState
 from tslg.protocol import record as records
 from tslg.protocol import seal as seals
-from tslg.protocol.errors import Refusal
+from tslg.protocol.cid import compute
+from tslg.protocol.errors import Refusal, UsageError
 from tslg.protocol.exchange import LOG
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.pushing import PUSH, CloseRequest, read_push_request
@@ -125,7 +126,13 @@ async def test_nobody_to_ask_is_said_so(scene):
         agent = scene.agent(leader, "a")
         report = await replica.replicate([agent.id], [address("nobody")])
         assert report.exit_code == 2 and list(report.unreachable) == [address("nobody")]
-        assert of(report, agent).state == "behind" and "nobody has it whole" in of(report, agent).reasons[0]
+        assert {log.state for log in report.logs} == {"behind"}
+        assert "nobody could be asked" in of(report, agent).reasons[0]
+        report = await replica.replicate([agent.id], [address("leader"), address("nobody")])
+        assert report.exit_code == 0 and list(report.unreachable) == [address("nobody")]
+        stranger = compute(b"nobody's")
+        report = await replica.replicate([stranger], [address("leader")])
+        assert report.exit_code == 2 and "nobody has it whole" in report.logs[-1].reasons[0]
 
 
 @pytest.mark.spec("RPL-20")
@@ -413,7 +420,9 @@ async def test_an_own_log_is_never_replicated(scene):
         agent = scene.agent(leader, "a")
         scene.grow(agent, 5)
         await replica.replicate([agent.id], [address("leader")])
-        report = await leader.replicate([agent.id], [address("replica")])
+        with pytest.raises(UsageError, match="an agent of this node"):
+            await leader.replicate([agent.id], [address("replica")])
+        report = await leader.replicate(None, [address("replica")])
         assert [log.agent for log in report.logs] == [scene.federation]
 
 
