@@ -159,6 +159,23 @@ class Store(Protocol):
         """
         ...
 
+    def claim(self, owner: Link) -> None:
+        """Become the only process that writes a log, for as long as this store is open.
+
+        Where the data directory's lock keeps other processes out already, there is nothing to do.
+
+        Raises:
+            StoreError: `TSLG-D-LOCKED` if another process writes it; it says which.
+        """
+        return None
+
+    def changes(self) -> int:
+        """Return a number that changes whenever another process stored what bears on keys, authority or contents.
+
+        Whoever remembers such things forgets them then. It stays 0 where no other process can write.
+        """
+        return 0
+
     def set_attachment(self, cid: Link, attachment: bytes | None) -> None:
         """Attach something to a held record, durably, in place of what was attached before; None drops that.
 
@@ -352,6 +369,18 @@ class Store(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+class Shard(Store, Protocol):
+    """A store that can hold segments of logs, beside other such stores."""
+
+    def ids(self, owner: Link, start: int, stop: int) -> list[Link]:
+        """Return the ids held of a log with start <= seq < stop, by seq."""
+        ...
+
+    def stray_citations(self, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:
+        """Return the edges of these classes, or from records of these kinds, to ids whose place is not known here."""
+        ...
 
 
 def check_state(state: LogState, place: tuple[Link, int, int] | None) -> None:

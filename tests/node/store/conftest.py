@@ -7,6 +7,7 @@ import pytest
 
 from tslg.node.store.interface import LogState, Store
 from tslg.node.store.memory import MemoryStore
+from tslg.node.store.postgres import PostgresStore
 from tslg.node.store.sharded import ShardedStore
 from tslg.node.store.shards import Layout
 from tslg.node.store.sqlite import SqliteStore
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 from lineage import LogBuilder
 
 
-@pytest.fixture(params=["sqlite", "memory", "sharded"])
+@pytest.fixture(params=["sqlite", "memory", "sharded", "postgres"])
 def store(request, tmp_path):
     made: Store
     if request.param == "sqlite":
@@ -24,6 +25,8 @@ def store(request, tmp_path):
     elif request.param == "sharded":
         # Segments so short that nearly every edge crosses.
         made = ShardedStore.create(tmp_path / "data", Layout(3, 2))
+    elif request.param == "postgres":
+        made = PostgresStore.open(request.getfixturevalue("place"))
     else:
         made = MemoryStore()
     with made:
