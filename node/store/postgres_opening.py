@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from psycopg import sql
 
 from tslg.node.store import postgres_sql as queries
 from tslg.node.store.postgres_engine import Db, Place, translated
 from tslg.node.store.postgres_schema import MARK, SCHEMA, VERSION
 from tslg.protocol.errors import StoreError
+
+_HAS_SCHEMA: Final = "SELECT FROM pg_namespace WHERE nspname = %s"
 
 
 def recognise(place: Place) -> None:
@@ -34,8 +38,9 @@ def prepare(place: Place) -> None:
         with db.transaction():
             db.execute(queries.WAIT_FOR, (place.key(b"schema"),))
             if not _is_there(db, place):
-                name = sql.Identifier(place.schema)
-                db.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+                if db.execute(_HAS_SCHEMA, (place.schema,)).fetchone() is None:
+                    # Not asked for if it is there: a role may own a schema without the right to make others.
+                    db.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(place.schema)))
                 db.execute(SCHEMA)
                 db.execute("INSERT INTO tslg (version) VALUES (%s)", (VERSION,))
 

@@ -15,7 +15,8 @@ from tslg.protocol.errors import StoreError
 _IDLE: Final = 4
 """Idle sessions that are kept; more are opened when more threads read at once, and closed after."""
 FIRST_PAUSE_S: Final = 0.05
-"""How long the first pause before another attempt is; each is twice as long as the one before."""
+"""How long the first pause before another attempt is; each is twice as long as the one before, up to the longest."""
+LONGEST_PAUSE_S: Final = 0.5
 
 Params = Sequence[Any] | Mapping[str, Any]
 
@@ -41,7 +42,7 @@ class Readers:
                     raise translate(gone.error, self._place) from gone.error
                 if gone.fresh:
                     time.sleep(pause)
-                    pause *= 2
+                    pause = min(2 * pause, LONGEST_PAUSE_S)
 
     @contextmanager
     def use(self) -> Iterator[Db]:

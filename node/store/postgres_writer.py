@@ -20,7 +20,7 @@ from tslg.node.store import postgres_sql as queries
 from tslg.node.store.interface import ForkError, LogState, check_state
 from tslg.node.store.neighbours import telling
 from tslg.node.store.postgres_engine import PATIENCE_S, Db, Place, is_gone, translate
-from tslg.node.store.postgres_reader import FIRST_PAUSE_S, closed
+from tslg.node.store.postgres_reader import FIRST_PAUSE_S, LONGEST_PAUSE_S, closed
 from tslg.node.store.writer import Batch
 from tslg.protocol.cid import Link, to_text
 from tslg.protocol.errors import StoreError
@@ -101,7 +101,7 @@ class Writer:
                         raise self._given_up(error, unsure) from error
                     _log.warning("%s: the session is gone, trying again", self._place)
                     time.sleep(pause)
-                    pause *= 2
+                    pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _given_up(self, error: psycopg.Error, unsure: bool) -> StoreError:
         known = translate(error, self._place)
@@ -183,7 +183,7 @@ class Writer:
     def _check_claims(self, db: Db, owners: Iterable[Link], items: Mapping[bytes, tuple[Record, bytes]]) -> None:
         """Refuse to write a log whose lock was lost, unless what is to be written had been stored before that."""
         for owner in self._lost.intersection(owners):
-            if _scalar(db, queries.TRY_ALONE, (self._claims[owner],)):
+            if self._take(db, self._claims[owner]):
                 self._lost.discard(owner)
                 continue
             own = [cid for cid, (record, _) in items.items() if record.owner == owner]
