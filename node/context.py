@@ -44,11 +44,24 @@ class StoreContext:
         self._superseding: dict[Link, tuple[Link, ...]] = {}
         self._staged_superseding: dict[Link, list[Link]] = {}
         self._revocations: dict[Link, Revocations] = {}
+        self._seen = 0
 
     @property
     def now_ms(self) -> int:
         """The node's clock, ms since 1970 UTC."""
         return self._clock()
+
+    def refresh(self) -> bool:
+        """Forget what another process that writes the same store may have changed; return whether it may have."""
+        seen = self._store.changes()
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        self._superseding.clear()
+        self._revocations.clear()
+        with self._lock:
+            self._records.clear()
+        return True
 
     def record(self, id: Link) -> Record | None:
         """Return a record that is staged or held."""

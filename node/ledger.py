@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tslg.manifests.agent_keys import SigningKey, sign_seats
 from tslg.node import own_log, redacting
@@ -26,7 +26,7 @@ from tslg.protocol import record as records
 from tslg.protocol import seal as seals
 from tslg.protocol.admission import RuleBook
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import Refusal, UsageError
+from tslg.protocol.errors import Refusal, StoreError, UsageError
 from tslg.protocol.flat import flatten, recover
 from tslg.protocol.keys import Key
 from tslg.protocol.log import Peaks
@@ -77,6 +77,8 @@ class Ledger(Admitting):
         self._staged: list[tuple[Record, bytes]] = []
         self._saved: dict[Link, OwnLog] = {}
         """The logs that the transaction under way touched, as they were before it."""
+        self._unsure: set[Link] = set()
+        """The logs of which an undone transaction may have been stored all the same."""
         self._writer: int | None = None
         self.gate: Anchorer | None = None
         """What holds logs to their anchoring, for a node that is to."""
@@ -87,12 +89,15 @@ class Ledger(Admitting):
         """Make a log writable with a key that is registered in it and its secrets; one that is, with another key.
 
         Raises:
-            UsageError: the log is not held here.
+            UsageError: the log is not held here. StoreError: `TSLG-D-LOCKED`: another process writes it.
         """
         with self._lock:
-            state = self.store.log_state(owner)
-            if state is None:
+            if self.store.log_state(owner) is None:
                 raise UsageError("that agent's log is not held here", record=owner)
+            self.store.claim(owner)
+            # Read again, now that nobody else writes it.
+            state = self.store.log_state(owner)
+            assert state is not None
             prior = self._newest_state(owner)
             blocked = own_log.blocked(self.store, state)
             plain = signer.alg == Alg.ED25519 and signer.post_quantum is None
@@ -242,13 +247,14 @@ class Ledger(Admitting):
         with self._lock:
             if self._writer is not None:
                 raise UsageError("a transaction is under way in this thread already")
+            self._look_around()
             self._writer = threading.get_ident()
             try:
                 yield grown
                 self._store_staged()
                 grown.extend(self._saved)
-            except BaseException:
-                self._undo()
+            except BaseException as error:
+                self._undo(error)
                 raise
             finally:
                 self._writer = None
@@ -353,13 +359,34 @@ class Ledger(Admitting):
         for id in redacting.carry_out(self.store, rightful):
             self.context.forget(id)
 
-    def _undo(self) -> None:
+    def _look_around(self) -> None:
+        """Take in what others may have stored since, and what an undone transaction left unsure."""
+        self._find_ends()
+        if self.context.refresh():
+            for id in self.store.by_kind("manifest-amendment", self.federation):
+                record, mine = self.context.record(id), self.context.record(self.manifest)
+                if record is not None and mine is not None and record.seq > mine.seq:
+                    self._take_manifest(record)
+            for owner in self._logs:
+                self.examine(owner)
+
+    def _undo(self, error: BaseException) -> None:
         """Take the logs back to where they were, or to where the store is, should it have committed all the same."""
         self._logs.update(self._saved)
-        for owner in self._saved:
+        self._unsure.update(self._saved)
+        # What cannot be read now is read before anything else is appended; the error is the one that is raised.
+        with suppress(StoreError):
+            self._find_ends()
+            if isinstance(error, ForkError):
+                for owner in self._saved:
+                    self.examine(owner)
+
+    def _find_ends(self) -> None:
+        for owner in list(self._unsure):
             state = self.store.log_state(owner)
             if state is not None:
                 self._follow(state)
+            self._unsure.discard(owner)
 
     def _follow(self, state: LogState) -> None:
         """Go on from where the store says that an own log ends."""

@@ -73,9 +73,10 @@ def ahead(store: Store, owner: Link) -> Record | None:
 
 
 def _behind(store: Store, state: LogState) -> Blocked | None:
-    seen = ahead(store, state.owner)
+    seen, newest = ahead(store, state.owner), store.newest_seq(state.owner)
     sizes = [head.size for head in store.heads(state.owner)]
-    furthest = max([*sizes, 0 if seen is None else seen.seq + 1])
+    # Records behind the end may have come into a store that others write too, or before the log was one's own.
+    furthest = max([*sizes, 0 if seen is None else seen.seq + 1, 0 if newest is None else newest + 1])
     if furthest <= state.size:
         return None
     detail = f"this log holds {state.size} records here and was seen with {furthest} elsewhere: an old copy of it"

@@ -204,9 +204,33 @@ def outside_type_checking(tree: ast.Module) -> ast.Module:
     return Strip().visit(ast.parse(ast.unparse(tree)))
 
 
+OPTIONAL = {"psycopg": ("postgres", "node/store/postgres*.py")}
+"""What an extra brings, and the only modules that may need it."""
+
+
 def test_what_is_imported_is_declared_and_the_other_way_round():
     runtime = distributions(PROJECT["project"]["dependencies"])
-    assert imported_distributions([outside_type_checking(tree) for tree in TREES.values()]) == runtime
+    trees = {path: outside_type_checking(tree) for path, tree in TREES.items()}
+    assert imported_distributions([*trees.values()]) == runtime | OPTIONAL.keys()
+    extras = PROJECT["project"]["optional-dependencies"]
+    for distribution, (extra, modules) in OPTIONAL.items():
+        assert distribution in distributions(extras[extra])
+        needing = {name(path) for path, tree in trees.items() if distribution in imported_distributions([tree])}
+        assert needing and all(fnmatch.fnmatch(one, modules) for one in needing)
+
+
+def test_what_an_extra_brings_is_imported_by_no_other_module_as_it_is_loaded():
+    extra = {
+        f"tslg.{name(path)[:-3].replace('/', '.')}"
+        for path in MODULES
+        if fnmatch.fnmatch(name(path), "node/store/postgres*.py")
+    }
+    assert len(extra) > 5
+    for path, tree in TREES.items():
+        module = f"tslg.{name(path)[:-3].replace('/', '.')}"
+        at_once = [node for node in outside_type_checking(tree).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        found = {one for node in at_once for _, one in imports(node)} & extra
+        assert module in extra or not found, name(path)
 
 
 def test_what_tests_import_is_declared():
