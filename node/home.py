@@ -136,9 +136,10 @@ class Home:
                         f"{path} belongs to federation {to_text(Link(pinned))}", mend="use another data directory"
                     )
                 home = cls(path, lock, store, Link(store.get_meta(FEDERATION_META) or b""), clock, random_bytes)
-                pruning.go_on(store)
                 home.ledger.carry_out(redacting.recorded(store))
                 home._open_agents()
+                for agent in home.agents:
+                    pruning.go_on(store, agent.id)
             except BaseException:
                 store.close()
                 raise
@@ -452,4 +453,8 @@ def _pin(store: Store, sealed: tuple[Record, bytes], clock: Callable[[], int]) -
         raise refuse("TSLG-A-ANCHORS", sealed[0], "an anchor's proof of possession does not hold", "do not take it up")
     ledger = Ledger(store, manifest.id, manifest.id, manifest.envelope.ids, clock)
     ledger.admit(sealed[0].data, sealed[1])
-    store.set_meta(FEDERATION_META, manifest.id)
+    kept = store.keep_meta(FEDERATION_META, manifest.id)
+    if kept != manifest.id:
+        raise UsageError(
+            f"another node has just made this store one of federation {to_text(Link(kept))}", mend="open it again"
+        )

@@ -21,8 +21,8 @@ from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Edge, Record
 from tslg.protocol.rules.context import Pruned
 
-UNDER_WAY: Final = "pruning"
-"""Name of the value in which a pruning under way is kept."""
+UNDER_WAY: Final = "pruning/"
+"""What the name of the value in which a pruning under way is kept begins with; the log's owner ends it."""
 CHUNK: Final = 5_000
 """Records dropped in one transaction, between which others can append."""
 _MANY: Final = 1_000_000
@@ -172,11 +172,12 @@ def prune(ledger: Ledger, planned: Plan, tick: Tick | None = None) -> Record:
         Refusal: an admission rule refuses it; nothing was dropped. StoreError: not stored, or not all dropped yet.
     """
     store, pruned = ledger.store, planned.pruned
-    go_on(store)
+    go_on(store, planned.owner)
     root = set_root(pruned.ids)
     blobs = sorted(_blobs(store, pruned.ids))
     store.set_meta(
-        UNDER_WAY, codec.encode({"root": root, "owner": planned.owner, "ids": [*pruned.ids], "blobs": blobs})
+        note_key(planned.owner),
+        codec.encode({"root": root, "owner": planned.owner, "ids": [*pruned.ids], "blobs": blobs}),
     )
     ledger.context.pruning[root] = pruned
     body = {"before": planned.before, "count": len(pruned.ids), "root": root}
@@ -185,18 +186,23 @@ def prune(ledger: Ledger, planned: Plan, tick: Tick | None = None) -> Record:
         made = ledger.append(planned.owner, Draft("prune", body, preds))
     finally:
         ledger.context.pruning.clear()
-    go_on(store, tick)
+    go_on(store, planned.owner, tick)
     for id in pruned.ids:
         ledger.context.forget(id)
     return made
 
 
-def go_on(store: Store, tick: Tick | None = None) -> Link | None:
-    """Finish the pruning under way, if its record was appended, and forget it if not; return that record's id.
+def note_key(owner: Link) -> str:
+    """Return the name of the value in which a pruning of this log is kept while it is under way."""
+    return UNDER_WAY + to_text(owner)
 
-    Whoever opens a directory for writing does this first.
+
+def go_on(store: Store, owner: Link, tick: Tick | None = None) -> Link | None:
+    """Finish the pruning of a log that is under way, if its record was appended, and forget it if not.
+
+    Returns that record's id. Whoever opens a log for writing does this first.
     """
-    value = store.get_meta(UNDER_WAY)
+    value = store.get_meta(note_key(owner))
     if not value:
         return None
     under_way = codec.decode(value)
@@ -211,7 +217,7 @@ def go_on(store: Store, tick: Tick | None = None) -> Link | None:
         if under_way["blobs"]:
             store.drop_blobs(set(under_way["blobs"]) - _referenced(store))
         store.reclaim()
-    store.set_meta(UNDER_WAY, b"")
+    store.set_meta(note_key(owner), b"")
     return made
 
 

@@ -53,12 +53,19 @@ def _repair(path: Path) -> None:
     from tslg.node.cli.output import note
     from tslg.node.store.engine import is_file
     from tslg.node.store.lock import DataDirLock
+    from tslg.node.store.naming import named
     from tslg.node.store.opening import FILE
     from tslg.node.store.sharded import CATALOG
     from tslg.node.store.sqlite import SqliteStore
     from tslg.protocol.errors import StoreError
 
     existing_dir(path)
+    if named(path) is not None:
+        raise StoreError(
+            f"the lineage of {path} is in a database, which is not repaired",
+            code="TSLG-D-SERVER",
+            mend="make its indexes anew with REINDEX, or restore the database from a backup",
+        )
     if is_file(path / CATALOG):
         raise StoreError(
             f"{path} is sharded, and shards are not repaired", code="TSLG-D-SHARDS", mend="restore it from a backup"

@@ -49,6 +49,7 @@ COMMANDS: Final = {
     "summary": Lazy("tslg.node.cli.summaries:summary", "Check steps against the summaries that stand for them."),
     "import": Lazy("tslg.node.cli.importing:import_", "Read lineage from a file."),
     "export": Lazy("tslg.node.cli.bundles:export", "Write lineage to a file."),
+    "store": Lazy("tslg.node.cli.store:store", "Show where the lineage is kept, or move it into a database."),
     "shards": Lazy("tslg.node.cli.shards:shards", "Spread a lineage over several stores."),
     "fsck": Lazy("tslg.node.cli.maintenance:fsck", "Check a data directory, and repair its index."),
     "bench": Lazy("tslg.node.cli.bench:bench", "Measure speed against libsodium and SQLite."),

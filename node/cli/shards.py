@@ -25,15 +25,25 @@ def shards() -> None:
 @click.option(
     "--span", type=click.IntRange(1), default=4096, show_default=True, help="Records of a log that lie together."
 )
+@click.option(
+    "--postgresql",
+    "databases",
+    nargs=2,
+    type=(click.IntRange(0, 63), str),
+    multiple=True,
+    metavar="NUMBER DSN",
+    help="Keep this shard in a PostgreSQL database, in the schema tslg_shard_NUMBER; repeat.",
+)
 @data_option
 @json_option
-def split(count: int, span: int, data: Path | None, as_json: bool) -> int:
+def split(count: int, span: int, databases: tuple[tuple[int, str], ...], data: Path | None, as_json: bool) -> int:
     """Split the data directory's store into COUNT shards. The old file stays beside them.
 
     Exit code: 0 if that was done, 1 if the copy was not right and the old store stays in place.
     """
     from tslg.node.cli.terminal import counting
     from tslg.node.store.lock import DataDirLock
+    from tslg.node.store.naming import Named
     from tslg.node.store.shards import Layout
     from tslg.node.store.splitting import KEPT
     from tslg.node.store.splitting import split as split_store
@@ -43,7 +53,8 @@ def split(count: int, span: int, data: Path | None, as_json: bool) -> int:
     lock.acquire()
     try:
         with counting("splitting") as tick:
-            problems = split_store(path, layout, tick or (lambda count: None))
+            named = {number: Named(dsn, f"tslg_shard_{number:02}") for number, dsn in databases}
+            problems = split_store(path, layout, tick or (lambda count: None), named)
     finally:
         lock.release()
     for problem in problems:
@@ -68,15 +79,18 @@ def show(data: Path | None, as_json: bool) -> None:
         store = _sharded(home)
         held = [[log.held for log in shard.logs()] for shard in store.shards]
         span = store.layout.span
-    files = [str(shard_path(path, number).relative_to(path)) for number in range(len(held))]
+        places = [
+            str(getattr(shard, "place", shard_path(path, number).relative_to(path)))
+            for number, shard in enumerate(store.shards)
+        ]
     rows = [
-        {"shard": number, "records": sum(one), "logs": len(one), "file": files[number]}
+        {"shard": number, "records": sum(one), "logs": len(one), "place": places[number]}
         for number, one in enumerate(held)
     ]
     if as_json:
         emit({"span": span, "shards": rows}, as_json, "")
     else:
-        print_table(["shard", "records", "logs", "file"], [list(row.values()) for row in rows])
+        print_table(["shard", "records", "logs", "place"], [list(row.values()) for row in rows])
 
 
 @shards.command()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tslg.node.store.interface import Fork, SeenHead, Store, Verified
-from tslg.node.store.sqlite import SqliteStore
 from tslg.protocol.cid import Link
 from tslg.protocol.record import Record
 
 
 class Catalogued(Store):
-    """A store that keeps in one file, the catalog, all but the records, which are for the subclass to keep."""
+    """A store that keeps in another one, the catalog, all but the records, which are for the subclass to keep."""
 
-    def __init__(self, catalog: SqliteStore) -> None:
+    def __init__(self, catalog: Store) -> None:
         self._catalog = catalog
 
     def get_meta(self, key: str) -> bytes | None:

@@ -275,6 +275,13 @@ class Store(Protocol):
         """Keep a value under a name, durably."""
         ...
 
+    def keep_meta(self, key: str, value: bytes) -> bytes:
+        """Keep a value under a name that has none, durably; return the one that is kept, be it another process's."""
+        kept = self.get_meta(key)
+        if kept is None:
+            self.set_meta(key, value)
+        return value if kept is None else kept
+
     def record_head(self, owner: Link, size: int, root: bytes, record: Link | None, source: str, seen_ms: int) -> None:
         """Remember a head that somebody else gave for a log.
 

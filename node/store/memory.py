@@ -267,6 +267,23 @@ class MemoryStore(Store):
                 if name in classes or self._records[child][0].kind in kinds
             ]
 
+    def ids(self, owner: Link, start: int, stop: int) -> list[Link]:
+        """See `Shard.ids`."""
+        with self._lock:
+            return [cid for seq, cid in sorted(self._places.get(owner, {}).items()) if start <= seq < stop]
+
+    def stray_citations(self, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:
+        """See `Shard.stray_citations`."""
+        with self._lock:
+            placed = {cid for places in self._places.values() for cid in places.values()}
+            return [
+                EdgeRow(child, name, cid)
+                for cid, cited in self._children.items()
+                if cid not in placed
+                for name, child in cited
+                if name in classes or self._records[child][0].kind in kinds
+            ]
+
     def begin_prune(self, prune: Link, cids: Sequence[Link]) -> None:
         """See `Store.begin_prune`."""
         with self._lock:

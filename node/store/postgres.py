@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from tslg.node.store import postgres_sql as queries
@@ -30,7 +30,7 @@ from tslg.node.store.postgres_check import check_tables
 from tslg.node.store.postgres_engine import Db, Place, Rows
 from tslg.node.store.postgres_opening import prepare, recognise
 from tslg.node.store.postgres_reader import Readers
-from tslg.node.store.postgres_upkeep import erase_traces, reclaim
+from tslg.node.store.postgres_upkeep import copy_in, empty, erase_traces, reclaim
 from tslg.node.store.postgres_writer import Writer
 from tslg.node.store.writer import Batch
 from tslg.protocol.cid import Link, to_text
@@ -142,6 +142,13 @@ class PostgresStore(Store):
     def set_meta(self, key: str, value: bytes) -> None:
         """See `Store.set_meta`."""
         self._write(queries.SET_META, (key, value))
+
+    def keep_meta(self, key: str, value: bytes) -> bytes:
+        """See `Store.keep_meta`."""
+        self._write(queries.KEEP_META, (key, value))
+        kept = self.get_meta(key)
+        assert kept is not None
+        return kept
 
     def set_verified(self, cid: Link, edges: int | None) -> None:
         """See `Store.set_verified`."""
@@ -357,8 +364,20 @@ class PostgresStore(Store):
 
     def check(self) -> list[Problem]:
         """See `Store.check`."""
-        with self._readers.use() as db:
-            return check_tables(db)
+        return self._readers.run(check_tables)
+
+    def fill(self, tables: Callable[[], Iterable[tuple[str, Iterable[Sequence[Any]]]]]) -> None:
+        """Take in whole tables in one transaction, columns as in `postgres_schema`; `tables` may be asked again."""
+        self._writing().transaction(lambda db: copy_in(db, tables()))
+
+    def writers(self) -> list[str]:
+        """Return the processes that have the store open for writing, as `HOST:PID`."""
+        key = self.place.key(b"store")
+        return [name for (name,) in self._rows(queries.WRITERS, (key >> 32 & 0xFFFFFFFF, key & 0xFFFFFFFF))]
+
+    def empty(self) -> None:
+        """Drop all that is held."""
+        self._writing().transaction(empty)
 
     def close(self) -> None:
         """See `Store.close`."""

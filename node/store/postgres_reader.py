@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 
@@ -18,6 +18,7 @@ FIRST_PAUSE_S: Final = 0.05
 """How long the first pause before another attempt is; each is twice as long as the one before, up to the longest."""
 LONGEST_PAUSE_S: Final = 0.5
 
+T = TypeVar("T")
 Params = Sequence[Any] | Mapping[str, Any]
 
 
@@ -30,13 +31,17 @@ class Readers:
         self._closed = False
 
     def rows(self, query: str, params: Params = ()) -> Rows:
-        """Run one query and return its rows; again on another session if this one is gone. Raises StoreError."""
+        """Run one query and return its rows. Raises StoreError."""
+        return self.run(lambda db: db.execute(query, params, binary=True).fetchall())
+
+    def run(self, work: Callable[[Db], T]) -> T:
+        """Read something; again on another session if the one that was lent is gone. Raises StoreError."""
         until = time.monotonic() + PATIENCE_S
         pause = FIRST_PAUSE_S
         while True:
             try:
                 with self.use() as db:
-                    return db.execute(query, params, binary=True).fetchall()
+                    return work(db)
             except _Gone as gone:
                 if time.monotonic() + pause > until:
                     raise translate(gone.error, self._place) from gone.error

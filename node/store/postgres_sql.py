@@ -32,6 +32,7 @@ PLACES: Final = "SELECT cid, owner, seq, time FROM record WHERE cid = ANY(%b::by
 RIVAL_OF: Final = "SELECT cid FROM record WHERE owner = %b AND seq = %b::bigint AND cid <> %b"
 SET_ATTACHMENT: Final = "UPDATE record SET attachment = %b WHERE cid = %b AND data IS NOT NULL"
 SET_META: Final = "INSERT INTO meta (key, value) VALUES (%s, %b) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+KEEP_META: Final = "INSERT INTO meta (key, value) VALUES (%s, %b) ON CONFLICT DO NOTHING"
 SET_VERIFIED: Final = """
     INSERT INTO verified (cid, edges) VALUES (%b, %s) ON CONFLICT (cid) DO UPDATE SET edges = excluded.edges"""
 DROP_HEADS: Final = "DELETE FROM head WHERE owner = %b"
@@ -67,6 +68,12 @@ HOLDER: Final = """
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND classid::bigint = %s::bigint AND objid::bigint = %s::bigint
     ORDER BY pid LIMIT 1"""
+WRITERS: Final = """
+    SELECT DISTINCT regexp_replace(application_name, '^tslg ', '') FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid::bigint = %s::bigint AND objid::bigint = %s::bigint
+    ORDER BY 1"""
 END_OWN: Final = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE pid = %s AND backend_start = %s AND usename = current_user"""

@@ -1,4 +1,4 @@
-"""Upkeep of PostgreSQL tables: letting go of what was dropped, and erasing what must not stay.
+"""Upkeep of PostgreSQL tables: filling them, letting go of what was dropped, erasing what must not stay.
 
 PostgreSQL writes a changed row beside the old one, which stays in the table's file until it is overwritten. So what is
 to be gone needs the tables written anew, once nobody's snapshot can see the old rows any more.
@@ -7,11 +7,13 @@ to be gone needs the tables written anew, once nobody's snapshot can see the old
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from psycopg import sql
 
-from tslg.node.store.postgres_engine import PATIENCE_S, Place, translated
+from tslg.node.store.postgres_engine import PATIENCE_S, Db, Place, translated
+from tslg.node.store.postgres_schema import TABLES
 from tslg.protocol.errors import StoreError
 
 _ERASED: Final = ("record", "blob")
@@ -23,6 +25,20 @@ _LOOKING_BACK: Final = """
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL
         AND age(backend_xmin) >= age(%s::text::xid)"""
 """Sessions whose snapshots may still see what this transaction number and those before it replaced."""
+
+
+def copy_in(db: Db, tables: Iterable[tuple[str, Iterable[Sequence[Any]]]]) -> None:
+    """Copy rows into tables, inside the caller's transaction."""
+    with db.cursor() as cursor:
+        for table, rows in tables:
+            with cursor.copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))) as copy:
+                for row in rows:
+                    copy.write_row(row)
+
+
+def empty(db: Db) -> None:
+    """Drop everything in the tables, inside the caller's transaction."""
+    db.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(sql.Identifier, TABLES))))
 
 
 def reclaim(place: Place) -> None:

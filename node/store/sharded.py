@@ -24,10 +24,13 @@ from tslg.node.store.interface import (
     LogState,
     LogSummary,
     Problem,
+    Shard,
+    Store,
     check_state,
     incomplete,
     not_held,
 )
+from tslg.node.store.naming import Named, named
 from tslg.node.store.redo import Redo, decode_state, encode_state
 from tslg.node.store.shards import LAYOUT_KEY, Crossing, Layout, crossing_key, prove, runs
 from tslg.node.store.sqlite import SqliteStore
@@ -47,7 +50,7 @@ _STATE: Final = "shards.state/"
 class ShardedStore(Catalogued):
     """A store over several. Open it with `ShardedStore.open`, make it with `create`."""
 
-    def __init__(self, catalog: SqliteStore, shards: Sequence[SqliteStore], layout: Layout) -> None:
+    def __init__(self, catalog: Store, shards: Sequence[Shard], layout: Layout) -> None:
         self.layout = layout
         self.shards = tuple(shards)
         super().__init__(catalog)
@@ -56,10 +59,16 @@ class ShardedStore(Catalogued):
         self._trees: dict[Link, Tree] = {}
 
     @classmethod
-    def create(cls, directory: Path, layout: Layout) -> Self:
-        """Make an empty store in a data directory. Raises StoreError `TSLG-D-SHARDS` if one is there."""
+    def create(cls, directory: Path, layout: Layout, databases: Mapping[int, Named] | None = None) -> Self:
+        """Make an empty store in a data directory, with those shards in databases whose numbers are given.
+
+        Raises:
+            StoreError: `TSLG-D-SHARDS` if one is there, or such a database holds records; as the stores do.
+        """
         if is_file(directory / CATALOG):
             raise StoreError(f"{directory} is sharded already", code="TSLG-D-SHARDS", mend="it cannot be split again")
+        for number, database in (databases or {}).items():
+            _name_shard(directory, number, database, layout)
         with SqliteStore.open(directory / CATALOG) as catalog:
             catalog.set_meta(LAYOUT_KEY, layout.to_bytes())
         return cls.open(directory)
@@ -68,7 +77,7 @@ class ShardedStore(Catalogued):
     def open(cls, directory: Path, *, readonly: bool = False) -> Self:
         """Open the store of a data directory, and finish an append that a crash interrupted. Raises StoreError."""
         catalog = SqliteStore.open(directory / CATALOG, readonly=readonly)
-        opened: list[SqliteStore] = []
+        opened: list[Shard] = []
         try:
             kept = catalog.get_meta(LAYOUT_KEY)
             if kept is None:
@@ -77,7 +86,7 @@ class ShardedStore(Catalogued):
                 )
             layout = Layout.from_bytes(kept)
             for number in range(layout.shards):
-                opened.append(SqliteStore.open(shard_path(directory, number), readonly=readonly))
+                opened.append(_open_shard(directory, number, readonly=readonly))
             store = cls(catalog, opened, layout)
             if not readonly:
                 store._finish()
@@ -193,7 +202,7 @@ class ShardedStore(Catalogued):
 
     # --- records ---------------------------------------------------------------------------------------------------
 
-    def _holder(self, cid: Link) -> SqliteStore | None:
+    def _holder(self, cid: Link) -> Shard | None:
         return next((shard for shard in self.shards if shard.has(cid)), None)
 
     def _record(self, cid: Link) -> Record | None:
@@ -254,7 +263,7 @@ class ShardedStore(Catalogued):
     def _complete(self, owner: Link) -> bool:
         return self._catalog.get_meta(_STATE + owner.hex()) is not None
 
-    def _segments(self, owner: Link, start: int, stop: int) -> Iterable[tuple[SqliteStore, int, int]]:
+    def _segments(self, owner: Link, start: int, stop: int) -> Iterable[tuple[Shard, int, int]]:
         """Yield the shards of a stretch of log in order, with the part of it that each holds."""
         while start < stop:
             end = min(stop, (start // self.layout.span + 1) * self.layout.span)
@@ -426,6 +435,28 @@ def shard_path(directory: Path, number: int) -> Path:
     return directory / FOLDER / f"{number:02}" / "tslg.sqlite"
 
 
-def _crossing(shard: SqliteStore, cited: Link) -> Crossing | None:
+def _open_shard(directory: Path, number: int, *, readonly: bool) -> Shard:
+    """Open a shard: a file in its folder, or the database that is named there, which no other process may write."""
+    path = shard_path(directory, number)
+    elsewhere = named(path.parent)
+    if elsewhere is not None:
+        return elsewhere.open(readonly=readonly, alone=True)
+    return SqliteStore.open(path, readonly=readonly)
+
+
+def _name_shard(directory: Path, number: int, database: Named, layout: Layout) -> None:
+    if not 0 <= number < layout.shards:
+        raise StoreError(f"there is no shard {number}", code="TSLG-D-SHARDS", mend=f"name 0 to {layout.shards - 1}")
+    with database.open(alone=True) as empty:
+        if empty.logs():
+            raise StoreError(
+                f"{empty.place} holds records already", code="TSLG-D-SHARDS", mend="name another schema, or drop it"
+            )
+    folder = shard_path(directory, number).parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database.write(folder)
+
+
+def _crossing(shard: Store, cited: Link) -> Crossing | None:
     kept = shard.get_meta(crossing_key(cited))
     return None if kept is None else Crossing.from_bytes(kept)

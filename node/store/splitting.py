@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from tslg.node.store.engine import is_file
 from tslg.node.store.interface import Problem
+from tslg.node.store.naming import Named
 from tslg.node.store.opening import FILE
 from tslg.node.store.sharded import CATALOG, FOLDER, ShardedStore
 from tslg.node.store.shards import Layout
@@ -29,13 +30,27 @@ _BESIDE: Final = ("meta", "head", "verified", "rival")
 Tick = Callable[[int], None]
 
 
-def split(directory: Path, layout: Layout, tick: Tick = lambda count: None) -> list[Problem]:
+@runtime_checkable
+class Emptied(Protocol):
+    """A store that does not go with its directory, and has to be emptied if it is given up."""
+
+    def empty(self) -> None:
+        """Drop all that is held."""
+
+
+def split(
+    directory: Path,
+    layout: Layout,
+    tick: Tick = lambda count: None,
+    databases: Mapping[int, Named] | None = None,
+) -> list[Problem]:
     """Copy everything into shards, check all of it, and put the shards in the store's place.
 
     Args:
         directory: the data directory, whose lock the caller holds.
         layout: how many shards, and how many records of a log lie together.
         tick: called with the number of records copied so far.
+        databases: by number, the shards that are not to be files in the directory.
 
     Returns:
         What the check of the copy found: nothing, or the old store stays in place.
@@ -48,9 +63,16 @@ def split(directory: Path, layout: Layout, tick: Tick = lambda count: None) -> l
     work = directory / _WORK
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    with SqliteStore.open(directory / FILE, readonly=True) as source, ShardedStore.create(work, layout) as target:
+    with (
+        SqliteStore.open(directory / FILE, readonly=True) as source,
+        ShardedStore.create(work, layout, databases) as target,
+    ):
         _copy(source, target, tick)
         problems = target.check()
+        if problems:
+            for shard in target.shards:
+                if isinstance(shard, Emptied):
+                    shard.empty()
     if problems:
         shutil.rmtree(work)
         return problems
@@ -78,6 +100,13 @@ def _copy(source: SqliteStore, target: ShardedStore, tick: Tick) -> None:
 def _in_order(source: SqliteStore) -> Iterator[list[tuple[Record, bytes]]]:
     """Yield every record with its seal, log by log, in chunks of one log."""
     for log in source.logs():
+        if log.complete and log.held <= log.newest:
+            raise StoreError(
+                "the store has let go of records, whose places shards cannot take over",
+                code="TSLG-D-SHARDS",
+                mend="split a directory before it is pruned",
+                record=log.owner,
+            )
         for start in range(0, log.newest + 1, CHUNK):
             stretch = source.log_range(log.owner, start, start + CHUNK)
             if stretch:

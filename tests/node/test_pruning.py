@@ -391,7 +391,9 @@ def test_after_a_crash_either_all_is_there_or_the_rest_goes_at_the_next_start(
         made = home.store.by_kind("prune", agent.id)
         gone = [id for id in planned.pruned.ids if not home.store.has(id)]
         assert gone == (list(planned.pruned.ids) if made else [])
-        assert home.store.check() == [] and not home.store.get_meta(pruning.UNDER_WAY)
+        assert home.store.check() == [] and not any(
+            home.store.get_meta(pruning.note_key(one.owner)) for one in home.store.logs()
+        )
         blobs = [path for path in (setting.path / "blobs").rglob("*") if path.is_file()]
         assert len(blobs) == (0 if made else 1)
         home.agent("a").observe("and on")
@@ -437,4 +439,6 @@ def test_a_killed_pruning_is_finished_or_was_never_begun(setting, clock):
             made = home.store.by_kind("prune", agent.id, limit=100)
             committed = {id for prune in made for id in home.store.pruned_ids(prune)}
             assert all(held[record.id] != (record.id in committed) for record in seen)
-            assert home.store.check() == [] and not home.store.get_meta(pruning.UNDER_WAY)
+            assert home.store.check() == [] and not any(
+                home.store.get_meta(pruning.note_key(one.owner)) for one in home.store.logs()
+            )

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 from lineage import LogBuilder
 
 
-@pytest.fixture(params=["sqlite", "memory", "sharded", "postgres"])
+@pytest.fixture(params=["sqlite", "memory", "sharded", "postgres", "mixed"])
 def store(request, tmp_path):
     made: Store
     if request.param == "sqlite":
@@ -27,6 +27,14 @@ def store(request, tmp_path):
         made = ShardedStore.create(tmp_path / "data", Layout(3, 2))
     elif request.param == "postgres":
         made = PostgresStore.open(request.getfixturevalue("place"))
+    elif request.param == "mixed":
+        # A shard of each kind there is.
+        shards = [
+            SqliteStore.open(tmp_path / "data" / "shards" / "00" / "tslg.sqlite"),
+            PostgresStore.open(request.getfixturevalue("place"), alone=True),
+            MemoryStore(),
+        ]
+        made = ShardedStore(SqliteStore.open(tmp_path / "data" / "catalog.sqlite"), shards, Layout(3, 2))
     else:
         made = MemoryStore()
     with made:
