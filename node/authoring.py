@@ -75,6 +75,7 @@ class Author:
 
         `authorised` puts it under the agent's own policy, or the grants of the delegations, where none is named.
         """
+        self._ledger.look_around()
         delegations = self._edges(delegation)
         policies = self._edges(policy)
         if authorised and not policies:

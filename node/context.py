@@ -51,6 +51,10 @@ class StoreContext:
         """The node's clock, ms since 1970 UTC."""
         return self._clock()
 
+    def stale(self) -> bool:
+        """Tell whether another process that writes the same store may have changed what is remembered here."""
+        return self._store.changes() != self._seen
+
     def refresh(self) -> bool:
         """Forget what another process that writes the same store may have changed; return whether it may have."""
         seen = self._store.changes()

@@ -247,7 +247,7 @@ class Ledger(Admitting):
         with self._lock:
             if self._writer is not None:
                 raise UsageError("a transaction is under way in this thread already")
-            self._look_around()
+            self.look_around()
             self._writer = threading.get_ident()
             try:
                 yield grown
@@ -359,16 +359,20 @@ class Ledger(Admitting):
         for id in redacting.carry_out(self.store, rightful):
             self.context.forget(id)
 
-    def _look_around(self) -> None:
-        """Take in what others may have stored since, and what an undone transaction left unsure."""
-        self._find_ends()
-        if self.context.refresh():
-            for id in self.store.by_kind("manifest-amendment", self.federation):
-                record, mine = self.context.record(id), self.context.record(self.manifest)
-                if record is not None and mine is not None and record.seq > mine.seq:
-                    self._take_manifest(record)
-            for owner in self._logs:
-                self.examine(owner)
+    def look_around(self) -> None:
+        """Take in what other processes may have stored since, and what an undone transaction left unsure."""
+        if not self._unsure and not self.context.stale():
+            # Looked up without the lock, so that whoever drafts need not wait for whoever commits.
+            return
+        with self._lock:
+            self._find_ends()
+            if self.context.refresh():
+                for id in self.store.by_kind("manifest-amendment", self.federation):
+                    record, mine = self.context.record(id), self.context.record(self.manifest)
+                    if record is not None and mine is not None and record.seq > mine.seq:
+                        self._take_manifest(record)
+                for owner in self._logs:
+                    self.examine(owner)
 
     def _undo(self, error: BaseException) -> None:
         """Take the logs back to where they were, or to where the store is, should it have committed all the same."""
