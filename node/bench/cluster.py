@@ -66,6 +66,16 @@ class Cluster:
         return f"host={self.directory} port={self.port} user={USER} dbname={USER}"
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which PostgreSQL's own programs reach it through the socket."""
+        return {"PGHOST": str(self.directory), "PGPORT": str(self.port), "PGUSER": USER}
+
+    @property
+    def programs(self) -> Path:
+        """The directory of PostgreSQL's programs."""
+        return self._bin
+
+    @property
     def data(self) -> Path:
         """The server's data directory."""
         return self.directory / "data"

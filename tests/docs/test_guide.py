@@ -13,13 +13,18 @@ ROOT = Path(__file__).resolve().parents[2]
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
 PROSE = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
+NEED_A_DATABASE = {"postgresql.md"}
+
 
 def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDE], ids=relative)
-def test_the_page_does_what_it_shows(page, runner):
+def test_the_page_does_what_it_shows(page, runner, request):
+    if page.name in NEED_A_DATABASE:
+        server = request.getfixturevalue("cluster")
+        runner.env |= server.environment | {"PATH": f"{runner.env['PATH']}{os.pathsep}{server.programs}"}
     for step in pages.steps(page.read_text(encoding="utf-8")):
         wrong = runner.run(step)
         assert wrong is None, f"{relative(page)}:{step.line}: {step.text}\n{wrong}"
