@@ -1,7 +1,8 @@
 """The auditor: walks delegated ancestry over the network, across nodes that it trusts in nothing.
 
-It asks one peer for a whole ancestry at once, verifies while records still arrive, asks others for what is missing, and
-leaves every judgement to the walker. What no peer hands over is *undetermined*, with the reason.
+It asks one peer for a whole ancestry at once, verifies while records still arrive, asks others for what is missing,
+looks for them where it knows none, and leaves every judgement to the walker. What no peer hands over is *undetermined*,
+with the reason.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
@@ -16,7 +18,9 @@ import trio
 
 from tslg.node import kept_checkpoints
 from tslg.node.doubting import Doubts
-from tslg.node.net.errors import ProtocolViolation
+from tslg.node.finding.asking import Asker
+from tslg.node.finding.finder import Finder
+from tslg.node.finding.resolver import Ask, Thing
 from tslg.node.net.seam import Network, peer_id_of
 from tslg.node.pool import Pool
 from tslg.node.sealing import Checks
@@ -25,15 +29,13 @@ from tslg.node.store.interface import Store
 from tslg.node.verifying import Outside, Tick, Walked, heads_for, quiet_collector
 from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import NetworkError, TslgError
+from tslg.protocol.errors import TslgError
 from tslg.protocol.exchange import (
     LOG,
     WALK,
     HeadReply,
     HeadRequest,
-    LocateReply,
-    LocateRequest,
-    MessageError,
+    Pair,
     ProofsReply,
     ProofsRequest,
     RangeRequest,
@@ -47,7 +49,7 @@ from tslg.protocol.logproof import Needs
 from tslg.protocol.opening import Opened
 from tslg.protocol.proofs import PrunedProof
 from tslg.protocol.record import Record
-from tslg.protocol.report import Reliance, Report
+from tslg.protocol.report import VALID, Reliance, Report
 from tslg.protocol.walker import OutsideHead, Walker
 
 WORKERS: Final = 2
@@ -62,6 +64,7 @@ class Auditor:
         federation: the federation's id, the only thing the auditor trusts.
         clock: ms since 1970 UTC.
         store: a store whose records are used before any peer is asked; None for an auditor who knows nothing.
+        finder: finds further peers where those given do not have everything; by what they say alone if None.
         limits: bounds on what is taken from peers.
     """
 
@@ -72,18 +75,20 @@ class Auditor:
         *,
         clock: Callable[[], int],
         store: Store | None = None,
+        finder: Finder | None = None,
         limits: Limits = DEFAULT,
     ) -> None:
         self._network = network
         self._federation = federation
         self._clock = clock
+        self.finder = finder or Finder(network, federation, clock=clock, store=store, limits=limits)
         self._store = store
         self._limits = limits
 
     async def audit(
         self,
         target: Link,
-        peers: Sequence[str],
+        peers: Sequence[str] = (),
         *,
         depth: int | None = None,
         signatures: str = "all",
@@ -98,7 +103,7 @@ class Auditor:
 
         Args:
             target: the record's id.
-            peers: addresses that end in `/p2p/<id>`, nearest to the record first.
+            peers: addresses that end in `/p2p/<id>`, nearest to the record first; others are looked for after them.
             depth, signatures, log, post_quantum, known: as for `Walker`.
             outside: heads known from elsewhere, or what finds them once the walk knows the logs it met.
             tick: called with the number of records received.
@@ -121,7 +126,7 @@ class Auditor:
     async def walk(
         self,
         target: Link,
-        peers: Sequence[str],
+        peers: Sequence[str] = (),
         *,
         depth: int | None = None,
         signatures: str = "all",
@@ -134,8 +139,7 @@ class Auditor:
     ) -> Walked:
         """Do as `audit`, and keep what was handed over, for a bundle or a store."""
         started = time.perf_counter()
-        doubts = Doubts()
-        round_trips = 0
+        doubts, said, round_trips = Doubts(), dict[str, str](), 0
         for _ in range(self._limits.seal_rounds):
             walker = Walker(
                 target,
@@ -152,17 +156,22 @@ class Auditor:
             keys: dict[Link, Key] = {}
             with Checks(WORKERS, keys) as checks:
                 pool = Pool(walker, keys, checks if signatures == "all" else None, doubts.better)
-                session = _Session(self, walker, pool, sorted(peers, key=doubts.spoilers.__contains__), tick, outside)
+                asker = Asker(self._network, self.finder, peers, avoid=doubts.spoilers)
+                session = _Session(self, walker, pool, asker, tick, outside)
                 await session.run()
                 # In a thread, so that the node goes on answering others meanwhile.
                 report = await trio.to_thread.run_sync(_conclude, walker, checks)
             again = await session.doubt(doubts)
-            round_trips += session.round_trips
+            round_trips += asker.round_trips
+            said |= asker.said
             if not again:
                 break
         report = doubts.lifted(report, pool).timed(time.perf_counter() - started, round_trips)
         agents = tuple(agent._replace(peer=session.home_of(agent.id)) for agent in report.agents)
-        return Walked(replace(report, agents=agents), walker)
+        if report.verdict == VALID:
+            for agent in agents:
+                asker.remember(agent.id, agent.peer)
+        return Walked(replace(report, agents=agents, asked=tuple(said.items())), walker)
 
 
 def _weigh(walker: Walker) -> None:
@@ -184,23 +193,19 @@ class _Session:
     """One audit under way."""
 
     def __init__(
-        self, auditor: Auditor, walker: Walker, pool: Pool, peers: Sequence[str], tick: Tick | None, outside: Outside
+        self, auditor: Auditor, walker: Walker, pool: Pool, asker: Asker, tick: Tick | None, outside: Outside
     ) -> None:
         self._outside = outside
         self._network = auditor._network
         self._store = auditor._store
         self._limits = auditor._limits
         self._walker = walker
-        self._peers = list(dict.fromkeys(peers))
-        self._homes: dict[Link, list[str]] = {}
-        self._located: set[Link] = set()
-        self._dead: set[str] = set()
-        self._asked: set[tuple[str, Link]] = set()
+        self.asker = asker
+        self._homes: dict[Link, str] = {}
         self._tick = tick
         self._pool = pool
         self._beside: list[Opened] = []
         self._pruned: list[PrunedProof] = []
-        self.round_trips = 0
 
     async def run(self) -> None:
         """Fetch until the walker wants nothing more, then what the logs need."""
@@ -209,38 +214,31 @@ class _Session:
 
     async def doubt(self, doubts: Doubts) -> bool:
         """Ask others about seals that do not hold; tell whether some of them were spoiled, so that one walks again."""
-        return await doubts.look(
-            self._walker,
-            self._pool,
-            self._homes_of(self._walker.federation),
-            self._store,
-            self._fetch_alone,
-            self._limits,
-        )
+        others = await self.asker.others(self._limits.seal_witnesses) if self._walker.unsealed() else []
+        return await doubts.look(self._walker, self._pool, others, self._store, self._fetch_alone, self._limits)
 
-    async def _fetch_alone(self, peer: str, ids: Sequence[Link]) -> None:
-        self.round_trips += 1
+    async def _fetch_alone(self, address: str, ids: Sequence[Link]) -> None:
+        self.asker.round_trips += 1
         request = WalkRequest(tuple(ids), None, 0).to_bytes()
         try:
-            async with self._network.request(peer, WALK, request, limits=self._limits) as chunks:
+            async with self._network.request(address, WALK, request, limits=self._limits) as chunks:
                 async for chunk in chunks:
                     part = read_walk_chunk(chunk, self._limits)
                     if not isinstance(part, WalkEnd):
-                        self._pool.take(part, peer)
+                        self._pool.take(part, address)
                         await trio.lowlevel.checkpoint()
         except TslgError as error:
-            await self._give_up(peer, error)
+            await self.asker.failed(Ask(peer_id_of(address), address, ()), error)
 
     def home_of(self, agent: Link) -> str | None:
         """Return the id of the peer that served an agent's log, None if nobody served the whole of it."""
-        homes = self._homes.get(agent)
-        return peer_id_of(homes[0]) if homes else None
+        return self._homes.get(agent)
 
     async def _fetch_all(self) -> None:
         while lacking := self._hand_over_all():
             await self._fetch(lacking)
             for id in self._hand_over(lacking):
-                self._walker.cannot(id, self._reason(id))
+                self._walker.cannot(id, self._pool.reasons.get(id) or self.asker.reason(id))
 
     def _hand_over_all(self) -> list[Link]:
         """Feed the walker until it wants what is not at hand; return that."""
@@ -264,98 +262,53 @@ class _Session:
                 self._walker.supply(one)
         return lacking
 
-    def _reason(self, id: Link) -> str:
-        if id in self._pool.reasons:
-            return self._pool.reasons[id]
-        return "unreachable" if all(peer in self._dead for peer in self._peers) else "absent"
-
     # --- records ---------------------------------------------------------------------------------------------------
 
     async def _fetch(self, wanted: Sequence[Link]) -> None:
         """Ask peer after peer for the ancestry of what is wanted, until all of it is there or nobody is left."""
-        lacking = [id for id in wanted if id not in self._pool.opened]
-        while lacking:
-            peer = self._next_peer(lacking)
-            if peer is None:
-                if not await self._locate_owners(lacking):
-                    return
-                continue
-            roots = [id for id in lacking if (peer, id) not in self._asked][: self._limits.walk_roots]
-            self._asked.update((peer, id) for id in roots)
+        lacking = self._lacking(wanted)
+        while lacking and (ask := await self.asker.next(lacking)) is not None:
             try:
-                await self._walk(peer, roots)
+                things = set(ask.things)
+                await self._walk(ask, [id for id in wanted if id in things])
             except TslgError as error:
-                await self._give_up(peer, error)
-            lacking = [id for id in lacking if id not in self._pool.opened]
+                await self.asker.failed(ask, error)
+            lacking = self._lacking(wanted)
 
-    def _next_peer(self, lacking: Sequence[Link]) -> str | None:
-        """Choose who is asked: the home of the records' agents if it is known, else whoever was not asked yet."""
-        homes = [peer for id in lacking for peer in self._homes.get(self._owner(id) or id, ())]
-        for peer in dict.fromkeys([*homes, *self._peers]):
-            if peer not in self._dead and any((peer, id) not in self._asked for id in lacking):
-                return peer
-        return None
+    def _lacking(self, wanted: Sequence[Link]) -> dict[Thing, Link | None]:
+        return {id: self._walker.owner_of(id) for id in wanted if id not in self._pool.opened}
 
-    def _owner(self, id: Link) -> Link | None:
-        return self._walker.owner_of(id)
-
-    async def _walk(self, peer: str, roots: Sequence[Link]) -> None:
+    async def _walk(self, ask: Ask, roots: Sequence[Link]) -> None:
         """Ask for an ancestry, and open it as it arrives."""
         request = WalkRequest(tuple(roots), None, self._walker.remaining).to_bytes()
-        self.round_trips += 1
-        async with self._network.request(peer, WALK, request, limits=self._limits) as chunks:
+        self.asker.round_trips += 1
+        started, waited = trio.current_time(), 0.0
+        async with self._network.request(ask.address, WALK, request, limits=self._limits) as chunks:
             async for chunk in chunks:
+                waited = waited or trio.current_time() - started
                 part = read_walk_chunk(chunk, self._limits)
                 if isinstance(part, WalkEnd):
-                    self._take_end(peer, part)
+                    self._take_end(ask, part)
                     continue
                 # Not for longer: the collector must not rest for as long as a peer takes its time.
                 with quiet_collector():
-                    self._pool.take(part, peer)
+                    self._pool.take(part, ask.address)
                 if self._tick is not None:
                     self._tick(len(self._pool.opened))
                 # A chunk takes milliseconds to open; others have their turn before the next.
                 await trio.lowlevel.checkpoint()
+        self.asker.answered(ask, waited, something=any(id in self._pool.opened for id in roots))
 
-    def _take_end(self, peer: str, end: WalkEnd) -> None:
+    def _take_end(self, ask: Ask, end: WalkEnd) -> None:
         for claim in end.heads:
-            self._homes.setdefault(claim.agent, []).append(peer)
+            self._homes.setdefault(claim.agent, ask.peer)
+            self.asker.served(claim.agent, ask.peer)
+        self.asker.has_not(ask.peer, [id for id, _ in end.missing])
         self._pool.note_end(end)
-        self._beside.extend(self._pool.take(end.beside, peer))
+        self._beside.extend(self._pool.take(end.beside, ask.address))
         self._pruned.extend(end.pruned)
         self._walker.supply_proofs(end.inclusion, end.consistency)
         self._walker.supply_checkpoints(end.checkpoints)
-
-    async def _give_up(self, peer: str, error: Exception) -> None:
-        self._dead.add(peer)
-        if isinstance(error, ProtocolViolation | MessageError):
-            await self._network.cut_off(peer)
-
-    async def _locate_owners(self, lacking: Sequence[Link]) -> bool:
-        """Ask who is known where the agents of these records live; tell whether a new address was learnt."""
-        agents = {owner for id in lacking if (owner := self._owner(id)) is not None}
-        before = len(self._peers)
-        for agent in sorted(agents - self._located):
-            await self._locate(agent)
-        return len(self._peers) > before
-
-    async def _locate(self, agent: Link) -> None:
-        self._located.add(agent)
-        for peer in list(self._peers):
-            if peer in self._dead:
-                continue
-            try:
-                reply = LocateReply.from_bytes(await self._ask(peer, LocateRequest(agent).to_bytes()))
-            except (NetworkError, TslgError) as error:
-                await self._note(peer, error)
-                continue
-            for address in reply.addresses:
-                if address not in self._peers:
-                    self._peers.append(address)
-                if address not in self._homes.setdefault(agent, []):
-                    self._homes[agent].append(address)
-            if reply.addresses:
-                return
 
     # --- logs ------------------------------------------------------------------------------------------------------
 
@@ -373,8 +326,6 @@ class _Session:
             if agent == walker.federation:
                 continue
             if self._pool.newest(agent) is None:
-                if agent not in self._homes and agent not in self._located:
-                    await self._locate(agent)
                 await self._fetch_head(agent)
             newest = self._pool.newest(agent)
             if newest is not None:
@@ -431,64 +382,62 @@ class _Session:
             seen |= wanted
             todo = self._pool.prefer(self._store.get_many(sorted(wanted)).items())
 
-    def _homes_of(self, agent: Link) -> list[str]:
-        return [p for p in dict.fromkeys([*self._homes.get(agent, ()), *self._peers]) if p not in self._dead]
-
     async def _fetch_head(self, agent: Link) -> None:
-        for peer in self._homes_of(agent):
-            try:
-                reply = HeadReply.from_bytes(await self._ask(peer, HeadRequest(agent).to_bytes()), self._limits)
-                (opened,) = self._pool.take([reply.pair], peer)
-            except (NetworkError, TslgError) as error:
-                await self._note(peer, error)
-                continue
-            if reply.head.agent == agent and opened.record.id == reply.head.record:
-                self._pool.note_head(reply.head)
-                self._homes.setdefault(agent, []).insert(0, peer)
-                return
+        async with aclosing(self.asker.log_holders(agent, "head")) as asks:
+            async for ask in asks:
+                started = trio.current_time()
+                try:
+                    request = HeadRequest(agent).to_bytes()
+                    reply = HeadReply.from_bytes(await self.asker.request(ask.address, request), self._limits)
+                    (opened,) = self._pool.take([reply.pair], ask.address)
+                except TslgError as error:
+                    await self.asker.failed(ask, error, lasting=False)
+                    continue
+                self.asker.answered(ask, trio.current_time() - started)
+                if reply.head.agent == agent and opened.record.id == reply.head.record:
+                    self._pool.note_head(reply.head)
+                    self._homes[agent] = ask.peer
+                    self.asker.served(agent, ask.peer)
+                    return
 
     async def _fetch_log(self, agent: Link, size: int) -> None:
         request = RangeRequest(agent, 0, size).to_bytes()
-        for peer in self._homes_of(agent):
-            self.round_trips += 1
-            try:
-                async with self._network.request(peer, LOG, request, limits=self._limits) as chunks:
-                    async for chunk in chunks:
-                        part = read_walk_chunk(chunk, self._limits)
-                        if not isinstance(part, WalkEnd):
-                            for one in self._pool.take(part, peer):
-                                self._walker.supply_log(one)
+        async with aclosing(self.asker.log_holders(agent, "range")) as asks:
+            async for ask in asks:
+                self.asker.round_trips += 1
+                try:
+                    async with self._network.request(ask.address, LOG, request, limits=self._limits) as chunks:
+                        async for chunk in chunks:
+                            self._take_range(ask, read_walk_chunk(chunk, self._limits))
                             await trio.lowlevel.checkpoint()
-            except (NetworkError, TslgError) as error:
-                await self._note(peer, error)
-                continue
-            return
+                except TslgError as error:
+                    await self.asker.failed(ask, error, lasting=False)
+                    continue
+                return
+
+    def _take_range(self, ask: Ask, part: list[Pair] | WalkEnd) -> None:
+        if not isinstance(part, WalkEnd):
+            for one in self._pool.take(part, ask.address):
+                self._walker.supply_log(one)
 
     async def _fetch_proofs(self, agent: Link, needs: Needs) -> None:
         """Ask for proofs in requests of bounded size, of each peer that may hold the log, until all are there."""
         most = self._limits.walk_roots
-        for peer in self._homes_of(agent):
-            for part in range(max(math.ceil(len(needs.inclusion) / most), math.ceil(len(needs.consistency) / most))):
-                window = slice(part * most, (part + 1) * most)
-                request = ProofsRequest(agent, Needs(needs.inclusion[window], needs.consistency[window]))
-                try:
-                    reply = ProofsReply.from_bytes(await self._ask(peer, request.to_bytes()), self._limits)
-                except (NetworkError, TslgError) as error:
-                    await self._note(peer, error)
-                    break
-                self._walker.supply_proofs(reply.inclusion, reply.consistency)
-            if agent not in self._walker.wants_proofs():
-                return
+        async with aclosing(self.asker.log_holders(agent, "proofs")) as asks:
+            async for ask in asks:
+                for part in range(
+                    max(math.ceil(len(needs.inclusion) / most), math.ceil(len(needs.consistency) / most))
+                ):
+                    window = slice(part * most, (part + 1) * most)
+                    request = ProofsRequest(agent, Needs(needs.inclusion[window], needs.consistency[window]))
+                    try:
+                        reply = ProofsReply.from_bytes(await self._proofs(ask, request), self._limits)
+                    except TslgError as error:
+                        await self.asker.failed(ask, error, lasting=False)
+                        break
+                    self._walker.supply_proofs(reply.inclusion, reply.consistency)
+                if agent not in self._walker.wants_proofs():
+                    return
 
-    async def _ask(self, peer: str, request: bytes) -> bytes:
-        """Send one request about a log whose reply is one chunk."""
-        self.round_trips += 1
-        async with self._network.request(peer, LOG, request, limits=self._limits) as chunks:
-            return b"".join([chunk async for chunk in chunks])
-
-    async def _note(self, peer: str, error: Exception) -> None:
-        """A peer that has no answer is asked on; one that cannot be reached or breaks the protocol is not."""
-        from tslg.node.net.errors import Answered
-
-        if not isinstance(error, Answered):
-            await self._give_up(peer, error)
+    async def _proofs(self, ask: Ask, request: ProofsRequest) -> bytes:
+        return await self.asker.request(ask.address, request.to_bytes())

@@ -30,6 +30,11 @@ class NodeConfig:
     """Addresses of peers to connect to at the start."""
     discovery: bool = False
     """Find and be found through the DHT."""
+    mdns: bool = False
+    """Find and be found on the local network, by multicast DNS."""
+    reach: str = ""
+    """The narrowest scope that addresses heard from others may have to be dialled: `loopback`, `private` or `global`;
+    the scope of this node's own addresses if empty."""
     gossip: bool = False
     """Announce the heads of own logs, and hear those of others."""
     bitswap: bool = False

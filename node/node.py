@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import trio
 
-from tslg.node.addresses import AddressBook
 from tslg.node.adopting import keep
 from tslg.node.agent import Agent, BlockingAgent
 from tslg.node.anchoring_task import kept_anchored
@@ -28,9 +27,13 @@ from tslg.node.blocks import RecordBlocks
 from tslg.node.catching_up import CaughtUp, catch_up
 from tslg.node.config import NodeConfig
 from tslg.node.delegating import Delegations, Work, ask_delegate
+from tslg.node.finding.book import Source
+from tslg.node.finding.finder import keep_book
+from tslg.node.finding.service import Finding
 from tslg.node.following import follow_federation
 from tslg.node.home import Home, wall_clock
-from tslg.node.net.seam import Network, peer_id_of, running
+from tslg.node.net.reach import read_scope
+from tslg.node.net.seam import Network, running
 from tslg.node.replication.catching import replicate
 from tslg.node.replication.report import SyncReport
 from tslg.node.replication.service import FEDERATION, Replication
@@ -69,9 +72,10 @@ class Node:
         self.network = network
         self._limits = limits
         self._shown = shown
-        self._addresses = AddressBook(home.store)
         self._delegations: Delegations | None = None
-        self._services: list[Service] = []
+        self.finding = Finding(home, self._settings, limits)
+        """How this node finds others and is found."""
+        self._services: list[Service] = [self.finding]
         self.opened = time.monotonic()
 
     @classmethod
@@ -142,20 +146,20 @@ class Node:
 
     def auditor(self) -> Auditor:
         """Return an auditor that asks over this node's network, its own store first."""
-        return Auditor(
-            self._network(), self.federation, clock=self.home.clock, store=self.home.store, limits=self._limits
-        )
+        clock, store, finder = self.home.clock, self.home.store, self.finding.finder
+        return Auditor(self._network(), self.federation, clock=clock, store=store, finder=finder, limits=self._limits)
 
     async def knows(self, agent: Reference, addresses: Iterable[str]) -> None:
         """Remember where an agent's node can be reached, to tell those who ask."""
-        found = list(addresses)
-        await trio.to_thread.run_sync(self._addresses.add, reference_id(agent), found)
+        self.finding.finder.hear(addresses, Source.TOLD, reference_id(agent))
+        await keep_book(self.home.store, self.finding.finder.book)
 
     async def fetch(
-        self, target: Reference, peers: Sequence[str], *, depth: int | None = None, tick: Tick | None = None
+        self, target: Reference, peers: Sequence[str] = (), *, depth: int | None = None, tick: Tick | None = None
     ) -> Report:
         """Audit another agent's record and, if it is valid, keep what was verified, so that it can be cited.
 
+        `peers` are asked first; whoever else may have something is looked for after them.
         The edge that cites it will disclose how far this node verified: all, or the edges within `depth`.
         """
         id = reference_id(target)
@@ -163,10 +167,6 @@ class Node:
         if walked.report.verdict == VALID:
             now_ms = self.home.clock()
             await trio.to_thread.run_sync(lambda: keep(self.home.ledger, walked, source="peer", now_ms=now_ms))
-            for agent in walked.report.agents:
-                served = [address for address in peers if agent.peer and peer_id_of(address) == agent.peer]
-                if served and not self.home.ledger.writes(agent.id):
-                    await self.knows(agent.id, served)
         newest = walked.report.manifest
         if newest is not None and newest.version > self.home.manifest.version:
             await self.follow(peers)
@@ -183,7 +183,8 @@ class Node:
     async def _look_back(self) -> None:
         """Ask the nodes that this one knows what they hold of its own logs, before anything is appended to them."""
         logs = await trio.to_thread.run_sync(self.home.store.logs)
-        peers = {address for log in logs for address in self._addresses.find(log.owner)} - set(self.addresses)
+        finder, own = self.finding.finder, set(self.addresses)
+        peers = {address for log in logs for address in finder.usable(finder.known(log.owner))} - own
         if not peers:
             return
         with trio.move_on_after(LOOK_BACK_SECONDS):
@@ -279,6 +280,7 @@ class Node:
         network.serve(DELEGATE, self._answer_delegation)
         self.replication = self._replication(server)
         self._services.append(self.replication)
+        self.finding.also_provide(self._held_whole)
         for service in self._services:
             service.serve(network)
 
@@ -297,8 +299,17 @@ class Node:
         )
 
     async def _known_peers(self, agent: Link) -> list[str]:
-        found = await trio.to_thread.run_sync(self._addresses.find, agent)
-        return [address for address in found if address not in self.addresses]
+        finder = self.finding.finder
+        known = finder.usable(await trio.to_thread.run_sync(finder.known, agent)) or await finder.providers(agent)
+        return [address for address in known if address not in self.addresses]
+
+    def _held_whole(self) -> list[Link]:
+        """Return the logs of others that can be asked for here as at their own nodes, since they are followed."""
+        store, writes = self.home.store, self.home.ledger.writes
+        if self.replication is None or not self.replication.following:
+            return []
+        held = [log.owner for log in store.logs() if not writes(log.owner) and store.log_state(log.owner) is not None]
+        return held[: self._limits.provider_records_per_peer // 2]
 
     def _answer_delegation(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
         assert self._delegations is not None
@@ -307,7 +318,7 @@ class Node:
     def _locate(self, agent: Link) -> list[str]:
         if self.home.ledger.writes(agent):
             return list(self.addresses)
-        return self._addresses.find(agent)
+        return self.finding.finder.known(agent)
 
 
 def _libp2p(home: Home, config: NodeConfig, limits: Limits) -> Network:
@@ -324,6 +335,6 @@ def _libp2p(home: Home, config: NodeConfig, limits: Limits) -> Network:
             discovery=config.discovery,
             gossip=config.gossip,
             blocks=RecordBlocks(home.store) if config.bitswap else None,
-            bootstrap=config.bootstrap,
+            reach=read_scope(config.reach),
         )
     )

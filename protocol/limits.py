@@ -53,6 +53,8 @@ class Limits:
     """Peers dialled for one question to the DHT: it takes a few rounds of ten."""
     found_addresses: int = 64
     """Addresses taken from one answer about where somebody is: more are no help, and each may lead nowhere."""
+    strangers_dialled: int = 128
+    """Peers that nobody vouched for which one audit dials: four at a time, for at most 5 s each."""
     peers_known: int = 1_000
     """Peers of which anything is remembered, at about 500 bytes each; who was useful stays longest."""
     peer_addresses: int = 8

@@ -17,7 +17,7 @@ INVALID: Final = "invalid"
 UNDETERMINED: Final = "undetermined"
 EXIT_CODES: Final[Mapping[str, int]] = {VALID: 0, INVALID: 1, UNDETERMINED: 2}
 
-NOT_DIGESTED: Final = frozenset(("name", "peer", "seconds", "round_trips", "report_digest", "undisclosed"))
+NOT_DIGESTED: Final = frozenset(("name", "peer", "seconds", "round_trips", "report_digest", "undisclosed", "asked"))
 """What differs between two readers of the same graph, and so stays out of the digest."""
 
 
@@ -193,6 +193,8 @@ class Report:
     manifest: NewestManifest | None = None
     forks: tuple[ForkNote, ...] = ()
     relied: tuple[Reliance, ...] = ()
+    asked: tuple[tuple[str, str], ...] = ()
+    """The peers that were asked, by id, each with what came of it last: `answered`, or a code."""
 
     @property
     def verdict(self) -> str:
@@ -222,6 +224,8 @@ class Report:
         document["seconds"] = round(self.seconds, 6)
         if self.round_trips is not None:
             document["round_trips"] = self.round_trips
+        if self.asked:
+            document["asked"] = [{"peer": peer, "outcome": outcome} for peer, outcome in self.asked]
         return document
 
     def _document(self) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.round_trips is not None:
         cost += f", {_count(report.round_trips, 'round trip')}"
     yield "cost", cost
+    if report.verdict == UNDETERMINED:
+        for peer, outcome in _cut(report.asked):
+            yield "asked", f"{plain(peer, 80)}: {outcome}"
     for agent in _cut(report.agents):
         yield "agent", f"{who(agent.id, names)}  {_count(agent.records, 'record')}  {to_text(agent.id)}"
     for hidden in _cut(report.undisclosed):

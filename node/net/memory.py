@@ -238,7 +238,7 @@ class MemoryNetwork:
         await trio.lowlevel.checkpoint()
         return self._topics.add(topic, validator)
 
-    async def connect(self, address: str) -> None:
+    async def connect(self, address: str, *, given: bool = True) -> None:
         """See `seam.Network`."""
         await self._connect(peer_id_of(address))
 
@@ -276,3 +276,7 @@ class MemoryNetwork:
         peer_id = peer_id_of(peer)
         self._cut_off.add(peer_id)
         await self._disconnect(peer_id)
+
+    def let_in(self, peer: str) -> None:
+        """See `seam.Network`."""
+        self._cut_off.discard(peer_id_of(peer))

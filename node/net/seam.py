@@ -87,10 +87,11 @@ class Network(Protocol):
         """
         ...
 
-    async def connect(self, address: str) -> None:
-        """Make sure of a connection with a peer at an address that the operator gave, and know it as given by him.
+    async def connect(self, address: str, *, given: bool = True) -> None:
+        """Make sure of a connection with a peer.
 
-        Where discovery is on, this node makes itself known there. Raises a `errors.PeerError`, or AddressError.
+        An address `given` by the operator is dialled whatever it leads to, now and later, and where discovery is on
+        this node makes itself known there. Raises a `errors.PeerError`, or AddressError.
         """
         ...
 
@@ -129,6 +130,10 @@ class Network(Protocol):
 
     async def cut_off(self, peer: str) -> None:
         """Close the connections to a peer that broke a rule, and have no more to do with it."""
+        ...
+
+    def let_in(self, peer: str) -> None:
+        """Have to do again with a peer that was cut off."""
         ...
 
 

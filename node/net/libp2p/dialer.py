@@ -99,6 +99,10 @@ class Dialer:
         for connection in self.swarm.get_connections(peer):
             await connection.close()
 
+    def let_in(self, peer: ID) -> None:
+        """Admit connections with a peer again."""
+        self._cut_off.discard(peer)
+
     async def open_stream(self, peer: ID, address: Multiaddr | None, limits: Limits) -> YamuxStream:
         """A new stream to `peer`, over the connection there is or a new one. Raises a `errors.PeerError`."""
         muxer = self._connected(peer)

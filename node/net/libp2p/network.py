@@ -165,14 +165,15 @@ class Libp2pNetwork:
             finally:
                 await stream.abort()
 
-    async def connect(self, address: str) -> None:
+    async def connect(self, address: str, *, given: bool = True) -> None:
         """See `seam.Network`."""
         peer, place = parse_address(address)
-        self._dialer.trust(peer, place)
+        if given:
+            self._dialer.trust(peer, place)
         known = str(peer) in self.peers()
         await self._dialer.connect(peer, place)
         discovery = self._services.get("discovery")
-        if isinstance(discovery, Discovery) and not known:
+        if isinstance(discovery, Discovery) and given and not known:
             await discovery.make_known()
 
     def may_dial(self, address: str) -> bool:
@@ -214,6 +215,10 @@ class Libp2pNetwork:
     async def cut_off(self, peer: str) -> None:
         """See `seam.Network`."""
         await self._dialer.cut_off(parse_peer(peer))
+
+    def let_in(self, peer: str) -> None:
+        """See `seam.Network`."""
+        self._dialer.let_in(parse_peer(peer))
 
 
 def _off(feature: str) -> errors.FeatureOff:

@@ -1,0 +1,1 @@
+"""Finding other nodes: the book of addresses, whom to ask next, the DHT, and the local network."""
