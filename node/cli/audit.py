@@ -18,9 +18,9 @@ from tslg.node.cli.verify import outside_heads, walk_options
 
 if TYPE_CHECKING:
     from tslg.node.auditor import Auditor
+    from tslg.node.finding.finder import Finder
     from tslg.node.home import Home
     from tslg.node.net.seam import Network
-    from tslg.node.store.interface import Store
     from tslg.node.verifying import Tick, Walked
     from tslg.protocol.codec import Link
     from tslg.protocol.composing import Find
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("target", metavar="ID")
-@click.option("--peer", "peers", multiple=True, required=True, help="An address that ends in /p2p/<id>; repeat.")
+@click.option("--peer", "peers", multiple=True, help="Whom to ask: an address that ends in /p2p/<id>; repeat.")
+@click.option(
+    "--bootstrap", multiple=True, help="An address of any node: who has the records is found through it; repeat."
+)
 @click.option("--federation", help="The federation's id, the only thing that is trusted; known if --data is given.")
 @click.option(
     "--data",
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--report", "page", type=FILE, help="Write the report as one HTML page.")
 @json_option
 def audit(target: str, **options: Any) -> int:
-    """Verify the ancestry of a record at whoever serves it.
+    """Verify the ancestry of a record at whoever serves it: those named by --peer, then those found by --bootstrap.
 
     Exit code: 0 valid, 1 invalid, 2 undetermined.
     """
@@ -55,12 +58,14 @@ def audit(target: str, **options: Any) -> int:
         raise UsageError("whom do you trust?", mend="give --federation ID, or --data DIR of a node that belongs to it")
     if options["recorder"] is not None and options["data"] is None:
         raise UsageError("a report is recorded by an agent of one's own node", mend="give its --data directory")
-    _check_peers(options["peers"])
+    if not options["peers"] and not options["bootstrap"] and options["data"] is None:
+        raise UsageError("whom to ask?", mend="give --peer, or --bootstrap with the address of any node")
+    _check_peers([*options["peers"], *options["bootstrap"]])
     with _home(options["data"]) as home, counting("received") as tick:
         store = None if home is None else home.store
         id = whole_id(target) if store is None else find_record(store, target)
         federation = _federation(options["federation"], home)
-        walked, built_on = _run(id, federation, store, options, tick)
+        walked, built_on = _run(id, federation, home, options, tick)
         report, told, against = concluded(walked.report, built_on.earlier, _as_written(walked))
         walked = walked._replace(report=report)
         if home is not None:
@@ -154,28 +159,34 @@ def _home(data: Path | None) -> Any:
 
 
 def _run(
-    id: Link, federation: Link, store: Store | None, options: Mapping[str, Any], tick: Tick | None
+    id: Link, federation: Link, home: Home | None, options: Mapping[str, Any], tick: Tick | None
 ) -> tuple[Walked, _BuiltOn]:
     import trio
 
+    store = None if home is None else home.store
     walks: list[Walked] = []
 
     async def work() -> tuple[Walked, _BuiltOn]:
         from tslg.node.auditor import Auditor
+        from tslg.node.finding.finder import keep_book
         from tslg.node.home import wall_clock
 
-        async with throwaway_network() as network:
-            auditor = Auditor(network, federation, clock=wall_clock, store=store)
+        bootstrap = options["bootstrap"]
+        peers = list(dict.fromkeys([*options["peers"], *_named(home), *bootstrap]))
+        async with throwaway_network(peers, bootstrap) as network:
+            await _join(network, bootstrap)
+            finder = _finder(network, federation, home)
+            auditor = Auditor(network, federation, clock=wall_clock, store=store, finder=finder)
 
             async def alone(verification: Link) -> Report:
-                walks.append(await auditor.walk(verification, options["peers"], depth=0, tick=tick))
+                walks.append(await auditor.walk(verification, peers, depth=0, tick=tick))
                 return walks[-1].report
 
             before = await trio.to_thread.run_sync(earlier, store, options, partial(trio.from_thread.run, alone))
-            depth, spent = await _depth(auditor, id, options)
+            depth, spent = await _depth(auditor, id, peers, options)
             walked = await auditor.walk(
                 id,
-                options["peers"],
+                peers,
                 depth=depth,
                 signatures=options["signatures"],
                 log=options["log"],
@@ -184,6 +195,8 @@ def _run(
                 relied=before.relying.reliances,
                 tick=tick,
             )
+            if home is not None and home.writable:
+                await keep_book(home.store, finder.book)
             report = walked.report
             others = [one.report for one in walks]
             seconds = report.seconds + spent[0] + sum(one.seconds for one in others)
@@ -193,14 +206,16 @@ def _run(
     return trio.run(work)
 
 
-async def _depth(auditor: Auditor, id: Link, options: Mapping[str, Any]) -> tuple[int | None, tuple[float, int]]:
+async def _depth(
+    auditor: Auditor, id: Link, peers: Sequence[str], options: Mapping[str, Any]
+) -> tuple[int | None, tuple[float, int]]:
     """Return the depth to walk, and what it cost to learn it: seconds and round trips.
 
     Where none was asked for it is that of the manifest that the target names, which a walk of no edges fetches.
     """
     if options["full"] or options["depth"] is not None:
         return (None if options["full"] else options["depth"]), (0.0, 0)
-    report, walker = await auditor.walk(id, options["peers"], depth=0, log="none")
+    report, walker = await auditor.walk(id, peers, depth=0, log="none")
     record = report.records.get(id)
     manifest = None if record is None else walker.manifest(record.manifest or record.id)
     depth = None if manifest is None else manifest.envelope.verify_depth
@@ -208,14 +223,60 @@ async def _depth(auditor: Auditor, id: Link, options: Mapping[str, Any]) -> tupl
 
 
 @asynccontextmanager
-async def throwaway_network() -> AsyncIterator[Network]:
-    """Run a libp2p peer that nobody knows, for the length of a block."""
+async def throwaway_network(asked: Sequence[str] = (), bootstrap: Sequence[str] = ()) -> AsyncIterator[Network]:
+    """Run a libp2p peer that nobody knows or can reach, for the length of a block.
+
+    It dials what it hears of only if that can be reached from as far as the addresses that shall be `asked`, and
+    takes part in the DHT if there is anybody to `bootstrap` from.
+    """
     from tslg.node.net.libp2p.config import Libp2pConfig
     from tslg.node.net.libp2p.network import Libp2pNetwork
+    from tslg.node.net.reach import narrowest
     from tslg.node.net.seam import running
 
-    async with running(Libp2pNetwork(Libp2pConfig(seed=os.urandom(32)))) as network:
+    reach = narrowest(asked) if asked else None
+    config = Libp2pConfig(seed=os.urandom(32), listen=(), discovery=bool(bootstrap), reach=reach)
+    async with running(Libp2pNetwork(config)) as network:
         yield network
+
+
+async def _join(network: Network, bootstrap: Sequence[str]) -> None:
+    """Get into contact with the nodes that others are found through; who is not there is told on stderr."""
+    import trio
+
+    from tslg.protocol.errors import NetworkError
+
+    async def connect(address: str) -> None:
+        try:
+            await network.connect(address)
+        except NetworkError as error:
+            note(f"note: {error.detail}")
+
+    async with trio.open_nursery() as nursery:
+        for address in bootstrap:
+            nursery.start_soon(connect, address)
+
+
+def _named(home: Home | None) -> Sequence[str]:
+    """Return the addresses that the operator of a data directory wrote down."""
+    from tslg.node.finding import listed
+
+    return () if home is None else listed.read(home.path).known
+
+
+def _finder(network: Network, federation: Link, home: Home | None) -> Finder:
+    """Return what finds peers: with the book of a data directory, if there is one."""
+    from tslg.node.finding.book import Source
+    from tslg.node.finding.finder import Finder, read_book
+    from tslg.node.finding.listed import read
+    from tslg.node.home import wall_clock
+
+    if home is None:
+        return Finder(network, federation, clock=wall_clock)
+    finder = Finder(network, federation, clock=wall_clock, book=read_book(home.store), store=home.store)
+    finder.blocked = frozenset(read(home.path).blocked)
+    finder.hear(_named(home), Source.STATIC)
+    return finder
 
 
 def _remember(home: Home, walked: Walked) -> None:

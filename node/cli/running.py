@@ -30,6 +30,14 @@ def node() -> None:
     metavar="FILE|ID",
     help="The file with the sealed root manifest to join, or the id that the data directory must belong to.",
 )
+@click.option("--announce", multiple=True, metavar="MULTIADDR", help="Give others this address instead; repeat.")
+@click.option("--bootstrap", multiple=True, metavar="ADDRESS", help="Keep in contact with this node; repeat.")
+@click.option(
+    "--discovery/--no-discovery",
+    default=None,
+    help="Find others, and be found, by the ids of agents and federations; on with --bootstrap.",
+)
+@click.option("--mdns", is_flag=True, default=None, help="Find others, and be found, on the local network.")
 @click.option("--api", metavar="unix|HOST:PORT|off", help="Where processes of this host may write; unix if not set.")
 @click.option("--bitswap", is_flag=True, default=None, help="Serve single records to IPFS clients, by CID.")
 @click.option(
@@ -38,17 +46,7 @@ def node() -> None:
 @click.option("--replicate-from", multiple=True, metavar="ADDR", help="A peer to follow those logs at; repeat.")
 @click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Give peers no such fields, * for any; repeat.")
 @json_option
-def run(
-    data: Path | None,
-    listen: tuple[str, ...],
-    federation: str | None,
-    api: str | None,
-    bitswap: bool | None,
-    replicate: tuple[str, ...],
-    replicate_from: tuple[str, ...],
-    withhold: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def run(data: Path | None, federation: str | None, as_json: bool, **settings: Any) -> None:
     """Serve this node's lineage until SIGTERM or SIGINT.
 
     A new data directory founds a federation of its own, unless --federation names the file of one. What no option says
@@ -59,14 +57,9 @@ def run(
     from tslg.node.config import NodeConfig
 
     path = data_dir(data)
-    flags = {
-        "listen": listen or None,
-        "api": api,
-        "bitswap": bitswap,
-        "replicate": replicate or None,
-        "replicate_from": replicate_from or None,
-        "withhold": withhold or None,
-    }
+    if settings["bootstrap"] and settings["discovery"] is None:
+        settings["discovery"] = True
+    flags = {name: None if value == () else value for name, value in settings.items()}
     config = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), api="unix").over(path).with_values(flags)
     joined = _federation(path, federation)
     trio.run(_serve, path, joined, config, as_json)
