@@ -1,0 +1,97 @@
+"""One host as a process: a node that does what it is told in lines of JSON, and answers in such lines.
+
+`python host.py SETTINGS` with a JSON object: data, federation, agent, config (settings of the node), source (the
+address that its connections come from, null for the default). It says `ready` first. Commands have a `do`:
+
+append {count, pause}      appends in the background; `acked` with the position of each record that is durable
+logs {}                    `logs`: size and root of every log that is held whole
+audit {record, peers}      `audit`: the verdict, what is missing, and how long it took
+stop {}                    ends in order
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from tslg.node.config import NodeConfig
+from tslg.node.home import Home
+from tslg.node.node import Node
+from tslg.protocol.cid import from_text, to_text
+
+
+def say(**values: Any) -> None:
+    """Print one line at once."""
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+class Host:
+    """Carries out commands on a running node."""
+
+    def __init__(self, node: Node, agent: Any, nursery: trio.Nursery) -> None:
+        self._node, self._agent, self._nursery = node, agent, nursery
+
+    async def append(self, count: int, pause: float) -> None:
+        """Append in the background, and say of each record that it is durable."""
+        self._nursery.start_soon(self._append, count, pause)
+
+    async def _append(self, count: int, pause: float) -> None:
+        for number in range(count):
+            made = await self._agent.state({"number": number})
+            say(acked=made.seq, record=to_text(made.id))
+            await trio.sleep(pause)
+        say(appended=count)
+
+    async def logs(self) -> None:
+        """Say what is held whole."""
+        say(logs=await trio.to_thread.run_sync(whole_logs, self._node.home))
+
+    async def audit(self, record: str, peers: list[str]) -> None:
+        """Audit in the background, as a stranger would who has nothing."""
+        self._nursery.start_soon(self._audit, record, peers)
+
+    async def _audit(self, record: str, peers: list[str]) -> None:
+        started = trio.current_time()
+        report = await self._node.auditor().audit(from_text(record), peers)
+        seconds = trio.current_time() - started
+        missing = [f"{to_text(one.record)} {one.reason}" for one in report.undetermined]
+        say(audit=report.verdict, record=record, missing=missing[:5], records=len(report.records), seconds=seconds)
+
+
+def whole_logs(home: Home) -> dict[str, list[Any]]:
+    """Return size and root of every log that is held whole, by owner."""
+    states = [home.store.log_state(log.owner) for log in home.store.logs()]
+    return {to_text(one.owner): [one.size, one.peaks.root().hex()] for one in states if one is not None}
+
+
+async def main(settings: dict[str, Any]) -> None:
+    """Run the node until standard input ends or `stop` comes."""
+    if settings["source"]:
+        trio.open_tcp_stream = functools.partial(trio.open_tcp_stream, local_address=settings["source"])
+    config = NodeConfig().with_values(settings["config"])
+    federation = Path(settings["federation"])
+    async with (
+        Node.open(settings["data"], federation=federation, config=config) as node,
+        trio.open_nursery() as nursery,
+    ):
+        agent = await node.agent(settings["agent"])
+        assert node.network is not None
+        say(ready=node.network.peer_id, addresses=list(node.addresses), agent=to_text(agent.id))
+        host = Host(node, agent, nursery)
+        while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
+            command = json.loads(line)
+            name = command.pop("do")
+            if name == "stop":
+                break
+            await getattr(host, name)(**command)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main, json.loads(sys.argv[1]))
