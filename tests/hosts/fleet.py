@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from conditions import Place
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.peer.id import ID
 
 from tslg.manifests import genesis, signing, text
+from tslg.node.home import Home
 
 OPEN: Final = """
 [federation]
@@ -38,6 +41,11 @@ def open_federation(path: Path) -> Path:
     return path
 
 
+def peer_id(seed: bytes) -> str:
+    """Return the id of the peer with this seed."""
+    return str(ID.from_pubkey(create_new_key_pair(seed).public_key))
+
+
 class Process:
     """One host. What it says is a list of objects, in the order in which they came."""
 
@@ -54,8 +62,15 @@ class Process:
             "source": place.source,
             "config": {"listen": [place.listen], "announce": [place.announce], **config},
         }
+        with Home.open(data, federation=federation) as home:
+            home.agent(name)
+            self.peer_id = peer_id(home.peer_seed())
         self._changed = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
+
+    def configure(self, **config: Any) -> None:
+        """Set further settings of its node."""
+        self._settings["config"] = {**self._settings["config"], **config}
 
     def start(self) -> None:
         """Start the process and wait until it is ready."""
@@ -128,11 +143,15 @@ class Process:
     @property
     def address(self) -> str:
         """Where the others reach it, with its peer id."""
-        return f"{self.place.announce}/p2p/{self.last('ready')}"
+        return f"{self.place.announce}/p2p/{self.peer_id}"
 
     def last(self, key: str) -> Any:
         """Return the newest value that it said under a key."""
         return next(line[key] for line in reversed(self.said) if key in line)
+
+    def newest(self, *keys: str) -> dict[str, Any]:
+        """Return the newest line that has one of these keys."""
+        return next(line for line in reversed(self.said) if any(key in line for key in keys))
 
     def logs(self) -> dict[str, list[Any]]:
         """Return size and root of every log that it holds whole."""

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from tslg.node.auditor import Auditor
 from tslg.node.config import NodeConfig
 from tslg.node.home import Home
 from tslg.node.node import Node
@@ -53,12 +55,14 @@ class Host:
         say(logs=await trio.to_thread.run_sync(whole_logs, self._node.home))
 
     async def audit(self, record: str, peers: list[str]) -> None:
-        """Audit in the background, as a stranger would who has nothing."""
+        """Audit in the background, as a stranger would who holds nothing."""
         self._nursery.start_soon(self._audit, record, peers)
 
     async def _audit(self, record: str, peers: list[str]) -> None:
+        assert self._node.network is not None
         started = trio.current_time()
-        report = await self._node.auditor().audit(from_text(record), peers)
+        stranger = Auditor(self._node.network, self._node.federation, clock=self._node.home.clock)
+        report = await stranger.audit(from_text(record), peers)
         seconds = trio.current_time() - started
         missing = [f"{to_text(one.record)} {one.reason}" for one in report.undetermined]
         say(audit=report.verdict, record=record, missing=missing[:5], records=len(report.records), seconds=seconds)
@@ -94,4 +98,5 @@ async def main(settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     trio.run(main, json.loads(sys.argv[1]))

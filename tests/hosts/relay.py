@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Final
 
 import trio
@@ -54,9 +53,10 @@ class Relay:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._token is not None and self._scope is not None:
+        if self._token is not None and self._scope is not None and self._thread.is_alive():
             self._token.run_sync_soon(self._scope.cancel)
         self._thread.join()
+        assert self._error is None, f"the relay failed: {self._error!r}"
 
     def _run(self) -> None:
         try:
@@ -81,13 +81,15 @@ class Relay:
 
     async def _relay(self, caller: trio.SocketStream, target: str) -> None:
         source = self._who(caller.socket.getpeername()[0])
-        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        try:
             async with caller:
                 await self._let_through(source, target)
                 called = await trio.open_tcp_stream(f"127.0.77.{self._numbers[target]}", self._port)
                 async with called, trio.open_nursery() as nursery:
                     nursery.start_soon(self._pump, caller, called, source, target)
                     nursery.start_soon(self._pump, called, caller, target, source)
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # Either end broke off, and so did the other.
 
     def _who(self, address: str) -> str:
         for name, host in self._numbers.items():
