@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import trio
 
+from tslg.node import own_log
 from tslg.node.ledger import Ledger
 from tslg.node.net.seam import Network
 from tslg.node.schemes import Schemes
@@ -66,6 +67,9 @@ async def _ask(
     request = RangeRequest(agent, 0, limits.walk_edges).to_bytes()
     async with network.request(peer, LOG, request, limits=limits) as chunks:
         async for chunk in chunks:
+            if not chunk:
+                # Of this log, the peer holds nothing.
+                continue
             part = read_walk_chunk(chunk, limits)
             if isinstance(part, WalkEnd):
                 continue
@@ -84,6 +88,7 @@ def _take(ledger: Ledger, agent: Link, found: dict[Link, Pair]) -> int:
     opened = sorted(
         ((records.parse_as(id, pair[0]), pair[1]) for id, pair in found.items()), key=lambda one: one[0].seq
     )
+    before = ledger.store.log_state(agent)
     added = 0
     for record, seal in opened:
         held = ledger.store.at(agent, record.seq)
@@ -99,5 +104,8 @@ def _take(ledger: Ledger, agent: Link, found: dict[Link, Pair]) -> int:
                 # Not the continuation of this history; whether it is one of another shows in what follows.
                 pass
         ledger.note_own(record, seal)
+    if before is not None and opened and opened[-1][0].seq + 1 >= before.size:
+        # They hold all that a restored copy holds, so they were there when it was made, and told what followed.
+        own_log.reopen_restored(ledger.store, agent)
     ledger.examine(agent)
     return added

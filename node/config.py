@@ -50,6 +50,11 @@ class NodeConfig:
     offer_to: tuple[str, ...] = ()
     """Addresses of replicas that are told when logs held here grow, for where announcements are off."""
 
+    log_format: str = "text"
+    """How `tslg node run` logs to stderr: `text`, or `json` for one object a line."""
+    log_level: str = "warning"
+    """What it logs: `debug`, `info`, `warning` or `error`, and what is graver."""
+
     def over(self, path: Path, environment: Mapping[str, str] = os.environ) -> Self:
         """Return these defaults under what `node.toml` in a data directory says, and that under the environment.
 

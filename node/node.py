@@ -271,8 +271,9 @@ class Node:
             return []
         # Imported here for those who embed a node and write through it alone.
         from tslg.node.api.service import LocalInterface
+        from tslg.node.metrics import Metrics
 
-        return [LocalInterface(self.home, config.api, self.status, self._limits)]
+        return [LocalInterface(self.home, config.api, self.status, self._limits, Metrics(self).text)]
 
     def _network(self) -> Network:
         if self.network is None:

@@ -53,7 +53,17 @@ def blocked(store: Store, state: LogState) -> Blocked | None:
     """Return why nothing may be appended to an own log whose end is `state`, None if it may."""
     if store.forks(state.owner):
         return _forked(store, state.owner)
-    return _behind(store, state) or _rewritten(store, state)
+    return _behind(store, state) or _rewritten(store, state) or _restored(store, state)
+
+
+def close_restored(store: Store, owner: Link) -> None:
+    """Close an own log whose store was restored from a copy, until it is known whether it went on since."""
+    store.set_meta(_restored_key(owner), b"closed")
+
+
+def reopen_restored(store: Store, owner: Link) -> None:
+    """Open a log again that was closed by `close_restored`: what followed is here, or nothing followed."""
+    store.set_meta(_restored_key(owner), b"")
 
 
 def remember_ahead(store: Store, record: Record, seal: bytes) -> None:
@@ -99,6 +109,14 @@ def _rewritten(store: Store, state: LogState) -> Blocked | None:
     )
 
 
+def _restored(store: Store, state: LogState) -> Blocked | None:
+    if not store.get_meta(_restored_key(state.owner)):
+        return None
+    detail = f"restored from a copy with {state.size} records: whether the log went on since is not known here"
+    mend = "ask who holds it: `tslg agent catch-up NAME --peer ADDRESS`; if nobody does: `tslg agent resume NAME`"
+    return Blocked("TSLG-U-RESTORED", detail, mend)
+
+
 def _forked(store: Store, owner: Link) -> Blocked | None:
     confessed = _confessed(store, owner)
     places = frozenset(fork.seq for fork in store.forks(owner) if not covered((owner, fork.seq), confessed))
@@ -114,6 +132,10 @@ def _confessed(store: Store, owner: Link) -> list[Confession]:
     """Return what the log's author published itself of its forks."""
     found = store.get_many(store.by_kind("equivocation", owner, limit=1_000))
     return confessions(records.parse_as(id, entry.data) for id, entry in found.items())
+
+
+def _restored_key(owner: Link) -> str:
+    return f"restored/{to_text(owner)}"
 
 
 def _key(owner: Link) -> str:

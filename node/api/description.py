@@ -55,6 +55,7 @@ def describe(version: str) -> dict[str, Any]:
     paths: dict[str, Any] = {
         "/openapi.json": {"get": _operation("This description; needs no token.", None, _OBJECT)},
         "/v1/status": {"get": _operation("What the node is doing.", None, _OBJECT)},
+        "/metrics": {"get": _operation("Numbers in the text form of Prometheus.", None, {"type": "string"})},
         "/v1/agents": {
             "get": _operation("The agents of this node.", None, _OBJECT),
             "post": _operation("Make an agent, or return the one there is.", _of({"name": _SCHEMAS["str"]}), _OBJECT),

@@ -27,6 +27,8 @@ _AGENTS: Final = re.compile(r"/v1/agents/([^/]+)/([a-z]+)")
 _RECORD: Final = re.compile(r"/v1/records/([a-z2-7]+)")
 KEY: Final = "idempotency-key"
 """Header: of several requests with one key, only the first is carried out, and all get its answer."""
+METRICS: Final = "/metrics"
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _KEY_CHARACTERS: Final = 128
 
 Status = Callable[[], Mapping[str, Any]]
@@ -39,13 +41,22 @@ class Interface:
         home: the open data directory.
         token: what a client must show.
         status: tells what the node is doing.
+        metrics: its numbers, as `metrics.Metrics.text` gives them; None for none.
         limits: bounds on what is remembered.
     """
 
-    def __init__(self, home: Home, token: str, status: Status, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self,
+        home: Home,
+        token: str,
+        status: Status,
+        limits: Limits = DEFAULT,
+        metrics: Callable[[], bytes] | None = None,
+    ) -> None:
         self._home = home
         self._expected = f"Bearer {token}".encode()
         self._status = status
+        self._metrics = metrics
         self._answers = _Answers(limits.remembered_answers)
         self._description = values.dumps(describe(installed_version()))
 
@@ -56,6 +67,8 @@ class Interface:
         given = request.headers.get("authorization", "").encode("latin-1")
         if not hmac.compare_digest(given, self._expected):
             return _error(401, UsageError("no token, or a wrong one", mend="send `Authorization: Bearer …`"))
+        if request.path == METRICS and self._metrics is not None:
+            return Response(200, METRICS_TYPE, self._metrics())
         key = request.headers.get(KEY)
         if key is None or request.method != "POST":
             return self._carry_out(request)

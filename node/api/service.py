@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -26,7 +26,10 @@ _log = logging.getLogger(__name__)
 class LocalInterface:
     """Serves `Interface` on a unix socket or on loopback; a `services.Service`."""
 
-    def __init__(self, home: Home, where: str, status: Status, limits: Limits) -> None:
+    def __init__(
+        self, home: Home, where: str, status: Status, limits: Limits, metrics: Callable[[], bytes] | None = None
+    ) -> None:
+        self._metrics = metrics
         self._home = home
         self._where = where
         self._status = status
@@ -39,7 +42,7 @@ class LocalInterface:
         """Serve until cancelled. UsageError or StoreError if it cannot be served."""
         place = Place(self._home.path)
         token = await trio.to_thread.run_sync(place.prepare)
-        interface = Interface(self._home, token, self._status, self._limits)
+        interface = Interface(self._home, token, self._status, self._limits, self._metrics)
         # The data directory's lock is ours, so whatever is left there is of a node that ended.
         place.withdraw()
         listeners = await self._listen(place)

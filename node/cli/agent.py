@@ -234,6 +234,29 @@ def catch_up(name: str, peers: tuple[str, ...], data: Path | None, as_json: bool
 @click.argument("name", metavar="NAME|ID")
 @data_option
 @json_option
+def resume(name: str, data: Path | None, as_json: bool) -> None:
+    """Let an agent record again whose directory was restored, knowing that nothing was recorded after the copy.
+
+    If anything was, its log forks, which others can prove for ever. Where anybody may hold more, use `catch-up`.
+    """
+    from tslg.node.own_log import reopen_restored
+    from tslg.protocol.cid import to_text
+
+    with write_home(data) as home:
+        owner = find_log(home.store, name)
+        home.agent_key(owner)
+        reopen_restored(home.store, owner)
+        home.ledger.examine(owner)
+        left = home.ledger.blocked(owner)
+        if left is not None:
+            raise left
+    emit({"agent": to_text(owner)}, as_json, f"{name} records again")
+
+
+@agent.command()
+@click.argument("name", metavar="NAME|ID")
+@data_option
+@json_option
 def anchor(name: str, data: Path | None, as_json: bool) -> None:
     """Have witnesses cosign the present state of an agent's log, as the manifest asks for it."""
     from tslg.protocol.cid import to_text

@@ -1,4 +1,4 @@
-"""`tslg fsck` and `tslg completion`."""
+"""`tslg fsck`, `backup`, `restore` and `completion`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from tslg.node.cli.access import data_dir, data_option, existing_dir
+from tslg.node.cli.access import Named, data_dir, data_option, existing_dir
 from tslg.node.cli.describing import plain
-from tslg.node.cli.output import emit, json_option
+from tslg.node.cli.output import emit, json_option, note
 
 
 @click.command()
@@ -50,7 +50,6 @@ def _repair(path: Path) -> None:
     """
     import time
 
-    from tslg.node.cli.output import note
     from tslg.node.store.engine import is_file
     from tslg.node.store.lock import DataDirLock
     from tslg.node.store.naming import named
@@ -79,6 +78,42 @@ def _repair(path: Path) -> None:
     finally:
         lock.release()
     note(f"the store as it was is in {copy}")
+
+
+@click.command()
+@click.argument("file", type=Named(path_type=Path))
+@click.option("--without-keys", is_flag=True, help="Leave out the agents' keys: such a copy is read, not written on.")
+@data_option
+@json_option
+def backup(file: Path, without_keys: bool, data: Path | None, as_json: bool) -> None:
+    """Copy the data directory into FILE, also while a node runs on it.
+
+    Whoever has the copy has the agents' keys in it: it is readable by this user alone, and should stay so.
+    """
+    from tslg.node.backup import back_up
+
+    index = back_up(data_dir(data), file, keys=not without_keys)
+    logs = index["own_logs"]
+    text = f"{file}: {len(index['files'])} files; own logs: {sum(logs.values())} records in {len(logs)}"
+    if index["database"]:
+        note("the records are in a database: back that up with its own tools, before this copy")
+    emit({"file": str(file), **index}, as_json, text)
+
+
+@click.command()
+@click.argument("file", type=Named(path_type=Path, exists=True, dir_okay=False))
+@data_option
+@json_option
+def restore(file: Path, data: Path | None, as_json: bool) -> None:
+    """Make a new data directory of a backup. Its own logs stay closed until it is known what was recorded since."""
+    from tslg.node.backup import restore as bring_back
+
+    path = data_dir(data)
+    index = bring_back(file, path)
+    text = f"{path}: {len(index['files'])} files restored"
+    emit({"data": str(path), **index}, as_json, text)
+    for owner in index["own_logs"]:
+        note(f"closed: {owner}; `tslg agent catch-up` asks who holds it, `tslg agent resume` knows that nobody does")
 
 
 @click.command()

@@ -53,6 +53,8 @@ COMMANDS: Final = {
     "store": Lazy("tslg.node.cli.store:store", "Show where the lineage is kept, or move it into a database."),
     "shards": Lazy("tslg.node.cli.shards:shards", "Spread a lineage over several stores."),
     "fsck": Lazy("tslg.node.cli.maintenance:fsck", "Check a data directory, and repair its index."),
+    "backup": Lazy("tslg.node.cli.maintenance:backup", "Copy a data directory into a file."),
+    "restore": Lazy("tslg.node.cli.maintenance:restore", "Make a data directory of such a copy."),
     "bench": Lazy("tslg.node.cli.bench:bench", "Measure speed against libsodium and SQLite."),
     "completion": Lazy("tslg.node.cli.maintenance:completion", "Print a shell's completion script."),
 }

@@ -45,6 +45,8 @@ def node() -> None:
     "--replicate", multiple=True, metavar="ID|federation", help="Hold an agent's log whole, or all of them; repeat."
 )
 @click.option("--replicate-from", multiple=True, metavar="ADDR", help="A peer to follow those logs at; repeat.")
+@click.option("--log-format", metavar="text|json", help="How to log to stderr; text if not set.")
+@click.option("--log-level", metavar="LEVEL", help="What to log: debug, info, warning or error; warning if not set.")
 @click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Give peers no such fields, * for any; repeat.")
 @json_option
 def run(data: Path | None, federation: str | None, as_json: bool, **settings: Any) -> None:
@@ -56,6 +58,7 @@ def run(data: Path | None, federation: str | None, as_json: bool, **settings: An
     import trio
 
     from tslg.node.config import NodeConfig
+    from tslg.node.logs import configure
 
     path = data_dir(data)
     if settings["bootstrap"] and settings["discovery"] is None:
@@ -63,6 +66,7 @@ def run(data: Path | None, federation: str | None, as_json: bool, **settings: An
     flags = {name: None if value == () else value for name, value in settings.items()}
     config = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), api="unix").over(path).with_values(flags)
     joined = _federation(path, federation)
+    configure(config.log_format, config.log_level)
     trio.run(_serve, path, joined, config, as_json)
 
 

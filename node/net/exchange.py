@@ -163,6 +163,8 @@ class Serving:
         self._limits = limits
         self._active: Counter[str] = Counter()
         self.handlers: dict[str, Handler] = {}
+        self.answered: Counter[tuple[str, int | None]] = Counter()
+        """How many requests of each protocol ended with which code, None for those that were given up."""
 
     async def answer(self, stream: ByteStream, protocol: str, peer: str) -> None:
         """Read a request and answer it; the caller aborts the stream in the end.
@@ -171,22 +173,27 @@ class Serving:
         """
         busy = self._active[peer] >= self._limits.requests_per_peer
         self._active[peer] += 1
+        code: int | None = None
         try:
             request = await self._read_request(stream)
             if busy:
                 raise errors.Busy("too many requests at a time")
             await self._run(self.handlers[protocol], request, peer, stream)
+            code = frames.OK
         except StreamBroken as error:
             _log.debug("a request of %s for %s was given up: %s", peer, protocol, error)
         except errors.Answered as error:
             # With a peer it is what another peer answered to us, which is no business of this one.
             own = error if not error.peer else errors.ServerError("a peer that was needed did not answer")
+            code = own.wire_code
             await self._refuse(stream, own)
         except Exception as error:
             _log.error("the handler of %s failed: %r", protocol, error)
             _log.debug("the handler of %s failed", protocol, exc_info=error)
+            code = frames.SERVER_ERROR
             await self._refuse(stream, errors.ServerError("the handler failed"))
         finally:
+            self.answered[protocol, code] += 1
             self._active[peer] -= 1
             if not self._active[peer]:
                 del self._active[peer]

@@ -5,7 +5,7 @@ Nothing here reads a clock other than trio's or draws random numbers, so a run u
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -272,6 +272,10 @@ class MemoryNetwork:
     def peers(self) -> tuple[str, ...]:
         """See `seam.Network`."""
         return tuple(sorted(self._connected))
+
+    def answered(self) -> Mapping[tuple[str, int | None], int]:
+        """See `seam.Network`."""
+        return self._serving.answered
 
     async def cut_off(self, peer: str) -> None:
         """See `seam.Network`."""

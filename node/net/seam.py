@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -115,6 +115,10 @@ class Network(Protocol):
 
     def peers(self) -> tuple[str, ...]:
         """The ids of the peers connected at the moment, sorted."""
+        ...
+
+    def answered(self) -> Mapping[tuple[str, int | None], int]:
+        """How many requests of each protocol ended with which code; None for those that the asker gave up."""
         ...
 
     async def cut_off(self, peer: str) -> None:

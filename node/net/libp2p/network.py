@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -211,6 +211,10 @@ class Libp2pNetwork:
     def peers(self) -> tuple[str, ...]:
         """See `seam.Network`."""
         return self._dialer.peers()
+
+    def answered(self) -> Mapping[tuple[str, int | None], int]:
+        """See `seam.Network`."""
+        return self._serving.answered
 
     async def cut_off(self, peer: str) -> None:
         """See `seam.Network`."""
