@@ -97,6 +97,7 @@ class Auditor:
         outside: Outside = (),
         known: Mapping[Link, Record] | None = None,
         relied: Mapping[Link, Reliance] | None = None,
+        author: Link | None = None,
         tick: Tick | None = None,
     ) -> Report:
         """Walk the ancestry of `target`, asking `peers` (addresses) first, and return the report.
@@ -106,6 +107,7 @@ class Auditor:
             peers: addresses that end in `/p2p/<id>`, nearest to the record first; others are looked for after them.
             depth, signatures, log, post_quantum, known: as for `Walker`.
             outside: heads known from elsewhere, or what finds them once the walk knows the logs it met.
+            author: whose record the target is said to be, which an id does not show: its nodes are looked for.
             tick: called with the number of records received.
         """
         return (
@@ -119,6 +121,7 @@ class Auditor:
                 outside=outside,
                 known=known,
                 relied=relied,
+                author=author,
                 tick=tick,
             )
         ).report
@@ -135,6 +138,7 @@ class Auditor:
         outside: Outside = (),
         known: Mapping[Link, Record] | None = None,
         relied: Mapping[Link, Reliance] | None = None,
+        author: Link | None = None,
         tick: Tick | None = None,
     ) -> Walked:
         """Do as `audit`, and keep what was handed over, for a bundle or a store."""
@@ -157,7 +161,7 @@ class Auditor:
             with Checks(WORKERS, keys) as checks:
                 pool = Pool(walker, keys, checks if signatures == "all" else None, doubts.better)
                 asker = Asker(self._network, self.finder, peers, avoid=doubts.spoilers)
-                session = _Session(self, walker, pool, asker, tick, outside)
+                session = _Session(self, walker, pool, asker, author, tick, outside)
                 await session.run()
                 # In a thread, so that the node goes on answering others meanwhile.
                 report = await trio.to_thread.run_sync(_conclude, walker, checks)
@@ -193,8 +197,16 @@ class _Session:
     """One audit under way."""
 
     def __init__(
-        self, auditor: Auditor, walker: Walker, pool: Pool, asker: Asker, tick: Tick | None, outside: Outside
+        self,
+        auditor: Auditor,
+        walker: Walker,
+        pool: Pool,
+        asker: Asker,
+        author: Link | None,
+        tick: Tick | None,
+        outside: Outside,
     ) -> None:
+        self._authors = {} if author is None else {walker.target: author}
         self._outside = outside
         self._network = auditor._network
         self._store = auditor._store
@@ -276,7 +288,8 @@ class _Session:
             lacking = self._lacking(wanted)
 
     def _lacking(self, wanted: Sequence[Link]) -> dict[Thing, Link | None]:
-        return {id: self._walker.owner_of(id) for id in wanted if id not in self._pool.opened}
+        owner = self._walker.owner_of
+        return {id: owner(id) or self._authors.get(id) for id in wanted if id not in self._pool.opened}
 
     async def _walk(self, ask: Ask, roots: Sequence[Link]) -> None:
         """Ask for an ancestry, and open it as it arrives."""

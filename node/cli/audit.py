@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 @click.option(
     "--bootstrap", multiple=True, help="An address of any node: who has the records is found through it; repeat."
 )
+@click.option(
+    "--agent", "author", metavar="ID", help="Whose record it is, if known: that agent's nodes are looked for."
+)
 @click.option("--federation", help="The federation's id, the only thing that is trusted; known if --data is given.")
 @click.option(
     "--data",
@@ -183,7 +186,8 @@ def _run(
                 return walks[-1].report
 
             before = await trio.to_thread.run_sync(earlier, store, options, partial(trio.from_thread.run, alone))
-            depth, spent = await _depth(auditor, id, peers, options)
+            author = None if options["author"] is None else whole_id(options["author"])
+            depth, spent = await _depth(auditor, id, peers, author, options)
             walked = await auditor.walk(
                 id,
                 peers,
@@ -193,6 +197,7 @@ def _run(
                 post_quantum=options["require_post_quantum"],
                 outside=outside_heads(options["heads"], store),
                 relied=before.relying.reliances,
+                author=author,
                 tick=tick,
             )
             if home is not None and home.writable:
@@ -207,7 +212,7 @@ def _run(
 
 
 async def _depth(
-    auditor: Auditor, id: Link, peers: Sequence[str], options: Mapping[str, Any]
+    auditor: Auditor, id: Link, peers: Sequence[str], author: Link | None, options: Mapping[str, Any]
 ) -> tuple[int | None, tuple[float, int]]:
     """Return the depth to walk, and what it cost to learn it: seconds and round trips.
 
@@ -215,7 +220,7 @@ async def _depth(
     """
     if options["full"] or options["depth"] is not None:
         return (None if options["full"] else options["depth"]), (0.0, 0)
-    report, walker = await auditor.walk(id, peers, depth=0, log="none")
+    report, walker = await auditor.walk(id, peers, depth=0, log="none", author=author)
     record = report.records.get(id)
     manifest = None if record is None else walker.manifest(record.manifest or record.id)
     depth = None if manifest is None else manifest.envelope.verify_depth

@@ -77,6 +77,7 @@ class Finding:
         self._shut_out: set[str] = set()
         self._due: dict[Link, float] = {}
         self._wake = trio.Event()
+        self._new_contact = trio.Event()
 
     def also_provide(self, what: Callable[[], Iterable[Link]]) -> None:
         """Provide these ids too: `what` is asked again whenever something is provided."""
@@ -185,6 +186,7 @@ class Finding:
     def _met(self, address: str) -> None:
         """Note that there is contact, new or again: whoever was met may hold nothing of what was said before."""
         self.finder.book.reached(address, self._home.clock())
+        self._new_contact.set()
         self._due.clear()
         self.provide_now()
 
@@ -291,6 +293,9 @@ class Finding:
             return
 
     async def _keep(self) -> None:
+        """Keep the book now and then, and whenever there is new contact."""
         while True:
-            await trio.sleep(KEEP_SECONDS)
+            with trio.move_on_after(KEEP_SECONDS):
+                await self._new_contact.wait()
+            self._new_contact = trio.Event()
             await keep_book(self._home.store, self.finder.book)

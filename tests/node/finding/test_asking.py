@@ -63,8 +63,8 @@ class Stranger:
 
         return counted
 
-    async def audit(self, target, *peers):
-        return await self._auditor.audit(target, peers)
+    async def audit(self, target, *peers, **named):
+        return await self._auditor.audit(target, peers, **named)
 
 
 @asynccontextmanager
@@ -99,6 +99,19 @@ async def test_providers_of_the_federation_lead_to_a_record_of_which_nothing_els
         assert report.verdict == "valid" and len(report.agents) == 2
         assert dict(report.asked) == {"mill": "answered", "mine": "answered"}
         assert auditor.did["connect"] == 2
+
+
+@pytest.mark.spec("FND-9")
+async def test_whose_record_it_is_may_be_said(federation, hub):
+    async with two(federation, hub) as (mine, mill, miner, miller, steel), stranger(hub, federation) as auditor:
+        hub.planted = {federation.id: [at(f"bogus{number}") for number in range(1_000)]}
+        await mill.network.provide(miller.id)
+        await mine.network.provide(miner.id)
+        report = await auditor.audit(steel.id, author=miller.id)
+        assert report.verdict == "valid" and set(dict(report.asked)) == {"mill", "mine"}
+        await mill.network.provide(federation.id)
+        lied = await auditor.audit(steel.id, author=miner.id)
+        assert lied.verdict == "valid", "it is a hint, and no more: the mine says it has it not"
 
 
 @pytest.mark.spec("FND-9")
