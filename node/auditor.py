@@ -7,7 +7,6 @@ with the reason.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -52,6 +51,8 @@ from tslg.protocol.record import Record
 from tslg.protocol.report import VALID, Reliance, Report
 from tslg.protocol.walker import OutsideHead, Walker
 
+MOST_REPLIES: Final = 64
+"""Replies in which one peer may hand over one log: 16 GiB."""
 WORKERS: Final = 2
 """Threads that verify signatures in the end; while records arrive it is one less, beside the one that opens them."""
 
@@ -414,43 +415,67 @@ class _Session:
                     return
 
     async def _fetch_log(self, agent: Link, size: int) -> None:
-        request = RangeRequest(agent, 0, size).to_bytes()
         async with aclosing(self.asker.log_holders(agent, "range")) as asks:
             async for ask in asks:
-                self.asker.round_trips += 1
+                start: int | None = 0
                 try:
-                    async with self._network.request(ask.address, LOG, request, limits=self._limits) as chunks:
-                        async for chunk in chunks:
-                            self._take_range(ask, read_walk_chunk(chunk, self._limits))
-                            await trio.lowlevel.checkpoint()
+                    # A reply ends before it is too large; the next one goes on from there.
+                    for _ in range(MOST_REPLIES):
+                        if start is None or start >= size:
+                            break
+                        start = await self._fetch_range(ask, agent, start, size)
                 except TslgError as error:
                     await self.asker.failed(ask, error, lasting=False)
                     continue
                 return
 
-    def _take_range(self, ask: Ask, part: list[Pair] | WalkEnd) -> None:
-        if not isinstance(part, WalkEnd):
-            for one in self._pool.take(part, ask.address):
-                self._walker.supply_log(one)
+    async def _fetch_range(self, ask: Ask, agent: Link, start: int, stop: int) -> int | None:
+        """Ask for a stretch of a log; return the position behind the last record that came, None if none did."""
+        after: int | None = None
+        self.asker.round_trips += 1
+        request = RangeRequest(agent, start, stop).to_bytes()
+        async with self._network.request(ask.address, LOG, request, limits=self._limits) as chunks:
+            async for chunk in chunks:
+                for one in self._take_range(ask, read_walk_chunk(chunk, self._limits)):
+                    if one.record.owner == agent and start <= one.record.seq < stop:
+                        after = max(after or 0, one.record.seq + 1)
+                await trio.lowlevel.checkpoint()
+        return after
+
+    def _take_range(self, ask: Ask, part: list[Pair] | WalkEnd) -> list[Opened]:
+        taken = [] if isinstance(part, WalkEnd) else self._pool.take(part, ask.address)
+        for one in taken:
+            self._walker.supply_log(one)
+        return taken
 
     async def _fetch_proofs(self, agent: Link, needs: Needs) -> None:
         """Ask for proofs in requests of bounded size, of each peer that may hold the log, until all are there."""
-        most = self._limits.walk_roots
         async with aclosing(self.asker.log_holders(agent, "proofs")) as asks:
             async for ask in asks:
-                for part in range(
-                    max(math.ceil(len(needs.inclusion) / most), math.ceil(len(needs.consistency) / most))
-                ):
-                    window = slice(part * most, (part + 1) * most)
-                    request = ProofsRequest(agent, Needs(needs.inclusion[window], needs.consistency[window]))
-                    try:
-                        reply = ProofsReply.from_bytes(await self._proofs(ask, request), self._limits)
-                    except TslgError as error:
-                        await self.asker.failed(ask, error, lasting=False)
-                        break
-                    self._walker.supply_proofs(reply.inclusion, reply.consistency)
-                if agent not in self._walker.wants_proofs():
+                try:
+                    left = await self._proofs_of(ask, agent, needs)
+                except TslgError as error:
+                    await self.asker.failed(ask, error, lasting=False)
+                    left = self._walker.wants_proofs().get(agent)
+                if left is None:
                     return
+                needs = left
+
+    async def _proofs_of(self, ask: Ask, agent: Link, needs: Needs) -> Needs | None:
+        """Ask one peer for these proofs of a log, as many at a time as a request may name; return what is lacking."""
+        at, most = 0, self._limits.walk_roots
+        while at < max(map(len, needs)):
+            window = slice(at, at + most)
+            request = ProofsRequest(agent, Needs(needs.inclusion[window], needs.consistency[window]))
+            reply = ProofsReply.from_bytes(await self._proofs(ask, request), self._limits)
+            self._walker.supply_proofs(reply.inclusion, reply.consistency)
+            left = self._walker.wants_proofs().get(agent)
+            if left is None:
+                return None
+            # A reply holds as many proofs as fit: as long as some come, there may be more behind them.
+            at = at if sum(map(len, left)) < sum(map(len, needs)) else at + most
+            needs = left
+        return needs
 
     async def _proofs(self, ask: Ask, request: ProofsRequest) -> bytes:
         return await self.asker.request(ask.address, request.to_bytes())

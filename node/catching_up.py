@@ -7,7 +7,7 @@ proof only if the agent's own key sealed it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import trio
 
@@ -20,6 +20,9 @@ from tslg.protocol.cid import Link, hash_name
 from tslg.protocol.errors import NetworkError, Refusal, TslgError
 from tslg.protocol.exchange import LOG, Pair, RangeRequest, WalkEnd, read_walk_chunk
 from tslg.protocol.limits import DEFAULT, Limits
+
+MOST_REPLIES: Final = 64
+"""Replies in which one peer may hand over the log: 16 GiB."""
 
 
 class CaughtUp(NamedTuple):
@@ -63,8 +66,26 @@ async def catch_up(
 async def _ask(
     network: Network, peer: str, agent: Link, schemes: Schemes, found: dict[Link, Pair], limits: Limits
 ) -> None:
-    """Collect what a peer holds of the log."""
-    request = RangeRequest(agent, 0, limits.walk_edges).to_bytes()
+    """Collect what a peer holds of the log, in as many replies as it takes."""
+    start: int | None = 0
+    for _ in range(MOST_REPLIES):
+        if start is None:
+            return
+        start = await _ask_from(network, peer, agent, start, schemes, found, limits)
+
+
+async def _ask_from(
+    network: Network,
+    peer: str,
+    agent: Link,
+    start: int,
+    schemes: Schemes,
+    found: dict[Link, Pair],
+    limits: Limits,
+) -> int | None:
+    """Collect from a position on; return from where to go on, None if the reply was not cut off for its size."""
+    request = RangeRequest(agent, start, start + limits.walk_edges).to_bytes()
+    size, after = 0, start
     async with network.request(peer, LOG, request, limits=limits) as chunks:
         async for chunk in chunks:
             if not chunk:
@@ -73,6 +94,7 @@ async def _ask(
             part = read_walk_chunk(chunk, limits)
             if isinstance(part, WalkEnd):
                 continue
+            size += len(chunk)
             for pair in part:
                 try:
                     (record,) = schemes.read([pair[0]])
@@ -81,6 +103,8 @@ async def _ask(
                     continue
                 if record.owner == agent:
                     found.setdefault(record.id, pair)
+                    after = max(after, record.seq + 1)
+    return after if after > start and size > limits.reply_bytes // 2 else None
 
 
 def _take(ledger: Ledger, agent: Link, found: dict[Link, Pair]) -> int:

@@ -44,8 +44,16 @@ from tslg.protocol.traversal import PlainStep, Traversal, steps_of
 
 CHUNK_RECORDS: Final = 256
 """Records in a chunk: large enough to amortise a chunk, small enough that the asker can verify while it receives."""
+PAIR_BYTES: Final = 32
+"""What a record takes in a chunk beside its bytes, its seal's and its attachment's, at most."""
 READ_AHEAD: Final = 1_000
 """Ancestors read from the store in one go: a long chain has thousands of levels, each of which would be a query."""
+
+
+def room_in(limits: Limits) -> int:
+    """Return how many bytes of records fit into one reply, with what comes after them."""
+    return limits.reply_bytes - 4 * limits.chunk_bytes
+
 
 Locate = Callable[[Link], Iterable[str]]
 
@@ -103,7 +111,7 @@ class Server:
         else:
             newest = await trio.to_thread.run_sync(self._store.newest_seq, asked.agent)
             end = min(asked.stop, -1 if newest is None else newest + 1)
-            room = self._limits.reply_bytes - 4 * self._limits.chunk_bytes
+            room = room_in(self._limits)
             # Over gaps too: of a foreign log only what was once verified is held, of a pruned one what is left.
             for start in range(asked.start, end, CHUNK_RECORDS):
                 stop = min(end, start + CHUNK_RECORDS)
@@ -125,7 +133,8 @@ class Server:
 
     def _proofs(self, asked: ProofsRequest) -> bytes:
         inclusion, consistency = self._source.proofs(asked.agent, asked.needs)
-        return ProofsReply(tuple(inclusion), tuple(consistency)).to_bytes()
+        reply = ProofsReply(tuple(inclusion), tuple(consistency))
+        return reply.within(self._limits.chunk_bytes).to_bytes()
 
 
 async def _in_thread(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
@@ -206,14 +215,15 @@ class _WalkAnswer:
     def _send(self, items: Sequence[tuple[Link, Pair]]) -> Iterator[bytes]:
         fresh = []
         for id, pair in items:
-            if id not in self._sent and not self._held_by_asker(id):
-                self._sent.add(id)
-                fresh.append(cut_pair(id, pair, self._shown))
-                self._bytes += size_of(pair)
-        if self._bytes > self._limits.reply_bytes:
-            # Breaking off says so: what was not sent is named as missing by the asker's own walk.
-            self._traversal.level = []
-            return
+            if id in self._sent or self._held_by_asker(id):
+                continue
+            self._bytes += size_of(pair) + PAIR_BYTES
+            if self._bytes > room_in(self._limits):
+                # Breaking off says so: what was not sent is named as missing by the asker's own walk.
+                self._traversal.level = []
+                break
+            self._sent.add(id)
+            fresh.append(cut_pair(id, pair, self._shown))
         self._waiting = [*self._waiting, *fresh]
         if len(self._waiting) >= CHUNK_RECORDS:
             *full, self._waiting = self._split()
@@ -304,7 +314,8 @@ class _WalkAnswer:
         claims = tuple(one.claim for one in newest.values())
         told = tuple(beside.values())[: self._limits.walk_roots]
         proofs = tuple(inclusion), tuple(consistency)
-        return WalkEnd(missing, claims, *proofs, told, tuple(notes), tuple(pruned)).to_bytes()
+        end = WalkEnd(missing, claims, *proofs, told, tuple(notes), tuple(pruned))
+        return end.within(self._limits.chunk_bytes).to_bytes()
 
     def _room_for(self, notes: Sequence[bytes]) -> bool:
         """Tell whether one more checkpoint leaves room in the last chunk for everything else."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from tslg.node import kept_checkpoints, kept_proofs
-from tslg.node.heads import kept
 from tslg.node.store.interface import Store
 from tslg.protocol import codec
 from tslg.protocol import record as records
@@ -127,7 +126,7 @@ class StoreSource:
     def proofs(self, agent: Link, needs: Needs) -> tuple[list[InclusionProof], list[ConsistencyProof]]:
         """Make proofs as far as a log is held from its start, beside what was kept of earlier walks."""
         inclusion, consistency = kept_proofs.read(self._store, agent)
-        tree = self.tree(agent)
+        tree = self._tree(agent)
         if tree is None:
             return inclusion, consistency
         size = tree.size
@@ -174,13 +173,7 @@ class StoreSource:
                 proofs.append(PrunedProof(id, prune, member.place, member.proof))
         return proofs
 
-    def keep_trees(self, agents: Collection[Link]) -> None:
-        """Drop all trees but those of these logs."""
-        for agent in [agent for agent in self._trees if agent not in agents]:
-            del self._trees[agent]
-
-    def tree(self, agent: Link) -> Tree | None:
-        """Return the tree of a log that is held whole, None of any other; it is kept."""
+    def _tree(self, agent: Link) -> Tree | None:
         state = self._store.log_state(agent)
         if state is None:
             return None
@@ -256,17 +249,9 @@ class BundleSource:
 
 
 def heads_seen(store: Store, agents: Iterable[Link], now_ms: int) -> list[OutsideHead]:
-    """Return the heads of these logs that the store has seen elsewhere, and those that their agents announced."""
+    """Return the heads of these logs that the store has seen elsewhere."""
     return [
-        OutsideHead(agent, size, root, source, max(0, now_ms - seen_ms))
+        OutsideHead(head.owner, head.size, head.root, head.source, max(0, now_ms - head.seen_ms))
         for agent in agents
-        for size, root, source, seen_ms in _heads_of(store, agent)
+        for head in store.heads(agent)
     ]
-
-
-def _heads_of(store: Store, agent: Link) -> Iterator[tuple[int, bytes, str, int]]:
-    for head in store.heads(agent):
-        yield head.size, head.root, head.source, head.seen_ms
-    known = kept.of(store, agent)
-    for signed, seen_ms in () if known is None else kept.in_force(store, known):
-        yield signed.checkpoint.size, signed.checkpoint.root, "gossip", seen_ms

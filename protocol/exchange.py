@@ -7,8 +7,8 @@ read here is believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from tslg.protocol import cid, codec
 from tslg.protocol.codec import Link
@@ -17,12 +17,21 @@ from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, PrunedProof, read_list, read_notes
 
+T = TypeVar("T")
+
 WALK: Final = "/tslg/walk/1"
 LOG: Final = "/tslg/log/1"
 DELEGATE: Final = "/tslg/delegate/1"
 
 REASONS: Final = frozenset(("absent", "withheld", "pruned"))
 """Why a server does not hand over a record."""
+
+_END_BYTES: Final = 512
+"""What the names and lists of the last chunk of a walk take beside their items, at most."""
+_ITEM_BYTES: Final = 96
+"""What one item of such a list takes beside its ids, bytes and hashes, at most."""
+_HASH_BYTES: Final = 34
+"""A hash in a list."""
 
 Pair = tuple[bytes, bytes] | tuple[bytes, bytes, bytes | None]
 """A record's bytes and its seal's, and what is attached to them, if anything."""
@@ -81,6 +90,18 @@ class WalkEnd(NamedTuple):
     beside: tuple[Pair, ...] = ()
     checkpoints: tuple[bytes, ...] = ()
     pruned: tuple[PrunedProof, ...] = ()
+
+    def within(self, most_bytes: int) -> WalkEnd:
+        """Return as much of this as a chunk of so many bytes holds: what nobody else can say first, proofs last."""
+        left = most_bytes - _END_BYTES
+        heads, left = _first(self.heads, left, _head_size)
+        missing, left = _first(self.missing, left, _missing_size)
+        checkpoints, left = _first(self.checkpoints, left, len)
+        beside, left = _first(self.beside, left, size_of)
+        pruned, left = _first(self.pruned, left, _proof_size)
+        inclusion, left = _first(self.inclusion, left, _proof_size)
+        consistency, left = _first(self.consistency, left, _proof_size)
+        return WalkEnd(missing, heads, inclusion, consistency, beside, checkpoints, pruned)
 
     def to_bytes(self) -> bytes:
         """Return the chunk. What is seldom there has no key if it is not."""
@@ -234,6 +255,11 @@ class ProofsReply(NamedTuple):
 
     inclusion: tuple[InclusionProof, ...]
     consistency: tuple[ConsistencyProof, ...]
+
+    def within(self, most_bytes: int) -> ProofsReply:
+        """Return as much of this as a chunk of so many bytes holds; the rest can be asked for again."""
+        inclusion, left = _first(self.inclusion, most_bytes - _END_BYTES, _proof_size)
+        return ProofsReply(inclusion, _first(self.consistency, left, _proof_size)[0])
 
     def to_bytes(self) -> bytes:
         """Return the chunk."""
@@ -396,6 +422,29 @@ def _is_span(value: Any) -> bool:
     return (
         type(value) is list and len(value) == 2 and _is_count(value[0]) and _is_count(value[1]) and value[0] < value[1]
     )
+
+
+def _first(items: Sequence[T], room: int, weigh: Callable[[T], int]) -> tuple[tuple[T, ...], int]:
+    """Return as many of the items, from the first, as there is room for, and what room is left."""
+    taken: list[T] = []
+    for item in items:
+        room -= weigh(item) + _ITEM_BYTES
+        if room < 0:
+            return tuple(taken), 0
+        taken.append(item)
+    return tuple(taken), room
+
+
+def _head_size(head: HeadClaim) -> int:
+    return len(head.agent) + len(head.record)
+
+
+def _missing_size(item: tuple[Link, str]) -> int:
+    return len(item[0])
+
+
+def _proof_size(item: InclusionProof | ConsistencyProof | PrunedProof) -> int:
+    return len(item[0]) + len(item[1] if isinstance(item, PrunedProof) else b"") + _HASH_BYTES * len(item.proof)
 
 
 def _need(condition: bool, what: str) -> None:

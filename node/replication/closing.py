@@ -54,20 +54,30 @@ async def close(sync: Syncing, log: Followed, ahead: Sequence[Opened]) -> dict[L
     wanted = await trio.to_thread.run_sync(_lacking, store, federation, ahead, log.lacking)
     reasons = dict.fromkeys(wanted, ABSENT)
     for peer in sync.who_may_have(log):
-        lacking = [id for id in wanted if id in reasons][: sync.limits.walk_roots]
-        if not lacking:
-            break
         try:
-            reply = await _ask(sync, peer, lacking)
+            # A reply has an end, and an ancestry may go on behind it.
+            while reasons and await _close_further(sync, peer, reasons):
+                pass
         except (NetworkError, TslgError) as error:
             if isinstance(error, ProtocolViolation | MessageError):
                 await sync.blame(peer, f"{error.code}: {error.detail}")
-            continue
-        reasons.update({id: reason for id, reason in reply.reasons.items() if id in reasons})
-        kept = await trio.to_thread.run_sync(reply.keep, sync, lacking)
-        for id in kept:
-            reasons.pop(id, None)
     return reasons
+
+
+async def _close_further(sync: Syncing, peer: str, reasons: dict[Link, str]) -> bool:
+    """Ask a peer for what is lacking, and note what is lacking then; tell whether any of it came."""
+    lacking = list(reasons)[: sync.limits.walk_roots]
+    reply = await _ask(sync, peer, lacking)
+    kept = await trio.to_thread.run_sync(reply.keep, sync, lacking)
+    behind = await trio.to_thread.run_sync(sync.ledger.store.missing, reply.cited_by(kept))
+    for id in behind[: sync.limits.replica_unobtainable]:
+        reasons.setdefault(id, ABSENT)
+    for id, reason in reply.reasons.items():
+        if id in reasons:
+            reasons[id] = reason
+    for id in kept:
+        reasons.pop(id, None)
+    return not kept.isdisjoint(lacking)
 
 
 def _lacking(store: Store, federation: Link, ahead: Iterable[Opened], first: Iterable[Lacking]) -> list[Link]:
@@ -93,6 +103,10 @@ class _Reply:
         owners = {one.record.id: one.record.owner for one in ordered}
         kept_proofs.add(sync.ledger.store, owners, end.inclusion, end.consistency)
         return set(owners)
+
+    def cited_by(self, kept: Iterable[Link]) -> list[Link]:
+        """Return what these records of it cite."""
+        return list(dict.fromkeys(edge.cid for id in kept for edge in self.opened[id].record.edges()))
 
 
 async def _ask(sync: Syncing, peer: str, roots: Sequence[Link]) -> _Reply:
