@@ -31,6 +31,7 @@ from tslg.node.finding.book import Source
 from tslg.node.finding.finder import keep_book
 from tslg.node.finding.service import Finding
 from tslg.node.following import follow_federation
+from tslg.node.heads.service import HeadService
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.reach import read_scope
 from tslg.node.net.seam import Network, running
@@ -46,6 +47,7 @@ from tslg.protocol.cid import from_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, UsageError
 from tslg.protocol.exchange import DELEGATE, LOG, WALK
+from tslg.protocol.heard import Heard
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.record import Record
 from tslg.protocol.report import VALID, Report
@@ -77,6 +79,8 @@ class Node:
         """How this node finds others and is found."""
         self._services: list[Service] = [self.finding]
         self.opened = time.monotonic()
+        self.heads: HeadService | None = None
+        """What it heard of the heads of logs, for a node that takes part in that."""
 
     @classmethod
     @asynccontextmanager
@@ -118,6 +122,9 @@ class Node:
             if network is None and settings.listen:
                 network = _libp2p(home, settings, limits)
             node = cls(home, network, limits, shown, settings)
+            if settings.gossip:
+                node.heads = HeadService(home, node._locate, node.follow, limits)
+                node._services.append(node.heads)
             async with kept_anchored(home, limits), at_work(node._local(settings)):
                 if network is None:
                     yield node
@@ -282,8 +289,16 @@ class Node:
         self.replication = self._replication(server)
         self._services.append(self.replication)
         self.finding.also_provide(self._held_whole)
+        if self.heads is not None:
+            self.heads.listen(self._hint)
         for service in self._services:
             service.serve(network)
+
+    def _hint(self, agent: Link, head: Heard) -> None:
+        """Have a log that is followed here compared with whoever announced or handed on a newer head of it."""
+        for peer in dict.fromkeys((head.peer, head.via)):
+            if self.replication is not None:
+                self.replication.hint(agent, head.size, peer)
 
     def _replication(self, server: Server) -> Replication:
         chosen = self._settings.replicate

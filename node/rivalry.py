@@ -15,6 +15,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Record
+from tslg.protocol.rules.log import rule_revoked
 from tslg.protocol.rules.seals import rule_key
 
 Items = list[tuple[Record, bytes]]
@@ -65,6 +66,20 @@ class Rivalry:
         self.store.keep_rivals(items)
         for owner in {record.owner for record, _ in items}:
             self.examine(owner)
+
+    def show(self, record: Record, seal: bytes) -> bool:
+        """Hold a record that somebody showed against the one at its place; tell whether they convict their author.
+
+        Both are kept then. One that no key sealed which was in force at its place says nothing.
+        """
+        with self._lock:
+            other = self.store.at(record.owner, record.seq)
+            if other is None or other == record.id:
+                return False
+            if judge(record, seal, self.context, (rule_key, rule_revoked, *SEAL_RULES)) is not None:
+                return False
+            self._keep_rival(record, seal)
+            return True
 
     def _without_rivals(self, items: Sequence[tuple[Record, bytes]]) -> tuple[Items, Items]:
         """Split off the records whose place another record has, in the store or earlier among these."""

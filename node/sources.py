@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from tslg.node import kept_checkpoints, kept_proofs
+from tslg.node.heads import kept
 from tslg.node.store.interface import Store
 from tslg.protocol import codec
 from tslg.protocol import record as records
@@ -126,7 +127,7 @@ class StoreSource:
     def proofs(self, agent: Link, needs: Needs) -> tuple[list[InclusionProof], list[ConsistencyProof]]:
         """Make proofs as far as a log is held from its start, beside what was kept of earlier walks."""
         inclusion, consistency = kept_proofs.read(self._store, agent)
-        tree = self._tree(agent)
+        tree = self.tree(agent)
         if tree is None:
             return inclusion, consistency
         size = tree.size
@@ -173,7 +174,13 @@ class StoreSource:
                 proofs.append(PrunedProof(id, prune, member.place, member.proof))
         return proofs
 
-    def _tree(self, agent: Link) -> Tree | None:
+    def keep_trees(self, agents: Collection[Link]) -> None:
+        """Drop all trees but those of these logs."""
+        for agent in [agent for agent in self._trees if agent not in agents]:
+            del self._trees[agent]
+
+    def tree(self, agent: Link) -> Tree | None:
+        """Return the tree of a log that is held whole, None of any other; it is kept."""
         state = self._store.log_state(agent)
         if state is None:
             return None
@@ -249,9 +256,17 @@ class BundleSource:
 
 
 def heads_seen(store: Store, agents: Iterable[Link], now_ms: int) -> list[OutsideHead]:
-    """Return the heads of these logs that the store has seen elsewhere."""
+    """Return the heads of these logs that the store has seen elsewhere, and those that their agents announced."""
     return [
-        OutsideHead(head.owner, head.size, head.root, head.source, max(0, now_ms - head.seen_ms))
+        OutsideHead(agent, size, root, source, max(0, now_ms - seen_ms))
         for agent in agents
-        for head in store.heads(agent)
+        for size, root, source, seen_ms in _heads_of(store, agent)
     ]
+
+
+def _heads_of(store: Store, agent: Link) -> Iterator[tuple[int, bytes, str, int]]:
+    for head in store.heads(agent):
+        yield head.size, head.root, head.source, head.seen_ms
+    known = kept.of(store, agent)
+    for signed, seen_ms in () if known is None else kept.in_force(store, known):
+        yield signed.checkpoint.size, signed.checkpoint.root, "gossip", seen_ms

@@ -20,9 +20,9 @@ from tslg.protocol.record import Head, Record
 class OutsideHead(NamedTuple):
     """A head that the reader knows from somewhere else than the records it is handed.
 
-    `source` is `witness` (a quorum cosigned it), `record` (another agent's record cites it), `peer` or `log` (the log's
-    own node); `age_ms` is how long ago it was seen. `signed` is the checkpoint that states it, where whose key signed
-    that is only known once the walk knows which keys were revoked.
+    `source` is `witness` (a quorum cosigned it), `record` (another agent's record cites it), `peer`, `log` (the log's
+    own node) or `gossip` (its agent announced it); `age_ms` is how long ago it was seen. `signed` is the checkpoint
+    that states it, where whose key signed that is only known once the walk knows which keys were revoked.
     """
 
     agent: Link

@@ -77,6 +77,30 @@ class Limits:
     """Announcements of one neighbour that are looked at, at a third of a millisecond each; twice as many at once."""
     announcement_offences: int = 16
     """Wrong announcements of one neighbour in a minute, after which it is cut off: honest ones forward none."""
+    key_events: int = 64
+    """Registrations and revocations of one log that strangers are told with a head: an agent has few in its life."""
+    announced_checkpoint_bytes: int = 2048
+    """One announced checkpoint: three lines and one signature, without the witnesses' lines, which few need."""
+    heads_bytes: int = 48 * 1024 * 1024
+    """What a node keeps of heads of logs of which it holds nothing: about 12,000 of them, at 2 KiB and their keys."""
+    heads_unchecked: int = 8
+    """Heads of one log that wait for a proof that they extend each other: of an honest one, nearly always one."""
+    heads_new_logs_per_minute: int = 240
+    """Logs never heard of that one neighbour may bring, since each costs some milliseconds; twice as many at once."""
+    head_every_ms: int = 500
+    """How often a log may announce a newer head; four at once. A node announces each of its own half as often."""
+    head_older_ms: int = 5_000
+    """How often an older head of a log is looked at, which anybody can replay; four at once."""
+    head_repeat_ms: int = 120_000
+    """How often a head that is known is forwarded again, for those who came later."""
+    head_again_ms: int = 300_000
+    """How often a node announces what has not changed: a head of its own, or a fork that it knows of."""
+    head_ask_ms: int = 15_000
+    """How often a node asks one of its peers, in turn, what it has heard: announcements can be lost."""
+    heads_recalled: int = 2_000
+    """Announcements in one answer to that; who lacks more asks again."""
+    heads_reply_bytes: int = 16 * 1024 * 1024
+    """One such answer: 2,000 announcements have 4 MiB, and room for larger ones."""
     requests_per_peer: int = 16
     """Requests of one peer that are answered at the same time."""
     block_wants: int = 1_024

@@ -40,7 +40,9 @@ class Outlook(Gathering):
             heads = [*self._outside.get(agent, ()), *(one.head for one in vouched)]
             for head in sorted(heads, key=lambda head: (head.size, head.source == "witness", -head.age_ms)):
                 doubt = None if check is None and head.size <= log.size else freshness.hold_against(head, log)
-                if doubt is not None and (doubt.certain or source == "log"):
+                # What was announced a moment ago may not have come here yet.
+                whole = source == "log" and not (head.source == "gossip" and head.size > log.size)
+                if doubt is not None and (doubt.certain or whole):
                     self._findings.setdefault(log.newest.id, (doubt.code, doubt.detail))
                 elif doubt is not None and agent == self.federation and doubt.reason == "tail":
                     tails.append(Undetermined(agent, f"frozen: {doubt.detail}"))

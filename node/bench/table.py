@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tslg.node.bench import audits, logs, machine, manifests, narrowings, processes, prunings, replicas, stores, walks
+from tslg.node.bench import (
+    audits,
+    heads,
+    logs,
+    machine,
+    manifests,
+    narrowings,
+    processes,
+    prunings,
+    replicas,
+    stores,
+    walks,
+)
 from tslg.node.bench.figures import Row
 from tslg.node.bench.lineage import SEED
 from tslg.node.bench.setting import Setting
@@ -20,6 +32,7 @@ BENCHES: Final[Mapping[str, Callable[[Setting], list[Row]]]] = {
     "append-batches": stores.append_batches,
     "audit": audits.audit,
     "replicate": replicas.replicate,
+    "heads": heads.heads,
     "ancestors": stores.ancestors,
     "manifest": manifests.threshold_manifest,
     "log-proofs": logs.log_proofs,

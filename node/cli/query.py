@@ -12,6 +12,7 @@ from tslg.node.cli.access import HeldNames, data_option, find_record, read_home
 from tslg.node.cli.composed import verified
 from tslg.node.cli.describing import what, who
 from tslg.node.cli.output import emit, json_option
+from tslg.node.cli.query_heads import forks, heads
 from tslg.node.cli.standing import considered, operative, policy_at
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ query.add_command(operative)
 query.add_command(considered)
 query.add_command(policy_at)
 query.add_command(verified)
+query.add_command(heads)
+query.add_command(forks)
 
 
 def _question(command: C) -> C:
@@ -85,35 +88,6 @@ def evidence(id: str, **options: Any) -> None:
 def policy(id: str, **options: Any) -> None:
     """List the policies that authorise ID, and what those rest on: delegations and the policies of others."""
     _answer(id, lambda store, root, limit: store.ancestors(root, ("policy", "delegation"), limit), options)
-
-
-@query.command()
-@click.argument("agent", metavar="[NAME|ID]", required=False)
-@data_option
-@json_option
-def forks(agent: str | None, data: Path | None, as_json: bool) -> None:
-    """List the positions of logs for which two records were sealed, both of which are kept here as proof."""
-    from tslg.node.cli.access import find_log
-    from tslg.node.cli.terminal import print_table
-    from tslg.protocol.cid import to_text
-
-    with read_home(data) as home:
-        found = home.store.forks(None if agent is None else find_log(home.store, agent))
-        names = HeldNames(home.store)
-        told = [
-            {
-                "agent": to_text(f.owner),
-                "name": who(f.owner, names),
-                "seq": f.seq,
-                "record": to_text(id),
-            }
-            for f in found
-            for id in f.records
-        ]
-    if as_json:
-        emit({"forks": told}, True, "")
-        return
-    print_table(("agent", "seq", "record"), [[one["name"] or "?", one["seq"], one["record"]] for one in told])
 
 
 def _checked(classes: Sequence[str]) -> Sequence[str] | None:

@@ -40,6 +40,7 @@ def node() -> None:
 @click.option("--mdns", is_flag=True, default=None, help="Find others, and be found, on the local network.")
 @click.option("--api", metavar="unix|HOST:PORT|off", help="Where processes of this host may write; unix if not set.")
 @click.option("--bitswap", is_flag=True, default=None, help="Serve single records to IPFS clients, by CID.")
+@click.option("--gossip", is_flag=True, default=None, help="Announce the heads of own logs, and hear others'.")
 @click.option(
     "--replicate", multiple=True, metavar="ID|federation", help="Hold an agent's log whole, or all of them; repeat."
 )

@@ -219,7 +219,10 @@ class MemoryNetwork:
             async with self._holding(stream, peer):
                 await self._serving.answer(stream, protocol, peer)
 
-        self._nursery.start_soon(answer)
+        try:
+            self._nursery.start_soon(answer)
+        except RuntimeError:
+            raise errors.Unreachable(f"peer {self._peer_id} is going away", peer=self._peer_id) from None
 
     async def announce(self, topic: str, payload: bytes) -> None:
         """See `seam.Network`."""

@@ -7,24 +7,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from tslg.protocol.budget import Bucket
 from tslg.protocol.limits import Limits
 
 _log = logging.getLogger(__name__)
 
 _UNIT_BYTES: Final = 4096
 """A large announcement counts as several."""
-_WINDOW_SECONDS: Final = 60.0
+_WINDOW_MS: Final = 60_000
 
 
 @dataclass(slots=True)
 class _Account:
     """What one neighbour has left, and what it did since the window began."""
 
-    left: float
-    filled: float
-    began: float
+    budget: Bucket
+    began_ms: int
     offences: int = 0
-    named: bool = False
 
 
 class Neighbours:
@@ -40,32 +39,27 @@ class Neighbours:
         self._cut_off = cut_off
         self._accounts: dict[str, _Account] = {}
 
-    def may(self, peer: str, size: int, now: float) -> bool:
-        """Tell whether one more announcement of `size` bytes is looked at; `now` in seconds from anywhere.
+    def may(self, peer: str, size: int, now_ms: int) -> bool:
+        """Tell whether one more announcement of `size` bytes is looked at; `now_ms` counts from anywhere.
 
         One that brings more than that is named in the log, once a minute.
         """
-        account = self._account(peer, now)
-        rate = self._limits.announcements_per_second
-        account.left = min(2.0 * rate, account.left + (now - account.filled) * rate)
-        account.filled = now
-        cost = 1 + size // _UNIT_BYTES
-        if account.left >= cost:
-            account.left -= cost
+        budget = self._account(peer, now_ms).budget
+        if budget.take(now_ms, 1 + size // _UNIT_BYTES):
             return True
-        if not account.named:
-            account.named = True
+        if budget.named_ms is None or now_ms - budget.named_ms >= _WINDOW_MS:
+            budget.named_ms = now_ms
             _log.warning(
                 "peer %s announces more than %d a second: the rest is dropped",
                 peer,
-                rate,
+                self._limits.announcements_per_second,
                 extra={"peer": peer, "rule": "announcements_per_second"},
             )
         return False
 
-    async def offends(self, peer: str, now: float) -> None:
+    async def offends(self, peer: str, now_ms: int) -> None:
         """Note that a neighbour handed on what it should not have; whoever goes on is cut off, and named in the log."""
-        account = self._account(peer, now)
+        account = self._account(peer, now_ms)
         account.offences += 1
         if account.offences == self._limits.announcement_offences:
             _log.warning(
@@ -76,13 +70,13 @@ class Neighbours:
             )
             await self._cut_off(peer)
 
-    def _account(self, peer: str, now: float) -> _Account:
+    def _account(self, peer: str, now_ms: int) -> _Account:
         account = self._accounts.get(peer)
         if account is None:
             if len(self._accounts) >= 2 * self._limits.connections:
-                oldest = min(self._accounts, key=lambda one: self._accounts[one].filled)
-                del self._accounts[oldest]
-            account = self._accounts[peer] = _Account(2.0 * self._limits.announcements_per_second, now, now)
-        elif now - account.began > _WINDOW_SECONDS:
-            account.began, account.offences, account.named = now, 0, False
+                del self._accounts[min(self._accounts, key=lambda one: self._accounts[one].budget.filled_ms)]
+            rate = self._limits.announcements_per_second
+            account = self._accounts[peer] = _Account(Bucket(2 * rate, 1000 / rate, now_ms), now_ms)
+        elif now_ms - account.began_ms > _WINDOW_MS:
+            account.began_ms, account.offences = now_ms, 0
         return account

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -13,6 +12,7 @@ import trio
 from tslg.node.net.errors import AddressError
 from tslg.node.tasks import background
 from tslg.protocol.limits import Limits
+from tslg.protocol.verdict import Verdict as Verdict
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -31,17 +31,6 @@ class Announcement:
     payload: bytes
     peer: str
     via: str
-
-
-class Verdict(Enum):
-    """What becomes of an announcement."""
-
-    ACCEPT = "accept"
-    """It is delivered, and forwarded to others."""
-    IGNORE = "ignore"
-    """It is dropped, and that is nobody's fault: it is stale, known, or more than there is room for."""
-    REJECT = "reject"
-    """It is dropped, and whoever it came by broke a rule: who looks at it the same way does not hand it on."""
 
 
 Validator = Callable[[Announcement], Verdict]

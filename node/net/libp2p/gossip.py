@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import trio
-from libp2p.abc import IHost
+from libp2p.abc import IHost, INetStream
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, PROTOCOL_ID_V12, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
@@ -17,6 +18,7 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import signature_validator
 from libp2p.tools.anyio_service.context import background_trio_service
 
+from tslg.node.net.libp2p.thrift import Pieces, ThriftyRouter, spare_signed_records
 from tslg.node.net.neighbours import Neighbours
 from tslg.node.net.seam import Announcement, Validator, Verdict
 from tslg.node.net.topics import Topics, check_announcement
@@ -43,6 +45,12 @@ class GuardedPubsub(Pubsub):
         self._judge = judge
         self._neighbours = neighbours
         self._slow: set[ID] = set()
+        # Seconds, the library's start, would repeat themselves after a restart, or with a copy of this node elsewhere.
+        self.counter = self._first = time.time_ns()
+
+    async def continuously_read_stream(self, stream: INetStream) -> None:
+        """Read what a neighbour sends."""
+        await super().continuously_read_stream(cast(INetStream, Pieces(stream)))
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
         """Check, deliver and forward one message, or drop it.
@@ -61,22 +69,27 @@ class GuardedPubsub(Pubsub):
 
     async def _takes(self, forwarder: ID, msg: rpc_pb2.Message) -> bool:
         """Judge a message of others; tell whether it is to be forwarded."""
-        if self._is_msg_seen(msg) or msg.from_id == self.my_id.to_bytes():
+        if self._is_msg_seen(msg) or self._is_own(msg):
             return False
         via = str(forwarder)
-        if not self._neighbours.may(via, len(msg.data), trio.current_time()):
+        if not self._neighbours.may(via, len(msg.data), _now_ms()):
             return False
         verdict = Verdict.REJECT
         if _well_formed(msg):
             (topic,) = msg.topicIDs
             verdict = self._judge(topic, Announcement(bytes(msg.data), str(ID(msg.from_id)), via))
         if verdict is Verdict.REJECT:
-            await self._neighbours.offends(via, trio.current_time())
+            await self._neighbours.offends(via, _now_ms())
             return False
         if verdict is Verdict.IGNORE:
             # Looked at once, however many neighbours bring it.
             self._mark_msg_seen(msg)
         return verdict is Verdict.ACCEPT
+
+    def _is_own(self, msg: rpc_pb2.Message) -> bool:
+        """Tell whether this very process published a message; a copy of the node would do it under the same id."""
+        number = int.from_bytes(msg.seqno[:_COUNTER_BYTES], "big")
+        return bool(msg.from_id == self.my_id.to_bytes()) and self._first < number <= self.counter
 
     def _mark_msg_seen(self, msg: rpc_pb2.Message) -> None:
         """Remember a message, of all of them so many: the library forgets by time alone."""
@@ -108,6 +121,7 @@ class Gossip:
     """The announcements of one node."""
 
     def __init__(self, host: IHost, limits: Limits, cut_off: Callable[[str], Awaitable[None]]) -> None:
+        spare_signed_records()
         self._limits = limits
         self._topics = Topics()
         self._router = make_router()
@@ -153,7 +167,7 @@ def make_router() -> GossipSub:
     The mesh is repaired at the beat, so at 120 s a lost peer cuts a node off for two minutes; a federation of
     thousands of agents announces more than ten heads a second through one neighbour.
     """
-    router = GossipSub(
+    router = ThriftyRouter(
         protocols=[PROTOCOL_ID_V12, PROTOCOL_ID_V11],
         degree=6,
         degree_low=4,
@@ -165,6 +179,10 @@ def make_router() -> GossipSub:
     # It notes the time of every message for what is turned off here, and forgets none.
     router.recent_message_deliveries = defaultdict(_forgetful)
     return router
+
+
+def _now_ms() -> int:
+    return int(trio.current_time() * 1000)
 
 
 def _forgetful() -> Any:

@@ -140,8 +140,35 @@ def test_accounts_are_kept_up_to_a_number():
         return None
 
     neighbours = Neighbours(replace(DEFAULT, connections=4, announcements_per_second=1), nothing)
-    assert [neighbours.may("first", 0, 0.0) for _ in range(3)] == [True, True, False]
+    assert [neighbours.may("first", 0, 0) for _ in range(3)] == [True, True, False]
     for number in range(100):
-        assert neighbours.may(str(number), 0, 1.0 + number)
+        assert neighbours.may(str(number), 0, 1000 + number)
     assert len(neighbours._accounts) == 8
-    assert not neighbours.may("large", 3 * 4096, 200.0)
+    assert not neighbours.may("large", 3 * 4096, 2000)
+
+
+async def test_a_message_is_read_in_large_pieces_and_its_sender_s_record_judged_once(pair, monkeypatch):
+    from libp2p.network.stream.net_stream import NetStream
+
+    from tslg.node.net.libp2p import thrift
+
+    reads, records = [], []
+    original, judged = NetStream.read, thrift.maybe_consume_signed_record
+    await pair.start()
+
+    async def read(self, n=None):
+        reads.append(n)
+        return await original(self, n)
+
+    def judge(msg, host, peer):
+        records.append(peer)
+        return judged(msg, host, peer)
+
+    monkeypatch.setattr(NetStream, "read", read)
+    monkeypatch.setattr(thrift, "maybe_consume_signed_record", judge)
+    for number in range(50):
+        await pair.hostile.announce("topic", b"%d" % number * 300)
+    await until(lambda: len(pair.heard) == 50)
+    assert len(reads) < 150, "byte by byte it would be hundreds"
+    assert len(records) <= 2
+    assert {one.payload for one in pair.heard} == {b"%d" % number * 300 for number in range(50)}

@@ -1,0 +1,348 @@
+"""What a node makes of announced heads: which it believes and forwards, what it has to ask, and which logs are forked.
+
+Sans-I/O: announcements and times go in, verdicts come out, with questions whose answers go in again. Everything that a
+peer can make grow is bounded. Normative text: docs/spec/announcing.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from tslg.protocol import announcing, extending, telling
+from tslg.protocol.announcing import ForkNews, HeadNews, RecordsNews, StatesNews, speaks
+from tslg.protocol.budget import Bucket
+from tslg.protocol.chains import JOINT
+from tslg.protocol.checkpoint import parse_log
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import Refusal, TslgError
+from tslg.protocol.heard import Heard, Held, Log, Outcome, Question
+from tslg.protocol.limits import DEFAULT, Limits
+from tslg.protocol.telling import Sealed, Speakers
+from tslg.protocol.verdict import Verdict
+
+_AT_ONCE: Final = 4
+_MINUTE_MS: Final = 60_000
+
+UNKNOWN_MANIFEST: Final = "its manifest version is not known here"
+NEW_LOGS: Final = "more new logs than one neighbour may bring"
+
+
+class Heads:
+    """The heads that a node heard of.
+
+    Args:
+        federation: the federation's id.
+        held: what the node knows beside.
+        limits: bounds on what is taken.
+    """
+
+    def __init__(self, federation: Link, held: Held, limits: Limits = DEFAULT) -> None:
+        self._federation = federation
+        self._held = held
+        self._limits = limits
+        self.logs: dict[Link, Log] = {}
+        self._strangers: dict[str, dict[Link, int]] = {}
+        self._kept = 0
+        self._revision = 0
+        self._budgets: dict[str, Bucket] = {}
+
+    # --- announcements -----------------------------------------------------------------------------------------------
+
+    def hear(self, payload: bytes, peer: str, via: str, now_ms: int) -> Outcome:
+        """Judge an announcement that `peer` made and `via` handed over; `now_ms` by the node's clock. Never waits."""
+        try:
+            news = announcing.read(payload, self._limits)
+            if isinstance(news, HeadNews):
+                return self._head(news, peer, via, now_ms)
+            return self._fork(news, via, now_ms)
+        except Refusal as refusal:
+            if refusal.code == "TSLG-A-MANIFEST":
+                return Outcome(Verdict.IGNORE, UNKNOWN_MANIFEST)
+            return Outcome(Verdict.REJECT, f"{refusal.code}: {refusal.detail}")
+        except (TslgError, ValueError) as error:
+            return Outcome(Verdict.REJECT, str(error))
+
+    def _head(self, news: HeadNews, peer: str, via: str, now_ms: int) -> Outcome:
+        signed = parse_log(news.note, self._limits)
+        agent, size, root = signed.checkpoint.agent, signed.checkpoint.size, signed.checkpoint.root
+        led = extending.roots(news.since, size, news.path) if news.path else None
+        if size == 0 or (news.path and (led is None or led.new != root)):
+            return Outcome(Verdict.REJECT, "a head of nothing, or a path that does not lead to it", agent)
+        log = self.logs.get(agent)
+        newest = None if log is None else log.newest
+        known = log is not None and any((one.size, one.root) == (size, root) for one in log.heads)
+        repeated = known and newest is not None and newest.size == size
+        bucket = None
+        if log is not None:
+            stale = known or (size, root) in log.good
+            if stale and not (repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms):
+                return Outcome(Verdict.IGNORE, "known", agent)
+            # What anybody can replay must not use up what the log itself may say.
+            bucket = log.newer if newest is None or size > newest.size else log.older
+            if not bucket.holds(now_ms):
+                return Outcome(Verdict.IGNORE, "too often", agent)
+        log, refused = self._log(agent, news.told, via, now_ms, lambda own: speaks(signed, own))
+        if log is None or refused is not None:
+            return refused or Outcome(Verdict.IGNORE, "no room", agent)
+        if bucket is not None:
+            bucket.take(now_ms)
+        if repeated:
+            log.forwarded_ms = now_ms
+            return Outcome(Verdict.ACCEPT, "again", agent)
+        heard = Heard(signed, news.note, peer, via, now_ms)
+        before = log.newest
+        asks, fork = self._place(log, heard, news)
+        self._weigh(agent)
+        if before is not None and size <= before.size:
+            return Outcome(Verdict.IGNORE, "older", agent, asks=asks, fork=fork)
+        log.forwarded_ms = now_ms
+        self._change(log)
+        return Outcome(Verdict.ACCEPT, "newer", agent, heard, asks, fork)
+
+    def _fork(self, news: ForkNews, via: str, now_ms: int) -> Outcome:
+        agent = announcing.owner_of(news, self._limits)
+        log = self.logs.get(agent)
+        known = None if log is None else log.fork
+        if known is not None and not (isinstance(known, StatesNews) and isinstance(news, RecordsNews)):
+            return Outcome(Verdict.IGNORE, "known", agent)
+        log, refused = self._log(agent, news.told, via, now_ms, lambda own: self.proves(news, own, now_ms))
+        if log is None or refused is not None:
+            return refused or Outcome(Verdict.IGNORE, "no room", agent)
+        log.fork = news
+        self._change(log)
+        self._weigh(agent)
+        return Outcome(Verdict.ACCEPT, "fork", agent, fork=news)
+
+    def proves(self, news: ForkNews, speakers: Speakers, now_ms: int) -> bool:
+        """Tell whether a proof that a log is forked holds under these keys. Raises as `telling.read`."""
+        if isinstance(news, StatesNews):
+            return announcing.states_of(news, speakers, self._limits) is not None
+        agent, manifest = announcing.owner_of(news), self._held.manifest
+        records = [telling.parse(data, agent, manifest) for data, _ in news.records]
+        if not announcing.one_place(*records) or any(one.owner != agent for one in records):
+            return False
+        for record, (_, seal) in zip(records, news.records, strict=True):
+            refusal = telling.seal_refusal(record, seal, speakers, self._federation, manifest, now_ms)
+            # The keys of others that seal a joint authorisation are not told.
+            if refusal is not None or record.kind == JOINT:
+                return False
+        return True
+
+    def since(self, revision: int) -> list[tuple[int, bytes]]:
+        """Return announcements of all that changed since, in that order, with the revisions to go on from."""
+        changed = sorted((log.revision, agent) for agent, log in self.logs.items() if log.revision > revision)
+        found = []
+        for number, agent in changed:
+            log = self.logs[agent]
+            if log.newest is not None:
+                # Whoever stops between the two asks for both again.
+                before = number - 1 if log.fork is not None else number
+                found.append((before, HeadNews(log.newest.note, log.speakers.told).to_bytes()))
+            if log.fork is not None:
+                found.append((number, log.fork.to_bytes()))
+        return found
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+
+    def questions(self, of: Link | None = None) -> list[Question]:
+        """Return what is open (of one log): heads of which nothing shows that one extends the other, largest first."""
+        found = []
+        some = self.logs if of is None else {of: self.logs[of]} if of in self.logs else {}
+        for agent, log in some.items():
+            if log.fork is None and log.tied is not None:
+                for one in sorted(log.loose, key=lambda head: -head.size):
+                    found.append(Question(agent, *sorted((log.tied, one), key=lambda head: head.size)))
+        return found
+
+    def answer(self, question: Question, path: Iterable[bytes]) -> tuple[bool, ForkNews | None]:
+        """Take a path between the two heads of a question, from anybody.
+
+        Returns whether it is an answer, and the proof that the log is forked if that is what it shows.
+        """
+        agent, old, new = question
+        log = self.logs.get(agent)
+        hashes = tuple(path)
+        led = extending.roots(old.size, new.size, hashes)
+        if log is None or led is None or led.new != new.root:
+            return False, None
+        if led.old != old.root:
+            return True, self._convict(log, old, new, hashes)
+        self._tie(log, old, new)
+        return True, None
+
+    def convicted(self, agent: Link, news: ForkNews) -> None:
+        """Take a proof that the node found itself, by records."""
+        log = self.logs.get(agent)
+        if log is not None and not isinstance(log.fork, RecordsNews):
+            log.fork = news
+            self._change(log)
+
+    # --- own logs, and what was kept ---------------------------------------------------------------------------------
+
+    def own(self, news: HeadNews, peer: str, now_ms: int) -> Outcome:
+        """Take a head of a log of this node's own, which it announces. Raises TslgError."""
+        signed = parse_log(news.note, self._limits)
+        agent = signed.checkpoint.agent
+        log = self.logs.get(agent)
+        speakers = telling.kept(agent, news.told, self._held.manifest)
+        if log is None:
+            log = self.logs[agent] = self._new(speakers, None, now_ms)
+        log.speakers, log.told, log.forwarded_ms = speakers, (news.told, speakers), now_ms
+        heard = Heard(signed, news.note, peer, peer, now_ms)
+        if any((one.size, one.root) == (heard.size, heard.root) for one in log.heads):
+            return Outcome(Verdict.ACCEPT, "again", agent)
+        asks, fork = self._place(log, heard, news)
+        self._change(log)
+        return Outcome(Verdict.ACCEPT, "own", agent, heard, asks, fork)
+
+    def restore(
+        self, agent: Link, via: str, heads: Sequence[Heard], told: tuple[Sealed, ...], fork: ForkNews | None
+    ) -> None:
+        """Take what was kept of one log over a restart, what others are held against first. Raises TslgError."""
+        speakers = telling.kept(agent, told, self._held.manifest)
+        log = self._new(speakers, None if self._held.holds(agent) else via, 0)
+        log.tied, log.loose, log.fork = next(iter(heads), None), list(heads[1:]), fork
+        self.logs[agent] = log
+        self._change(log)
+        self._weigh(agent)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _log(
+        self, agent: Link, told: tuple[Sealed, ...], via: str, now_ms: int, holds: Callable[[Speakers], bool]
+    ) -> tuple[Log | None, Outcome | None]:
+        """Return the log that an announcement is about, made if it is new, once what it says `holds`.
+
+        It must hold by what it tells itself, and also by what is known beside, such as revocations.
+        """
+        log = self.logs.get(agent)
+        stranger = log is None and not self._held.holds(agent)
+        if stranger:
+            may, over = self._may_bring(via, now_ms)
+            if not may:
+                return None, Outcome(Verdict.IGNORE, NEW_LOGS, agent, over=over)
+        own = log.told[1] if log is not None and log.told[0] == told else None
+        if own is None:
+            own = telling.read(agent, told, self._federation, self._held.manifest, now_ms)
+        if not holds(own):
+            return None, Outcome(Verdict.REJECT, "no key that it tells of signed it", agent)
+        known = () if log is None else log.speakers.events
+        merged = own if log is None or log.speakers is own else self._merged(known, own)
+        if not holds(self._with_held(agent, merged)):
+            return None, Outcome(Verdict.IGNORE, "its key is revoked", agent)
+        if log is None:
+            log = self.logs[agent] = self._new(merged, via if stranger else None, now_ms)
+        else:
+            log.speakers = merged
+            self._drop_dead(agent, log)
+        log.told = (told, own)
+        return log, None
+
+    def _merged(self, known: Iterable[telling.Event], own: Speakers) -> Speakers:
+        merged = telling.speaking([*known, *own.events])
+        return merged if len(merged.events) <= self._limits.key_events else telling.speaking(known)
+
+    def _with_held(self, agent: Link, speakers: Speakers) -> Speakers:
+        """Return speakers under the revocations that are held of their log."""
+        held = self._held.ends(agent)
+        if not held:
+            return speakers
+        ends = dict(speakers.ends)
+        for key, start in held.items():
+            ends[key] = min(start, ends.get(key, start))
+        return speakers._replace(ends=ends)
+
+    def _drop_dead(self, agent: Link, log: Log) -> None:
+        """Forget heads by keys of which it is now known that they were dead."""
+        speakers = self._with_held(agent, log.speakers)
+        if not speakers.ends:
+            return
+        alive = [one for one in log.heads if speaks(one.signed, speakers)]
+        if log.tied not in alive:
+            log.tied = alive[0] if alive else None
+        log.loose = [one for one in alive if one is not log.tied]
+
+    def _place(self, log: Log, heard: Heard, news: HeadNews) -> tuple[bool, ForkNews | None]:
+        """Put a head where it belongs; return whether that opens a question, and the proof if it shows a fork."""
+        led = extending.roots(news.since, heard.size, news.path) if news.path else None
+        before = None
+        for one in log.heads:
+            if one.size == heard.size and one.root != heard.root:
+                fork = self._convict(log, one, heard, ())
+                log.loose = [*log.loose, heard][: self._limits.heads_unchecked]
+                return False, fork
+            if led is not None and one.size == news.since:
+                if one.root != led.old:
+                    fork = self._convict(log, one, heard, news.path)
+                    log.loose = [*log.loose, heard][: self._limits.heads_unchecked]
+                    return False, fork
+                before = one
+        if log.tied is None or before is log.tied:
+            if log.tied is not None:
+                log.good.append((log.tied.size, log.tied.root))
+            log.tied = heard
+            return False, None
+        if before is not None:
+            log.loose.remove(before)
+        elif len(log.loose) >= self._limits.heads_unchecked:
+            # The first stay as evidence, the last place is for what is new.
+            log.loose.pop()
+        log.loose.append(heard)
+        return log.fork is None, None
+
+    def _tie(self, log: Log, old: Heard, new: Heard) -> None:
+        if old in log.loose:
+            log.loose.remove(old)
+        elif old == log.tied and new in log.loose:
+            log.loose.remove(new)
+            log.tied = new
+        log.good.append((old.size, old.root))
+
+    def _convict(self, log: Log, old: Heard, new: Heard, path: tuple[bytes, ...]) -> ForkNews | None:
+        """Note the proof; return it unless the log was known to be forked."""
+        if log.fork is not None:
+            return None
+        log.fork = StatesNews((old.note, new.note), log.speakers.told, path)
+        self._change(log)
+        return log.fork
+
+    def _change(self, log: Log) -> None:
+        self._revision += 1
+        log.revision = self._revision
+
+    def _new(self, speakers: Speakers, via: str | None, now_ms: int) -> Log:
+        newer = Bucket(_AT_ONCE, self._limits.head_every_ms, now_ms)
+        older = Bucket(_AT_ONCE, self._limits.head_older_ms, now_ms)
+        return Log(speakers, (speakers.told, speakers), via, newer, older)
+
+    def _may_bring(self, via: str, now_ms: int) -> tuple[bool, bool]:
+        """Tell whether a neighbour may bring one more log, and whether it is to be named for bringing too many."""
+        rate = self._limits.heads_new_logs_per_minute
+        if via not in self._budgets:
+            if len(self._budgets) >= 2 * self._limits.connections:
+                del self._budgets[min(self._budgets, key=lambda one: self._budgets[one].filled_ms)]
+            self._budgets[via] = Bucket(2 * rate, _MINUTE_MS / rate, now_ms)
+        bucket = self._budgets[via]
+        if bucket.take(now_ms):
+            return True, False
+        over = bucket.named_ms is None or now_ms - bucket.named_ms >= _MINUTE_MS
+        if over:
+            bucket.named_ms = now_ms
+        return False, over
+
+    def _weigh(self, agent: Link) -> None:
+        """Make room for what is kept of a log of which nothing is held: whoever brought most gives way."""
+        log = self.logs[agent]
+        if log.via is None:
+            return
+        brought = self._strangers.setdefault(log.via, {})
+        self._kept += log.weight - brought.get(agent, 0)
+        brought[agent] = log.weight
+        while self._kept > self._limits.heads_bytes:
+            most = max(self._strangers, key=lambda one: sum(self._strangers[one].values()))
+            oldest = next(iter(self._strangers[most]))
+            self._kept -= self._strangers[most].pop(oldest)
+            del self.logs[oldest]
+            if not self._strangers[most]:
+                del self._strangers[most]
