@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 from tslg.node.background import BackgroundNode
 from tslg.node.config import NodeConfig
 from tslg.protocol.cid import to_text
+from tslg.protocol.log import root
 
 pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parent / "js"
@@ -70,6 +72,30 @@ def test_js_walks_an_ancestry_by_the_specification(scripts: Path, tmp_path: Path
     assert {to_text(record.id) for record in made} <= set(seen["reached"])
     assert len(seen["owners"]) == 2
     assert {to_text(record.owner): record.seq + 1 for record in made}.items() <= seen["heads"].items()
+
+
+def test_js_follows_heads_by_the_specification(scripts: Path, tmp_path: Path) -> None:
+    with two_agents(tmp_path / "node", gossip=True) as (node, made):
+        federation = to_text(node.federation)
+        process = subprocess.Popen(
+            ["node", "--import", "./polyfill.mjs", "heads.mjs", node.addresses[0], federation, str(made[-1].seq + 4)],
+            cwd=scripts,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        agent = node.agent("two")
+        while process.poll() is None:
+            last = agent.state({"more": True})
+            time.sleep(0.5)
+        out, errors = process.communicate()
+        assert process.returncode == 0, errors[-3000:]
+        head = json.loads(out)
+        leaves = node.node.home.store.leaves(agent.id, head["size"])
+        peer_id = node.node.network.peer_id
+    assert head["agent"] == to_text(agent.id) and head["from"] == peer_id
+    assert made[-1].seq + 4 <= head["size"] <= last.seq + 1
+    assert head["root"] == root(leaves).hex()
 
 
 def test_an_ipfs_client_fetches_a_record_by_its_cid(scripts: Path, tmp_path: Path) -> None:
