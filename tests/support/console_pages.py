@@ -91,13 +91,17 @@ def matches(shown: list[str], printed: str) -> bool:
 
 
 class Runner:
-    """Runs the steps of one page in one directory, with the project's own interpreter and command first on the PATH."""
+    """Runs the steps of one page in one directory, with the project's own interpreter and command first on the PATH.
 
-    def __init__(self, directory: Path, bin: Path, source: Path) -> None:
+    What runs on behind the others takes the command from `bin`, the others from `quick`.
+    """
+
+    def __init__(self, directory: Path, bin: Path, source: Path, quick: Path) -> None:
         self.directory = directory
+        self.bin = bin
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TSLG_", "_TSLG", "XDG_"))},
-            "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([str(quick), str(bin), os.environ["PATH"]]),
             "PYTHONPATH": str(source),
             "HOME": str(directory),
             "COLUMNS": "200",
@@ -136,7 +140,7 @@ class Runner:
         target = re.search(r">\s*(\S+)", step.text)
         if target is None:
             return "a command that runs on must write to a file, by which the page knows that it is up"
-        text = f'. "$PAGE_VARIABLES"\nexec {step.text.rstrip().removesuffix("&")}'
+        text = f'. "$PAGE_VARIABLES"\nPATH="{self.bin}:$PATH"\nexec {step.text.rstrip().removesuffix("&")}'
         process = subprocess.Popen(
             ["/bin/sh", "-c", text], cwd=self.directory, env=self.env, stdin=subprocess.DEVNULL, start_new_session=True
         )
