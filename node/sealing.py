@@ -1,7 +1,8 @@
-"""Verifying the signatures of many records, in this thread or in worker threads beside it.
+"""Verifying the signatures of many records, in this thread, in worker threads beside it, or in other processes.
 
 Threads serve because libsodium releases the interpreter's lock while it computes. Chunks are handed over rather than
-records, since handing over one by one would cost more than the signature.
+records, since handing over one by one would cost more than the signature. Of a record, other processes get no more than
+the key, the signature and what was signed.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Final, Self
 
+from tslg.node.parallel import Pool, outcome
+from tslg.node.parallel_work import Signatures, check_signatures, holds_all
 from tslg.protocol.codec import Link
 from tslg.protocol.keys import Key
-from tslg.protocol.opening import Opened, check_seals
+from tslg.protocol.opening import Opened, check_seals, plainly_signed
 
 CHUNK: Final = 256
 """Records handed over at a time: enough to amortise the hand-over, few enough that the last ones spread evenly."""
@@ -70,10 +73,15 @@ class Checks:
     Args:
         workers: how many threads work in the end, the caller's among them.
         keys: the keys known so far; more may be put in while the checks are under way.
+        pool: processes that work in place of threads.
     """
 
-    def __init__(self, workers: int, keys: Mapping[Link, Key]) -> None:
+    def __init__(self, workers: int, keys: Mapping[Link, Key], pool: Pool | None = None) -> None:
         self._keys = keys
+        self._pool = pool
+        self._afar: deque[tuple[list[Opened], Future[bytes]]] = deque()
+        if pool is not None:
+            workers = 1
         self._waiting: deque[Sequence[Opened]] = deque()
         self._done: list[list[Opened]] = []
         self._futures: list[Future[None]] = []
@@ -91,21 +99,50 @@ class Checks:
             _take_turns.leave()
 
     def add(self, opened: Sequence[Opened]) -> None:
-        """Have these checked some time; with worker threads they start on it at once."""
+        """Have these checked some time; with other workers they start on it at once."""
         for start in range(0, len(opened), CHUNK):
-            self._waiting.append(opened[start : start + CHUNK])
+            chunk = opened[start : start + CHUNK]
+            if self._pool is not None:
+                chunk = self._hand_over(chunk, self._pool)
+            self._waiting.append(chunk)
             if self._executor is not None:
                 self._futures.append(self._executor.submit(self._work))
 
     def settle(self) -> Iterable[Opened]:
-        """Help until everything is checked; return the outcomes."""
+        """Help until everything is checked; return the outcomes.
+
+        Raises:
+            WorkError: a worker ended before it was done.
+        """
         while self._waiting:
             self._work()
         for future in self._futures:
             future.result()
+        while self._afar:
+            handed, verdicts = self._afar.popleft()
+            holds = holds_all(outcome(verdicts), len(handed))
+            self._done.append([one._replace(sealed=held) for one, held in zip(handed, holds, strict=True)])
         done, self._done = self._done, []
         self._futures.clear()
         return chain.from_iterable(done)
+
+    def _hand_over(self, opened: Sequence[Opened], pool: Pool) -> Sequence[Opened]:
+        """Give the plain signatures among these to the pool, in chunks; return the records that have others."""
+        left: list[Opened] = []
+        handed: list[Opened] = []
+        numbers: dict[bytes, int] = {}
+        signed: list[tuple[int, bytes]] = []
+        for one in opened:
+            key = None if one.record.key is None else self._keys.get(one.record.key)
+            bytes_signed = plainly_signed(one, key)
+            if key is None or bytes_signed is None:
+                left.append(one)
+                continue
+            handed.append(one)
+            signed.append((numbers.setdefault(key.public, len(numbers)), bytes_signed))
+        if handed:
+            self._afar.append((handed, pool.submit(check_signatures, Signatures(list(numbers), signed))))
+        return left
 
     def _work(self) -> None:
         try:

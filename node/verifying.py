@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Final, NamedTuple
 
+from tslg.node.parallel import Pool
 from tslg.node.sealing import Checks
 from tslg.node.sources import Source
 from tslg.protocol.codec import Link
@@ -66,14 +67,16 @@ def verify(
     log: str = "visited",
     post_quantum: bool = False,
     workers: int = 1,
+    pool: Pool | None = None,
     outside: Outside = (),
     known: Mapping[Link, Record] | None = None,
     relied: Mapping[Link, Reliance] | None = None,
     tick: Tick | None = None,
 ) -> Report:
-    """Verify the ancestry of `target` from what `source` holds. Arguments as for `Walker`; `workers` threads.
+    """Verify the ancestry of `target` from what `source` holds. Arguments as for `Walker`; `workers` threads, or
+    the processes of `pool`, check signatures beside it.
 
-    Returns the report; what the source does not hold is *undetermined: absent*.
+    Returns the report; what the source does not hold is *undetermined: absent*. Raises WorkError if a worker is lost.
     """
     return walk(
         source,
@@ -85,6 +88,7 @@ def verify(
         log=log,
         post_quantum=post_quantum,
         workers=workers,
+        pool=pool,
         outside=outside,
         known=known,
         relied=relied,
@@ -103,6 +107,7 @@ def walk(
     log: str = "visited",
     post_quantum: bool = False,
     workers: int = 1,
+    pool: Pool | None = None,
     outside: Outside = (),
     known: Mapping[Link, Record] | None = None,
     relied: Mapping[Link, Reliance] | None = None,
@@ -122,8 +127,9 @@ def walk(
         relied=relied,
     )
     keys: dict[Link, Key] = {}
-    with quiet_collector(), Checks(workers, keys) as checks:
-        opener = Opener(walker, keys, checks if workers > 1 and signatures == "all" else None, tick)
+    with quiet_collector(), Checks(workers, keys, pool) as checks:
+        beside = pool is not None or workers > 1
+        opener = Opener(walker, keys, checks if beside and signatures == "all" else None, tick)
         opener.read_ahead(source.ahead(target, depth))
         for id, detail in source.faults().items():
             walker.broken(id, RecordError(detail, code="TSLG-R-ID", record=id))

@@ -115,6 +115,12 @@ class AnchoringError(NetworkError):
     code = "TSLG-N-UNANCHORED"
 
 
+class WorkError(TslgError):
+    """Work that was handed to other processes and not done. Nothing is decided by it."""
+
+    code = "TSLG-U-WORKER"
+
+
 class AdapterError(TslgError, ValueError):
     """Material of another format that cannot be imported; `detail` has a line for each thing that is wrong."""
 

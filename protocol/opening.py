@@ -115,6 +115,22 @@ def check_seals(items: Iterable[Opened], keys: Mapping[Link, Key]) -> list[Opene
     return checked
 
 
+def plainly_signed(opened: Opened, key: Key | None) -> bytes | None:
+    """Return the signature of a record that one plain Ed25519 signature seals, followed by what was signed.
+
+    None for every other seal, which `check_seals` decides, and for those whose signature holds already.
+    """
+    record, seal, sealed, _ = opened
+    if sealed or key is None or key.alg != Alg.ED25519 or key.post_quantum is not None:
+        return None
+    start = sign1_start(key.record)
+    plain = record.agent is not None and record.kind != JOINT and len(seal) == len(start) + ED25519_SIGNATURE_BYTES
+    if not plain or not seal.startswith(start):
+        return None
+    head = TO_BE_SIGNED_START + byte_string_head(len(record.data))
+    return seal[-ED25519_SIGNATURE_BYTES:] + head + record.data
+
+
 def _make_ready(key: Key | None) -> _Ready | None:
     if key is None or key.alg != Alg.ED25519 or key.post_quantum is not None:
         return None

@@ -15,6 +15,7 @@ from tslg.node.cli.log_proofs import check_log_proof, is_log_proof, policy_optio
 from tslg.node.cli.output import emit, json_option
 
 if TYPE_CHECKING:
+    from tslg.node.parallel import Pool
     from tslg.node.sources import Source
     from tslg.node.verifying import Outside
     from tslg.protocol.bundle import Bundle
@@ -61,7 +62,14 @@ def walk_options(command: C) -> C:
 @click.argument("target", metavar="ID|FILE.car|FILE.tlog-proof")
 @data_option
 @walk_options
-@click.option("--workers", type=click.IntRange(1, 64), help="Threads that check seals.  [one a core, at most 4]")
+@click.option("--workers", type=click.IntRange(1, 64), help="How many check at once.  [one a core]")
+@click.option(
+    "--pool",
+    type=click.Choice(["auto", "threads", "processes", "ray"]),
+    default="auto",
+    show_default=True,
+    help="Where they check: auto takes processes for large bundles; ray needs the extra of that name.",
+)
 @click.option("--head", "heads", type=FILE, multiple=True, help="A checkpoint to hold a log against; repeat.")
 @click.option("--save", type=FILE, help="Keep which records were verified, …")
 @click.option("--resume", type=FILE, help="… and go on from there without checking their seals again.")
@@ -108,8 +116,8 @@ def _verify_held(target: str, options: Mapping[str, Any]) -> int:
         id, source = find_record(home.store, target), StoreSource(home.store)
         outside = outside_heads(options["heads"], home.store)
         alone = {**options, "depth": 0, "full": False, "log": "visited", "save": None, "resume": None}
-        before = earlier(home.store, options, lambda one: _walk(source, one, pinned, alone, ()))
-        report = _walk(source, id, pinned, options, outside, before.relying.reliances)
+        before = earlier(home.store, options, lambda one: walk_one(source, one, pinned, alone, ()))
+        report = walk_one(source, id, pinned, options, outside, before.relying.reliances)
         told, extra, against = concluded(report, before, as_written(home.store))
         if name is not None:
             extra["verification"] = to_text(publish(home, name, report, before.deepened, against).id)
@@ -117,7 +125,7 @@ def _verify_held(target: str, options: Mapping[str, Any]) -> int:
 
 
 def _verify_bundle(path: Path, options: Mapping[str, Any]) -> int:
-    from tslg.node.sources import BundleSource
+    from tslg.node.cli.pooled import verify_bundle
     from tslg.protocol.errors import BundleError
 
     try:
@@ -132,9 +140,7 @@ def _verify_bundle(path: Path, options: Mapping[str, Any]) -> int:
     if pinned != bundle.federation:
         reports = [_foreign(bundle, pinned, options)]
     else:
-        source = BundleSource(bundle)
-        outside = outside_heads(options["heads"])
-        reports = [_walk(source, id, pinned, options, outside) for id in bundle.targets]
+        reports = verify_bundle(path, bundle, pinned, options)
     return _tell(reports, {"bundle": str(path), "federation_pinned": given is not None}, options)
 
 
@@ -167,14 +173,17 @@ def walk_depth(source: Source, target: Link, depth: int | None, full: bool) -> i
         return None
 
 
-def _walk(
+def walk_one(
     source: Source,
     id: Link,
     pinned: Link,
     options: Mapping[str, Any],
     outside: Outside,
     relied: Mapping[Link, Reliance] | None = None,
+    *,
+    pool: Pool | None = None,
 ) -> Report:
+    """Verify one target as the options say, with threads or, if a pool is given, with its processes beside it."""
     from tslg.node.cli import saved
     from tslg.node.cli.terminal import counting
     from tslg.node.home import wall_clock
@@ -194,6 +203,7 @@ def _walk(
             log=options["log"],
             post_quantum=options["require_post_quantum"],
             workers=options["workers"] or min(4, os.cpu_count() or 1),
+            pool=pool,
             outside=outside,
             known=known,
             relied=relied,
