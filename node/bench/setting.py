@@ -19,6 +19,10 @@ class Setting:
         repeat: rounds of every measurement.
         large: also measure on ten times as many records, where that says something new.
         say: told in a few words what is being done.
+        postgresql: a PostgreSQL database to measure on; None for a server of its own.
+
+    Attributes:
+        left_out: by name, what could not be measured here, and why.
     """
 
     def __init__(
@@ -29,11 +33,14 @@ class Setting:
         repeat: int = 5,
         large: bool = False,
         say: Callable[[str], None] = lambda _: None,
+        postgresql: str | None = None,
     ) -> None:
         self.records = records
         self.repeat = repeat
         self.large = large
         self.say = say
+        self.postgresql = postgresql
+        self.left_out: dict[str, str] = {}
         self._folder = folder
         self._numbers = count()
         self._lineages: dict[int, Lineage] = {}

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tslg.node.bench import (
     audits,
+    databases,
     heads,
     logs,
     machine,
@@ -30,6 +31,7 @@ BENCHES: Final[Mapping[str, Callable[[Setting], list[Row]]]] = {
     "verify-and-store": walks.verify_and_store,
     "append": stores.append_one,
     "append-batches": stores.append_batches,
+    "postgresql": databases.ingest,
     "audit": audits.audit,
     "replicate": replicas.replicate,
     "heads": heads.heads,
@@ -62,6 +64,7 @@ def document(setting: Setting, rows: Iterable[Row], about: Mapping[str, Any] | N
         "machine": dict(machine.describe() if about is None else about),
         "settings": {"records": setting.records, "repeat": setting.repeat, "large": setting.large, "seed": SEED},
         "rows": [row.to_json() for row in shown],
+        "left_out": dict(setting.left_out),
         "met": not missed(shown),
     }
 

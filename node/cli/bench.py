@@ -32,10 +32,18 @@ COLUMNS: Final = ("row", "ours", "reference", "figure", "target", "met")
 @click.option(
     "--folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write.  [a temporary folder]"
 )
+@click.option("--postgresql", metavar="DSN", help="A PostgreSQL database to measure on.  [a server of its own]")
 @click.option("--check", is_flag=True, help="Exit with 1 if a target is missed.")
 @json_option
 def bench(
-    only: Sequence[str], records: int, repeat: int, large: bool, folder: Path | None, check: bool, as_json: bool
+    only: Sequence[str],
+    records: int,
+    repeat: int,
+    large: bool,
+    folder: Path | None,
+    postgresql: str | None,
+    check: bool,
+    as_json: bool,
 ) -> int:
     """Measure tslg against what it rests on: bare libsodium, bare SQLite, a local verification.
 
@@ -43,12 +51,14 @@ def bench(
     """
     about = machine.describe()
     with tempfile.TemporaryDirectory(prefix="tslg-bench-", dir=folder) as path:
-        setting = Setting(Path(path), records=records, repeat=repeat, large=large, say=say)
+        setting = Setting(Path(path), records=records, repeat=repeat, large=large, say=say, postgresql=postgresql)
         rows = run(setting, only or BENCHES)
     if as_json:
         emit(document(setting, rows, about), True, "")
     else:
         print_table(COLUMNS, [cells(row) for row in rows])
+        for name, why in setting.left_out.items():
+            click.echo(f"not measured: {name}: {why}")
         click.echo(_about_text(about))
     return MISSED if check and missed(rows) else 0
 

@@ -30,7 +30,7 @@ from tslg.node.store.postgres_check import check_tables
 from tslg.node.store.postgres_engine import Db, Place, Rows
 from tslg.node.store.postgres_opening import prepare, recognise
 from tslg.node.store.postgres_reader import Readers
-from tslg.node.store.postgres_upkeep import copy_in, empty, erase_traces, reclaim
+from tslg.node.store.postgres_upkeep import copy_in, drop, empty, erase_traces, reclaim
 from tslg.node.store.postgres_writer import Writer
 from tslg.node.store.writer import Batch
 from tslg.protocol.cid import Link, to_text
@@ -378,6 +378,10 @@ class PostgresStore(Store):
     def empty(self) -> None:
         """Drop all that is held."""
         self._writing().transaction(empty)
+
+    def drop(self) -> None:
+        """Drop the schema with all that is in it."""
+        self._writing().transaction(lambda db: drop(db, self.place))
 
     def close(self) -> None:
         """See `Store.close`."""

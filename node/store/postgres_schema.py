@@ -35,13 +35,14 @@ CREATE TABLE record (
 CREATE UNIQUE INDEX record_place ON record (owner, seq);
 CREATE INDEX record_kind ON record (kind, owner, time, seq) WHERE data IS NOT NULL;
 
+-- Written with its record and by nobody else, so no edge is there twice. One id an index: a record has few edges.
 CREATE TABLE edge (
     child  bytea NOT NULL,
     class  text COLLATE "C" NOT NULL,
-    parent bytea NOT NULL,
-    PRIMARY KEY (child, class, parent)
+    parent bytea NOT NULL
 );
-CREATE INDEX edge_reverse ON edge (parent, class, child);
+CREATE INDEX edge_child ON edge (child);
+CREATE INDEX edge_parent ON edge (parent);
 
 -- Logs held completely from seq 0: the tree's peaks after `size` leaves, the last of which is `last`.
 CREATE TABLE log (

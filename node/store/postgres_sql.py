@@ -19,8 +19,12 @@ INSERT: Final = """
     )
     INSERT INTO edge (child, class, parent)
     SELECT child, class, parent FROM unnest(%b::bytea[], %b::text[], %b::bytea[]) AS cited (child, class, parent)
-    WHERE child IN (SELECT cid FROM added)
-    ON CONFLICT DO NOTHING"""
+    WHERE child IN (SELECT cid FROM added)"""
+COPY_RECORDS: Final = """
+    COPY record (cid, owner, seq, kind, time, data, seal, attachment) FROM STDIN (FORMAT BINARY)"""
+RECORD_TYPES: Final = ("bytea", "bytea", "int8", "text", "int8", "bytea", "bytea", "bytea")
+COPY_EDGES: Final = "COPY edge (child, class, parent) FROM STDIN (FORMAT BINARY)"
+EDGE_TYPES: Final = ("bytea", "text", "bytea")
 UPSERT_LOG: Final = """
     INSERT INTO log (owner, size, last, peaks)
     SELECT * FROM unnest(%b::bytea[], %b::bigint[], %b::bytea[], %b::bytea[])

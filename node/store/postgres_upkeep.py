@@ -41,6 +41,12 @@ def empty(db: Db) -> None:
     db.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(sql.Identifier, TABLES))))
 
 
+def drop(db: Db, place: Place) -> None:
+    """Drop a schema with all that is in it, inside the caller's transaction."""
+    db.execute("SET LOCAL client_min_messages = warning")
+    db.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(place.schema)))
+
+
 def reclaim(place: Place) -> None:
     """Let what was dropped make room for what comes. Readers and writers go on beside it. StoreError."""
     with translated(place), place.connect(readonly=False) as db:

@@ -30,6 +30,9 @@ T = TypeVar("T")
 _log: Final = logging.getLogger(__name__)
 _ATTEMPTS: Final = 8
 """How often a transaction is run again that lost a race against another session's."""
+_COPIED_FROM: Final = 32
+"""Records from which on copying pays for the ways to the server that it needs."""
+_RECORD_COLUMNS: Final = len(queries.RECORD_TYPES)
 _TAKE_OVER_S: Final = 1.0
 """How long a lock is waited for: the server needs a moment to see that the process which held it has died."""
 _RACES: Final = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation)
@@ -56,6 +59,7 @@ class Writer:
         self._claims: dict[Link, int] = {}
         self._lost: set[Link] = set()
         self._alone = alone
+        self._expect_new = True
         self.transaction(lambda db: None)
 
     # --- sessions --------------------------------------------------------------------------------------------------
@@ -223,18 +227,30 @@ class Writer:
             self._check_claims(db, {*states, *(record.owner for record, _ in fresh.values())}, fresh)
         _check_states(db, asked, fresh)
         kept = [*states.values()]
+
+        def beside() -> None:
+            if kept:
+                db.execute(queries.UPSERT_LOG, _state_columns(kept))
+            if telling(record for record, _ in fresh.values()):
+                db.execute(queries.TOLD)
+
+        if len(fresh) >= _COPIED_FROM and self._expect_new:
+            try:
+                with db.transaction():
+                    rows.copy_into(db)
+                    beside()
+                return
+            except errors.UniqueViolation:
+                self._expect_new = False
         try:
             # In a pipeline, the whole transaction costs one way to the server and back.
             with db.pipeline(), db.transaction():
-                if fresh:
-                    db.execute(queries.INSERT, rows.values)
-                if kept:
-                    db.execute(queries.UPSERT_LOG, _state_columns(kept))
-                if telling(record for record, _ in fresh.values()):
-                    db.execute(queries.TOLD)
+                made = db.execute(queries.INSERT, rows.values) if fresh else None
+                beside()
         except errors.UniqueViolation:
             self._raise_fork(db, fresh)
             raise
+        self._expect_new = self._expect_new or (made is not None and made.rowcount == rows.edges)
 
     def _raise_fork(self, db: Db, fresh: Mapping[bytes, tuple[Record, bytes]]) -> None:
         """Find which record's place was taken and raise ForkError; return if none was, as after a race."""
@@ -251,7 +267,7 @@ class Writer:
 class _Columns:
     """Records and their edges as columns, in the order of their ids, for one statement to insert."""
 
-    __slots__ = ("values",)
+    __slots__ = ("edges", "values")
 
     def __init__(self, fresh: Mapping[bytes, tuple[Record, bytes]], attachments: Mapping[Link, bytes]) -> None:
         items = sorted(fresh.items())
@@ -262,6 +278,7 @@ class _Columns:
             for name, cited in record.preds.items()
             for edge in cited
         )
+        self.edges = len(edges)
         self.values = (
             [cid for cid, _ in items],
             [bytes(record.owner) for record in records],
@@ -275,6 +292,18 @@ class _Columns:
             [name for _, name, _ in edges],
             [parent for _, _, parent in edges],
         )
+
+    def copy_into(self, db: Db) -> None:
+        """Copy all of it, which costs a third less than inserting; UniqueViolation if not all is new."""
+        with db.cursor() as cursor:
+            for query, types, columns in (
+                (queries.COPY_RECORDS, queries.RECORD_TYPES, self.values[:_RECORD_COLUMNS]),
+                (queries.COPY_EDGES, queries.EDGE_TYPES, self.values[_RECORD_COLUMNS:]),
+            ):
+                with cursor.copy(query) as copy:
+                    copy.set_types(types)
+                    for row in zip(*columns, strict=True):
+                        copy.write_row(row)
 
 
 def _state_columns(states: Sequence[LogState]) -> tuple[list[Any], ...]:

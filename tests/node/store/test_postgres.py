@@ -570,3 +570,28 @@ def test_a_changed_blob_is_not_handed_out(store, place):
 def test_tables_are_made_only_once(store, place, monkeypatch):
     monkeypatch.setattr(postgres_opening, "SCHEMA", "this would fail")
     PostgresStore.open(place).close()
+
+
+def test_large_batches_of_new_held_and_forked_records_in_turn(store, other, new_log, state_of):
+    """Whatever the writer expects next, copied or inserted, the tables come out right."""
+    log, second = new_log("large"), new_log("second")
+    for _ in range(199):
+        log.add(preds={"prior": [Edge(log.last.id)], "evidence": [Edge(second.owner, second.owner, None)]})
+        second.add()
+    assert store._writer._expect_new
+    store.append(sealed(*log.records[:100]))
+    store.append(sealed(*log.records[50:150]))
+    assert not store._writer._expect_new
+    store.append(sealed(*log.records[150:]), [state_of(log)])
+    assert store._writer._expect_new
+    store.append(sealed(*log.records), [state_of(log)])
+    other.append(sealed(*second.records), [state_of(second)])
+    rival = new_log("second")
+    for number in range(60):
+        rival.add(body={"data": {"rival": number}})
+    for _ in range(2):
+        with pytest.raises(ForkError):
+            store.append(sealed(*rival.records, *new_log("beside").records))
+    assert not store.has(rival.last.id) and not store.has(new_log("beside").owner)
+    assert [(one.held, one.complete) for one in store.logs()] == [(200, True)] * 2
+    assert len(store.parents([record.id for record in log.records])) == 398 and store.check() == []
