@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 TARGETS_FROM: Final = 5_000
 """Records from which on several targets are given to processes: to start one takes as long as about 5,000 records."""
 SIGNATURES_FROM: Final = 100_000
-"""Records from which on a single target's signatures are: threads serve nearly as well, and start at once."""
+SIGNATURE_CORES: Final = 4
+"""Records and cores from which on a single target's signatures are: below, threads serve as well, and start at once."""
 MOST: Final = 16
 """Processes that are started unasked; each holds the whole bundle."""
 
@@ -88,9 +89,10 @@ def verify_bundle(path: Path, bundle: Bundle, federation: Link, options: Mapping
 def choose(asked: str, workers: int | None, targets: int, records: int) -> tuple[str, int]:
     """Return where to work, `threads`, `processes` or `ray`, and with how many workers."""
     wanted = workers or min(MOST, cores())
-    pays = records >= (TARGETS_FROM if targets > 1 else SIGNATURES_FROM)
     if asked == "auto":
-        asked = "processes" if pays and wanted > 1 else "threads"
+        apart = targets > 1 and records >= TARGETS_FROM and wanted > 1
+        beside = records >= SIGNATURES_FROM and wanted >= SIGNATURE_CORES
+        asked = "processes" if apart or beside else "threads"
     return asked, wanted
 
 

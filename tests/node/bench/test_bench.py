@@ -7,9 +7,10 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from click.testing import CliRunner
 from nacl.exceptions import BadSignatureError
 
-from tslg.node.bench import audits, stores, walks
+from tslg.node.bench import audits, cluster, stores, walks
 from tslg.node.bench.figures import MeasurementError, Row, Series, Side, Target, interleave
 from tslg.node.bench.lineage import Lineage, make
 from tslg.node.bench.setting import Setting
@@ -87,7 +88,8 @@ def rows(setting) -> dict[str, Row]:
 def test_every_benchmark_gives_its_rows(rows):
     assert list(rows) == [
         *("verify", "verify-2-workers", "verify-heads", "verify-stored", "verify-and-store"),
-        *("append", "append-batches", f"ancestors-{RECORDS}", f"ancestors-{RECORDS}-ms"),
+        *("append", "append-batches", "postgresql-ingest-100", "postgresql-ingest-1000"),
+        *(f"ancestors-{RECORDS}", f"ancestors-{RECORDS}-ms"),
         *("manifest-cold", "manifest-warm", "inclusion-hashes", "inclusion-verify"),
         *(
             "cosignature-ed25519",
@@ -114,6 +116,26 @@ def test_ratios_are_those_of_the_two_sides(rows):
             ours, reference = row.ours.series.median, row.reference.series.median
             smaller_is_better = row.name.startswith(("ancestors", "linearity"))
             assert row.figure.median == pytest.approx(ours / reference if smaller_is_better else reference / ours)
+
+
+def test_without_a_postgresql_the_row_is_left_out_and_that_is_said(setting, monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "binaries", lambda: None)
+    here = Setting(tmp_path, records=RECORDS, repeat=1)
+    assert run(here, ["postgresql"]) == []
+    assert "apt-get install postgresql" in here.left_out["postgresql"]
+    assert document(here, [])["left_out"] == here.left_out
+    result = CliRunner().invoke(command.bench, ["--only", "postgresql", "--records", str(RECORDS), "--repeat", "1"])
+    assert result.exit_code == 0 and "not measured: postgresql: there is no PostgreSQL server" in result.output
+
+
+def test_a_database_that_is_given_is_measured_on_and_left_as_it_was(tmp_path, place):
+    import psycopg
+
+    here = Setting(tmp_path, records=RECORDS, repeat=1, postgresql=place.dsn)
+    rows = run(here, ["postgresql"])
+    assert [row.name for row in rows] == ["postgresql-ingest-100", "postgresql-ingest-1000"] and here.left_out == {}
+    with psycopg.connect(place.dsn) as db:
+        assert db.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tslg_bench%'").fetchone() == (0,)
 
 
 def test_bare_signatures_are_those_of_all_records_that_an_agent_signed_alone(setting, lineage):

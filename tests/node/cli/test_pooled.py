@@ -209,6 +209,7 @@ def test_processes_are_taken_where_they_pay():
     assert choose("auto", 4, 2, TARGETS_FROM - 1) == ("threads", 4)
     assert choose("auto", 4, 2, TARGETS_FROM) == ("processes", 4)
     assert choose("auto", 4, 1, SIGNATURES_FROM) == ("processes", 4)
+    assert choose("auto", 2, 1, SIGNATURES_FROM) == ("threads", 2)
     assert choose("auto", 1, 2, SIGNATURES_FROM) == ("threads", 1)
     assert choose("processes", None, 1, 1) == ("processes", min(MOST, cores()))
     assert choose("ray", 3, 1, 1) == ("ray", 3)
