@@ -50,7 +50,8 @@ class OverRay:
             except RayTaskError as error:
                 # What the function raised, without Ray's own frames around it.
                 cause = error.cause
-                done.set_exception(cause if isinstance(cause, Exception) else error)
+                known = isinstance(cause, Exception) and not isinstance(cause, RayError)
+                done.set_exception(cause if known else BrokenProcessPool(str(error)))
             except RayError as error:
                 done.set_exception(BrokenProcessPool(str(error)))
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import operator
+import os
 import sys
 import types
 from concurrent.futures import Future
 from itertools import product
+from pathlib import Path
 
+import dying
 import pytest
-from dying import die
 from world import World
 
 from tslg.node.cli import pooled
@@ -132,7 +134,7 @@ class Dying:
         self.pool = Processes(2)
 
     def submit(self, function, chunk):
-        return self.pool.submit(die, chunk)
+        return self.pool.submit(dying.die, chunk)
 
 
 def test_a_worker_that_dies_is_an_error_and_no_verdict(world, bundles):
@@ -314,11 +316,15 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
 
 
 @pytest.mark.slow
-def test_over_a_real_ray(world, bundles):
+def test_over_a_real_ray(world, bundles, monkeypatch):
+    # What ends a worker must be found there, which is started with this environment.
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(Path(dying.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    )
     targets = [target.id for target in world.targets]
     for which in ("whole", "false seal"):
         with open_pool("ray", 2, bundles[which]) as pool:
             reports = verify_targets(pool, targets, asked(world))
         assert told(reports) == told(alone(world, bundles[which]))
     with open_pool("ray", 2, 0) as pool, pytest.raises(WorkError):
-        outcome(pool.submit(die, 16))
+        outcome(pool.submit(dying.die, 16))
