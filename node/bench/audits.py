@@ -80,7 +80,7 @@ def audit_once(lineage: Lineage, addresses: Sequence[str]) -> tuple[float, Repor
 @contextmanager
 def serving(path: Path) -> Iterator[str]:
     """Serve a data directory from a process of its own; yield its address. Raises MeasurementError if it does not."""
-    command = [sys.executable, "-m", "tslg.node.cli", "node", "run", "--data", str(path), "--json"]
+    command = [sys.executable, "-m", "tslg.node.cli", "node", "run", "--data", str(path), "--api", "off", "--json"]
     with (path / "stderr").open("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment())
         try:

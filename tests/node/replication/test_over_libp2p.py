@@ -13,9 +13,11 @@ import trio
 from replicas import Scene
 
 from tslg.node.auditor import Auditor
-from tslg.node.cli.audit import throwaway_network
 from tslg.node.config import NodeConfig
 from tslg.node.net.errors import PeerError
+from tslg.node.net.libp2p.config import Libp2pConfig
+from tslg.node.net.libp2p.network import Libp2pNetwork
+from tslg.node.net.seam import running
 from tslg.node.node import Node
 from tslg.protocol.cid import to_text
 from tslg.protocol.exchange import LOG, HeadReply, HeadRequest
@@ -35,14 +37,14 @@ def process(scene, agent, address):
     """Run a replica until the block ends, then kill it without warning."""
     chosen = ["--replicate", to_text(agent.id), "--replicate-from", address, "--federation", scene.file]
     command = ["node", "run", "--data", scene.path / "replica", "--json", "--api", "off", *chosen]
-    running = subprocess.Popen(
+    started = subprocess.Popen(
         [sys.executable, "-m", "tslg.node.cli", *map(str, command)], stdout=subprocess.PIPE, text=True, env=ENV
     )
     try:
-        yield json.loads(running.stdout.readline())["addresses"][0]
+        yield json.loads(started.stdout.readline())["addresses"][0]
     finally:
-        running.kill()
-        running.communicate()
+        started.kill()
+        started.communicate()
 
 
 async def size_at(network, peer, agent) -> int:
@@ -64,7 +66,7 @@ async def converged(network, peer, agent, size: int) -> None:
 async def test_a_hot_replica_outlives_a_kill_and_its_leader(scene, appends):
     turn = appends // 20
     listen = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",))
-    async with throwaway_network() as network:
+    async with running(Libp2pNetwork(Libp2pConfig(seed=os.urandom(32)))) as network:
         auditor = Auditor(network, scene.federation, clock=scene.clock)
         async with Node.open(scene.path / "leader", federation=scene.file, config=listen, clock=scene.clock) as leader:
             agent, (address,) = scene.agent(leader, "a"), leader.addresses
