@@ -39,7 +39,8 @@ class Place:
         """Make the folder and the token, if they are not there, and return the token. StoreError."""
         try:
             self.folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-            write_once(self._token, secrets.token_hex(32).encode() + b"\n", PRIVATE_MODE)
+            if not self._token.exists():
+                write_once(self._token, secrets.token_hex(32).encode() + b"\n", PRIVATE_MODE)
             return self._token.read_text("ascii").strip()
         except OSError as error:
             raise translate_os(error, self.folder) from error

@@ -178,3 +178,8 @@ def test_what_is_private_is_the_user_s_alone(node: subprocess.Popen[str], data: 
     place = Place(data)
     assert place.folder.stat().st_mode & 0o077 == 0
     assert (place.folder / "token").stat().st_mode & 0o077 == 0
+
+
+def test_a_node_that_is_started_again_keeps_its_token(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    assert place.prepare() == Place(tmp_path).prepare() != ""
