@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import trio
@@ -161,7 +162,13 @@ class Auditor:
             keys: dict[Link, Key] = {}
             with Checks(WORKERS, keys) as checks:
                 pool = Pool(walker, keys, checks if signatures == "all" else None, doubts.better)
-                asker = Asker(self._network, self.finder, peers, avoid=doubts.spoilers)
+                asker = Asker(
+                    self._network,
+                    self.finder,
+                    peers,
+                    avoid=doubts.spoilers,
+                    on_step=partial(_beat, tick, pool),
+                )
                 session = _Session(self, walker, pool, asker, author, tick, outside)
                 await session.run()
                 # In a thread, so that the node goes on answering others meanwhile.
@@ -177,6 +184,11 @@ class Auditor:
             for agent in agents:
                 asker.remember(agent.id, agent.peer)
         return Walked(replace(report, agents=agents, asked=tuple(said.items())), walker)
+
+
+def _beat(tick: Tick | None, pool: Pool) -> None:
+    if tick is not None:
+        tick(len(pool.opened))
 
 
 def _weigh(walker: Walker) -> None:

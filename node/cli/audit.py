@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tslg.node.auditor import Auditor
     from tslg.node.finding.finder import Finder
     from tslg.node.home import Home
+    from tslg.node.net.reach import Scope
     from tslg.node.net.seam import Network
     from tslg.node.verifying import Tick, Walked
     from tslg.protocol.codec import Link
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--agent", "author", metavar="ID", help="Whose record it is, if known: that agent's nodes are looked for."
 )
+@click.option("--reach", default="", help="Dial addresses of this scope and wider: loopback, private or global.")
 @click.option("--federation", help="The federation's id, the only thing that is trusted; known if --data is given.")
 @click.option(
     "--data",
@@ -173,10 +175,11 @@ def _run(
         from tslg.node.auditor import Auditor
         from tslg.node.finding.finder import keep_book
         from tslg.node.home import wall_clock
+        from tslg.node.net.reach import read_scope
 
         bootstrap = options["bootstrap"]
         peers = list(dict.fromkeys([*options["peers"], *_named(home), *bootstrap]))
-        async with throwaway_network(peers, bootstrap) as network:
+        async with throwaway_network(peers, bootstrap, read_scope(options["reach"])) as network:
             await _join(network, bootstrap)
             finder = _finder(network, federation, home)
             auditor = Auditor(network, federation, clock=wall_clock, store=store, finder=finder)
@@ -228,18 +231,20 @@ async def _depth(
 
 
 @asynccontextmanager
-async def throwaway_network(asked: Sequence[str] = (), bootstrap: Sequence[str] = ()) -> AsyncIterator[Network]:
+async def throwaway_network(
+    asked: Sequence[str] = (), bootstrap: Sequence[str] = (), reach: Scope | None = None
+) -> AsyncIterator[Network]:
     """Run a libp2p peer that nobody knows or can reach, for the length of a block.
 
-    It dials what it hears of only if that can be reached from as far as the addresses that shall be `asked`, and
-    takes part in the DHT if there is anybody to `bootstrap` from.
+    It dials what it hears of only if that can be reached from as far as the addresses that shall be `asked`, or as
+    `reach` says, and takes part in the DHT if there is anybody to `bootstrap` from.
     """
     from tslg.node.net.libp2p.config import Libp2pConfig
     from tslg.node.net.libp2p.network import Libp2pNetwork
     from tslg.node.net.reach import narrowest
     from tslg.node.net.seam import running
 
-    reach = narrowest(asked) if asked else None
+    reach = narrowest(asked) if reach is None and asked else reach
     config = Libp2pConfig(seed=os.urandom(32), listen=(), discovery=bool(bootstrap), reach=reach)
     async with running(Libp2pNetwork(config)) as network:
         yield network

@@ -71,6 +71,12 @@ def unblock(peer: str, data: Path | None, as_json: bool) -> None:
     _change(data, as_json, lambda listed: listed.unblocking(_checked(peer)))
 
 
+def _folder(data: Path | None) -> Path | None:
+    """Return the data directory, which may also be named before the subcommand."""
+    parent = click.get_current_context().parent
+    return data if data is not None or parent is None else parent.params.get("data")
+
+
 def _checked(peer: str) -> str:
     """Return the id of a peer. Raises AddressError."""
     from tslg.node.net.libp2p.dialer import parse_peer
@@ -82,11 +88,12 @@ def _change(data: Path | None, as_json: bool, change: Callable[[Listed], Listed]
     from tslg.node.cli.files import write_replacing
     from tslg.node.finding import listed
 
-    with read_home(data):
-        before = listed.read(data_dir(data))
+    folder = data_dir(_folder(data))
+    with read_home(folder):
+        before = listed.read(folder)
         after = change(before)
         if after != before:
-            write_replacing(data_dir(data) / listed.FILE, listed.to_text(after).encode())
+            write_replacing(folder / listed.FILE, listed.to_text(after).encode())
     text = f"{len(after.known)} named, {len(after.blocked)} blocked" + ("" if after != before else "; as before")
     emit({"known": list(after.known), "blocked": list(after.blocked)}, as_json, text)
 

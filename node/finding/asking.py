@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import trio
@@ -11,7 +11,7 @@ import trio
 from tslg.node.finding.book import Outcome, Source
 from tslg.node.finding.finder import Finder
 from tslg.node.finding.resolver import Ask, Look, Resolver, Stage, Thing, Try
-from tslg.node.net.errors import Answered, ProtocolViolation
+from tslg.node.net.errors import AddressError, Answered, ProtocolViolation
 from tslg.node.net.seam import Network, peer_id_of
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, NetworkError, RecordError, TslgError
@@ -32,23 +32,35 @@ LOCATES: Final = 8
 class Asker:
     """Peers to ask, in order, as long as there are any; those at addresses to `avoid` last.
 
+    `on_step` is called whenever peers are looked for or dialled, so that it can be shown that something goes on.
+
     Attributes:
         round_trips: requests that were made.
         said: by peer, what came of asking it last: `answered`, or the code of what went wrong.
     """
 
-    def __init__(self, network: Network, finder: Finder, given: Iterable[str], *, avoid: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        network: Network,
+        finder: Finder,
+        given: Iterable[str],
+        *,
+        avoid: Collection[str] = (),
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
         self._network = network
         self._finder = finder
         last = {peer_id_of(address) for address in avoid}
-        given = sorted(given, key=lambda address: peer_id_of(address) in last)
+        # Peers give addresses too, for their own records, and may give anything.
+        named = {address: peer for address in given if (peer := _peer_in(address)) and not finder.shunned(peer)}
         self._resolver = Resolver(
             finder.federation,
-            [address for address in given if not finder.shunned(peer_id_of(address))],
+            sorted(named, key=lambda address: named[address] in last),
             peer_of=peer_id_of,
             score=lambda peer: finder.book.score(peer) - (WORST if peer in last else 0),
             limits=finder.limits,
         )
+        self._on_step = on_step
         self.round_trips = 0
         self.said: dict[str, str] = {}
         self._answered: set[Thing] = set()
@@ -60,6 +72,7 @@ class Asker:
         """
         while True:
             step = self._resolver.next(wanted, last)
+            self._on_step()
             if isinstance(step, Try):
                 await self._try(step)
             elif isinstance(step, Look):
@@ -192,3 +205,10 @@ class Asker:
                 self._finder.hear(usable, Source.TOLD, agent)
                 self._resolver.learn(Stage.TOLD, agent, usable)
                 return
+
+
+def _peer_in(address: str) -> str | None:
+    try:
+        return peer_id_of(address)
+    except AddressError:
+        return None

@@ -168,9 +168,10 @@ class Book:
         self.hear(address, Source.MET, now_ms)
         known = self._peers.get(_peer_of(address))
         if known is not None:
-            source = known.addresses.pop(address, Source.MET)
-            known.addresses = {address: source, **known.addresses}
-            known.reached_ms, known.failed = now_ms, 0
+            # By its id alone a peer is reached that is connected already, which says nothing about where it is.
+            if (source := known.addresses.pop(address, None)) is not None:
+                known.addresses = {address: source, **known.addresses}
+            known.reached_ms, known.failed, self.changed = now_ms, 0, True
 
     def unreached(self, address: str) -> None:
         """Note that a dial came to nothing; the address is the peer's last from now on."""
@@ -213,10 +214,11 @@ class Book:
         return 0 if known is None else known.score
 
     def of_agent(self, agent: Link, now_ms: int) -> list[str]:
-        """Addresses of peers that are said to have an agent, the best first."""
-        peers = [self._peers[peer] for peer in self._by_agent.get(agent, ()) if not self.shunned(peer, now_ms)]
+        """Addresses of peers that are said to have an agent, the best first. May be called from any thread."""
+        held = [self._peers.get(peer) for peer in list(self._by_agent.get(agent, ()))]
+        peers = [one for one in held if one is not None and one.shunned_until <= now_ms]
         peers.sort(key=lambda one: (-one.score, -(one.reached_ms or 0)))
-        return [address for one in peers for address in one.addresses]
+        return [address for one in peers for address in list(one.addresses)]
 
     def to_bytes(self) -> bytes:
         """All of it, as one value."""

@@ -25,8 +25,9 @@ TYPE: Final = "_tslg._udp.local."
 """The service type: that of libp2p would bring every other program's peers."""
 ADDRESSES: Final = 8
 """Addresses given out, and taken of one neighbour."""
-NEIGHBOURS: Final = 256
-"""Neighbours looked up in the life of a node; a network with more of them has a DHT."""
+NEIGHBOURS: Final = 64
+WINDOW_SECONDS: Final = 60.0
+"""So many neighbours are looked up in that time; whoever makes up more of them has them passed over."""
 WAITING: Final = 64
 _LOOKUP_MS: Final = 3_000
 
@@ -73,20 +74,30 @@ async def _take_part(zeroconf: Zeroconf, network: Network, found: Callable[[list
     await trio.to_thread.run_sync(zeroconf.register_service, info)
     browser = await trio.to_thread.run_sync(lambda: ServiceBrowser(zeroconf, TYPE, handlers=[hear]))
     try:
-        looked = 0
+        looked, since = 0, trio.current_time()
         async for name in receive:
+            if trio.current_time() - since > WINDOW_SECONDS:
+                looked, since = 0, trio.current_time()
             looked += 1
             if looked > NEIGHBOURS:
-                _log.warning("there are too many neighbours: no more of them are looked up")
-                break
-            said = await trio.to_thread.run_sync(zeroconf.get_service_info, TYPE, name, _LOOKUP_MS)
-            addresses = [] if said is None else _addresses(said)
+                _log.debug("there are too many neighbours: %s is not looked up", name)
+                continue
+            addresses = await trio.to_thread.run_sync(_ask, zeroconf, name)
             if addresses:
                 await found(addresses)
-        await trio.sleep_forever()
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(browser.cancel)
+
+
+def _ask(zeroconf: Zeroconf, name: str) -> list[str]:
+    """Ask for a neighbour's addresses. Blocks; whatever a neighbour calls itself, it ends nothing."""
+    try:
+        said = zeroconf.get_service_info(TYPE, name, _LOOKUP_MS)
+    except (OSError, ValueError, Error) as error:
+        _log.debug("neighbour %r cannot be looked up: %r", name, error)
+        return []
+    return [] if said is None else _addresses(said)
 
 
 def _put(send: trio.MemorySendChannel[str], name: str) -> None:

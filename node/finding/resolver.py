@@ -171,12 +171,12 @@ class Resolver:
 
     def _step(self, stage: Stage, candidates: Sequence[str], things: Sequence[Thing]) -> Step | None:
         left = [peer for peer in candidates if not self.is_out(peer) and self._unasked(peer, things)]
-        if stage > Stage.GIVEN:
-            left.sort(key=lambda peer: (peer not in self._alive, -self._score(peer)))
+        # Those that were given are asked in their order, whatever they were like before.
+        left.sort(key=lambda peer: (peer not in self._alive, 0 if stage is Stage.GIVEN else -self._score(peer)))
         if not left:
             return None
         first = left[0]
-        if stage <= Stage.GIVEN or first in self._alive:
+        if first in self._alive:
             return Ask(first, self.address(first), tuple(self._unasked(first, things)[: self._things]))
         strangers = left[: min(TRIED_AT_ONCE, self._left)]
         self._left -= len(strangers)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_network
 
 import trio
@@ -21,6 +22,7 @@ from libp2p.kad_dht.routing_table import RoutingTable
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.tools.anyio_service.context import background_trio_service
+from multiaddr import Multiaddr
 
 from tslg.node.net.libp2p.dialer import at_most
 from tslg.node.net.libp2p.muxer import BoundedYamux
@@ -94,12 +96,12 @@ class Discovery:
     async def make_known(self) -> None:
         """Look for the peers closest to this one, who learn of it by that: what a newcomer does."""
         if self._serving:
-            with trio.move_on_after(_LOOKUP_SECONDS), at_most(self._limits.lookup_dials):
+            with self._bounded("this node could not be made known"):
                 await self._dht.peer_routing.refresh_routing_table()
 
     async def provide(self, key: bytes) -> None:
         """Tell the peers closest to `key` that this node can be asked about it, now. They forget it after two days."""
-        with trio.move_on_after(_LOOKUP_SECONDS), at_most(self._limits.lookup_dials):
+        with self._bounded("a provider record could not be given out"):
             await self._dht.provider_store.provide(_dht_key(key))
         # When it is said again is not the library's business, which would do it for all keys at once.
         self._dht.provider_store.providing_keys.discard(_dht_key(key))
@@ -112,13 +114,22 @@ class Discovery:
         """
         name = _dht_key(key)
         answers = [self._dht.provider_store.get_providers(name)]
-        with trio.move_on_after(_LOOKUP_SECONDS), at_most(self._limits.lookup_dials):
+        with self._bounded("providers could not be looked for"):
             closest = await self._dht.peer_routing.find_closest_peers_network(name, _ASKED)
             async with trio.open_nursery() as nursery:
                 for peer in closest:
                     if peer != self._host.get_id():
                         nursery.start_soon(self._ask, peer, name, answers)
         return self._ranked(answers)
+
+    @contextmanager
+    def _bounded(self, failure: str) -> Iterator[None]:
+        """Bound a lookup, and let nothing out of it: what peers answer runs through the library, as yet unread."""
+        try:
+            with trio.move_on_after(_LOOKUP_SECONDS), at_most(self._limits.lookup_dials):
+                yield
+        except Exception as error:
+            _log.warning("%s: %r", failure, error)
 
     async def _ask(self, peer: ID, name: bytes, answers: list[list[PeerInfo]]) -> None:
         with trio.move_on_after(_QUERY_SECONDS):
@@ -146,7 +157,7 @@ class Discovery:
         if info.peer_id == self._host.get_id():
             return []
         end = f"/p2p/{info.peer_id}"
-        texts = [str(address) for address in info.addrs[: self._limits.peer_addresses]]
+        texts = [_text(address) for address in info.addrs[: self._limits.peer_addresses]]
         whole = [text if text.endswith(end) else text + end for text in texts]
         return [text for text in whole if self._may_dial(text)]
 
@@ -175,6 +186,15 @@ class Discovery:
             self._answering[peer] -= 1
             if not self._answering[peer]:
                 del self._answering[peer]
+
+
+def _text(address: Multiaddr) -> str:
+    """An address as text; nothing for bytes that are none, which the library takes for one until it is looked at."""
+    try:
+        return str(address)
+    except Exception as error:
+        _log.debug("a provider's address cannot be read: %r", error)
+        return ""
 
 
 def _dht_key(key: bytes) -> bytes:

@@ -126,6 +126,13 @@ def test_an_interrupt_ends_a_node_in_order(world):
     assert process.returncode == 0 and "Traceback" not in err
 
 
+def test_a_node_starts_again_on_the_same_directory(world):
+    with node(world.data) as first:
+        pass
+    with node(world.data) as again:
+        assert again["peer_id"] == first["peer_id"]
+
+
 @contextmanager
 def server(behaviour) -> Iterator[str]:
     """A TCP server that is no tslg node."""

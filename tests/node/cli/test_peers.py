@@ -50,7 +50,7 @@ def test_peers_are_named_forgotten_blocked_and_unblocked(cli, world):
     assert "blocked" in cli.text("peers", *at)
     assert cli.json("peers", "unblock", PEER, *at)["blocked"] == []
     assert cli.json("peers", "forget", PEER, *at) == {"known": [], "blocked": []}
-    cli.json("peers", "block", PEER, *at)
+    cli.json("peers", *at, "block", PEER)
     assert [row["peer"] for row in cli.json("peers", *at)["peers"]] == [PEER]
 
 
@@ -114,6 +114,13 @@ def test_a_bootstrap_that_is_not_there_is_told(cli, made):
     assert result.exit_code == 2 and "note: cannot connect" in result.stderr
     assert {"record": made.target, "reason": "unreachable"} in report["undetermined"]
     assert report["asked"] == [{"peer": PEER, "outcome": "TSLG-N-UNREACHABLE"}]
+
+
+def test_the_scope_of_an_audit_may_be_said(cli, made):
+    arguments = ["audit", made.target, "--federation", made.federation, "--peer", ADDRESS]
+    report = json.loads(cli.run(*arguments, "--reach", "global", "--json").stdout)
+    assert report["asked"] == [{"peer": PEER, "outcome": "TSLG-N-REACH"}]
+    assert "reach" in cli.error(*arguments, "--reach", "everywhere")
 
 
 def test_an_auditor_with_a_directory_remembers_peers(cli, world, made):

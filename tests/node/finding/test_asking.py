@@ -219,7 +219,7 @@ async def test_addresses_of_others_in_an_answer_cost_a_dial_and_nothing_else(fed
         mill.network.serve(LOG, located)
         async with stranger(hub, federation) as auditor:
             report = await auditor.audit(steel.id, *mill.addresses)
-            assert report.verdict == "undetermined" and auditor.did["connect"] <= 64
+            assert report.verdict == "undetermined" and auditor.did["connect"] <= 1 + 64
             assert not [peer for peer, _ in auditor.asked if "nobody" in peer]
 
 
@@ -231,6 +231,22 @@ async def test_a_peer_that_is_shunned_is_not_asked_even_if_it_is_given(federatio
         auditor.finder.blocked = frozenset(["mill"])
         report = await auditor.audit(steel.id, *mill.addresses)
         assert report.verdict == "undetermined" and not auditor.asked
+
+
+async def test_garbage_in_the_place_of_addresses_is_passed_over(federation, hub):
+    async with two(federation, hub) as (mine, mill, miner, miller, steel), stranger(hub, federation) as auditor:
+        garbage = ["", "nonsense/", "/ip4/1", "/p2p/", "/memory/a/p2p/a/b", "mine", *mill.addresses]
+        report = await auditor.audit(steel.id, *garbage, *mine.addresses)
+        assert report.verdict == "valid"
+        assert all(address.startswith("/") for known in auditor.finder.book for address in known.addresses)
+
+
+async def test_that_something_goes_on_is_shown_while_nobody_answers(federation, hub):
+    beats = []
+    async with two(federation, hub) as (mine, mill, miner, miller, steel), stranger(hub, federation) as auditor:
+        hub.planted = {federation.id: [at(f"bogus{number}") for number in range(20)]}
+        await auditor.audit(steel.id, tick=beats.append)
+        assert len(beats) > 5 and set(beats) == {0}
 
 
 async def test_a_target_that_nobody_has(federation, hub):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from zeroconf import ServiceInfo
+from zeroconf import ServiceInfo, Zeroconf
 
 from tslg.node.finding import mdns
 from tslg.node.finding.mdns import ADDRESSES, TYPE, look_around
@@ -76,6 +76,16 @@ def test_what_is_no_address_is_passed_over(value):
 def test_a_neighbour_has_few_addresses():
     many = [b"dnsaddr%d=/ip4/127.0.0.1/tcp/%d/p2p/%s" % (n, n + 1, PEERS[0].encode()) for n in range(30)]
     assert len(mdns._addresses(said(*many))) == ADDRESSES
+
+
+@pytest.mark.parametrize("name", ["", "x", "x" * 300, "x.y.z", f"\x00.{TYPE}", f"{'x' * 70}.{TYPE}"])
+def test_whatever_a_neighbour_calls_itself_it_ends_nothing(name, monkeypatch):
+    monkeypatch.setattr(mdns, "_LOOKUP_MS", 10)
+    zeroconf = Zeroconf(interfaces=["127.0.0.1"])
+    try:
+        assert mdns._ask(zeroconf, name) == []
+    finally:
+        zeroconf.close()
 
 
 async def test_a_network_that_cannot_be_searched_is_a_line_in_the_log(caplog):

@@ -68,6 +68,7 @@ def test_the_order():
     outside = Outside(found, {"given", "told", "agent", "federation"}, {})
     assert outside.drive(resolver("given"), {ONE: ALICE}) == {ONE}
     assert outside.steps == [
+        Try((at("given"),)),
         Ask("given", at("given"), (ONE,)),
         Look(Stage.TOLD, ALICE),
         Try((at("told"),)),
@@ -86,7 +87,7 @@ def test_the_order():
 def test_nobody_is_looked_for_while_somebody_known_has_it():
     outside = Outside({}, {"given"}, {"given": [ONE]})
     assert outside.drive(resolver("given"), {ONE: ALICE}) == set()
-    assert [type(step) for step in outside.steps] == [Ask, type(None)]
+    assert [type(step) for step in outside.steps] == [Try, Ask, type(None)]
 
 
 def test_of_a_record_whose_author_is_not_known_the_federation_is_asked():
@@ -97,9 +98,20 @@ def test_of_a_record_whose_author_is_not_known_the_federation_is_asked():
 
 def test_who_served_a_log_is_asked_first():
     made = resolver("given", "home")
+    for name in ("given", "home"):
+        made.alive(at(name))
     made.served(ALICE, "home")
     assert made.next({ONE: ALICE}) == Ask("home", at("home"), (ONE,))
     assert made.next({ONE: BOB}) == Ask("given", at("given"), (ONE,))
+
+
+def test_who_was_given_is_asked_in_that_order_whatever_they_were_like_before():
+    scores = {"a": -10, "b": 10}
+    made = Resolver(FEDERATION, map(at, "ab"), peer_of=peer_of, score=lambda peer: scores[peer])
+    assert made.next({ONE: None}) == Try((at("a"), at("b")))
+    made.alive(at("b"))
+    made.alive(at("a"))
+    assert made.next({ONE: None}) == Ask("a", at("a"), (ONE,))
 
 
 def test_who_answered_well_comes_before_strangers():
@@ -145,6 +157,7 @@ def test_a_thousand_peers_that_are_not_there_cost_a_bounded_number_of_dials():
 def test_a_question_has_no_more_roots_than_a_request_may_have():
     things = {compute(b"%d" % number): ALICE for number in range(25)}
     made = resolver("given", walk_roots=10)
+    made.alive(at("given"))
     sizes = []
     while isinstance(step := made.next(things), Ask):
         made.asked(step.peer, step.things)

@@ -370,3 +370,59 @@ async def test_a_peer_that_listens_nowhere_finds_and_is_entered_nowhere(libp2p_w
         assert await asker.find_providers(KEY) == list(b.addresses)
     assert ID.from_string(asker.peer_id) not in dht(a).routing_table.get_peer_ids()
     assert ID.from_string(b.peer_id) in dht(a).routing_table.get_peer_ids()
+
+
+GARBAGE = [
+    b"",
+    b"\xff" * 50,
+    Message(type=Message.MessageType.GET_PROVIDERS, key=b"x").SerializeToString(),
+    *(
+        Message(
+            type=kind,
+            providerPeers=[Message.Peer(id=id, addrs=[address])],
+            closerPeers=[Message.Peer(id=id, addrs=[address])],
+        ).SerializeToString()
+        for kind in (Message.MessageType.GET_PROVIDERS, Message.MessageType.FIND_NODE)
+        for id in (b"", b"\x00", b"\x12\x20" + bytes(32), b"\xff" * 300)
+        for address in (b"", b"\x04\x7f", b"\xff" * 40, somewhere(1).to_bytes())
+    ),
+]
+
+
+@pytest.mark.spec("FND-4")
+async def test_an_answer_of_garbage_is_no_answer(libp2p_world):
+    liar = await libp2p_world.start("liar")
+    honest, asker = [await libp2p_world.start(name, settings=DHT) for name in ("honest", "asker")]
+    turn = iter(GARBAGE * 10)
+
+    async def answer(stream):
+        await read_message(stream)
+        data = next(turn)
+        await stream.write(encode_varint(len(data)) + data)
+        await stream.close()
+
+    liar._host.set_stream_handler(PROTOCOL, answer)
+    for one in (liar, honest):
+        await asker.connect(one.addresses[0])
+    await honest.provide(KEY)
+    for _ in range(len(GARBAGE)):
+        found = await asker.find_providers(KEY)
+        assert set(honest.addresses) <= set(found)
+        assert all(asker.may_dial(address) for address in found)
+    await asker.provide(KEY)
+
+
+async def test_questions_of_garbage_leave_the_dht_working(libp2p_world):
+    a, hostile, asker = [await libp2p_world.start(name, settings=DHT) for name in ("a", "hostile", "asker")]
+    await hostile.connect(a.addresses[0])
+    for data in [*GARBAGE, Message(type=Message.MessageType.ADD_PROVIDER, key=b"y" * 90).SerializeToString()]:
+        stream = await hostile._host.new_stream(ID.from_string(a.peer_id), [PROTOCOL])
+        await stream.write(encode_varint(len(data)) + data)
+        await stream.close()
+    message = Message(type=Message.MessageType.ADD_PROVIDER, key=_dht_key(KEY))
+    message.providerPeers.add(id=ID.from_string(hostile.peer_id).to_bytes(), addrs=[b"\xff" * 40, b"\x04\x7f"])
+    with suppress(Exception):
+        await call(hostile, ID.from_string(a.peer_id), message)
+    await asker.connect(a.addresses[0])
+    await a.provide(KEY)
+    assert set(a.addresses) <= set(await asker.find_providers(KEY))
