@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tslg.manifests.text_reader import Reader, shown
+from tslg.manifests import text_access
+from tslg.manifests.text_reader import Reader, either, record_id, shown
 from tslg.protocol import cid
+from tslg.protocol.access_rules import read_access
 from tslg.protocol.anchoring import read_anchoring
 from tslg.protocol.attestation.demand import FORMATS, REGISTER_BYTES, ROOT_BYTES, read_hardware
 from tslg.protocol.envelope import ADDRESSES, ENVELOPE_KEYS, REDACTORS, RESERVED
-from tslg.protocol.errors import CidError, ManifestError
+from tslg.protocol.errors import ManifestError
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.signatures import Alg
@@ -45,6 +47,10 @@ def read_envelope(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
         reader.problem(
             ("envelope", "signatures"), "must list Ed25519 where anchoring is asked for: checkpoints need it"
         )
+    try:
+        read_access(read["access"], read["genesis"]["anchors"] > 0)
+    except ValueError as error:
+        reader.problem(("envelope", "access"), str(error))
     return read
 
 
@@ -58,7 +64,7 @@ def choice(reader: Reader, value: Any, path: Sequence[str | int], choices: Mappi
     """Return the number of a name, or note which names there are."""
     if isinstance(value, str) and value in choices:
         return choices[value]
-    reader.problem(path, f"must be {_either(choices)}, not {shown(value)}")
+    reader.problem(path, f"must be {either(choices)}, not {shown(value)}")
     return 0
 
 
@@ -86,7 +92,7 @@ def _word(name: str, *words: str) -> Entry:
         if value is None:
             return words[0]
         if not isinstance(value, str) or value not in words:
-            reader.problem(("envelope", name), f"must be {_either(words)}, not {shown(value)}")
+            reader.problem(("envelope", name), f"must be {either(words)}, not {shown(value)}")
             return words[0]
         return value
 
@@ -99,7 +105,7 @@ def _policy(name: str) -> Entry:
     def read(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
         path = ("envelope", name)
         table = reader.table({} if value is None else value, path, ("policy",))
-        return {"policy": _record(reader, table["policy"], (*path, "policy"))} if "policy" in table else {}
+        return {"policy": record_id(reader, table["policy"], (*path, "policy"))} if "policy" in table else {}
 
     return Entry(read, lambda value: {"policy": cid.to_text(value["policy"])} if value else None)
 
@@ -135,10 +141,10 @@ def _read_address(reader: Reader, value: Any, threshold: int) -> str | dict[str,
         table = reader.table(value, path, ("hybrid",), ("hybrid",))
         preds = table.get("hybrid")
         if preds not in tuple(cid.HASHES):
-            reader.problem((*path, "hybrid"), f"must be {_either(tuple(cid.HASHES))}, not {shown(preds)}")
+            reader.problem((*path, "hybrid"), f"must be {either(tuple(cid.HASHES))}, not {shown(preds)}")
         return {"hybrid": str(preds)}
     if value is not None and value not in ADDRESSES:
-        reader.problem(path, f"must be {_either(ADDRESSES)}, not {shown(value)}")
+        reader.problem(path, f"must be {either(ADDRESSES)}, not {shown(value)}")
     return "flat" if value is None else value
 
 
@@ -153,7 +159,7 @@ def _read_cross_agent(reader: Reader, value: Any, threshold: int) -> str | dict[
     for index, kind in enumerate(kinds):
         if kind and kind not in KINDS:
             reader.problem((*path, "kinds", index), f"no such kind; known are {', '.join(sorted(KINDS))}")
-    peers = _record(reader, table["peers"], (*path, "peers")) if "peers" in table else None
+    peers = record_id(reader, table["peers"], (*path, "peers")) if "peers" in table else None
     return {"kinds": sorted(kinds), "peers": peers}
 
 
@@ -214,7 +220,7 @@ def _read_hardware(reader: Reader, value: Any) -> dict[str, Any]:
     path = ("envelope", "rotation", "hardware")
     table = reader.table(value, path, ("format", "roots", "pcrs", "required"), ("format", "roots", "pcrs"))
     if table.get("format") not in FORMATS:
-        reader.problem((*path, "format"), f"must be {_either(FORMATS)}, not {shown(table.get('format'))}")
+        reader.problem((*path, "format"), f"must be {either(FORMATS)}, not {shown(table.get('format'))}")
     roots = reader.names(table.get("roots", []), (*path, "roots"))
     pcrs = table.get("pcrs", {})
     if not isinstance(pcrs, Mapping):
@@ -255,7 +261,7 @@ def _read_redaction(reader: Reader, value: Any, threshold: int) -> dict[str, Any
         return {}
     by, kinds = table.get("by"), table.get("kinds")
     if by not in REDACTORS:
-        reader.problem((*path, "by"), f"must be {_either(REDACTORS)}, not {shown(by)}")
+        reader.problem((*path, "by"), f"must be {either(REDACTORS)}, not {shown(by)}")
     if not isinstance(kinds, list) or not all(isinstance(kind, str) and kind in KINDS for kind in kinds):
         reader.problem((*path, "kinds"), "must be a list of kinds of records")
         kinds = []
@@ -292,28 +298,13 @@ def _read_depth(reader: Reader, value: Any, threshold: int) -> int | None:
     return None
 
 
-def _record(reader: Reader, value: Any, path: Sequence[str]) -> cid.Link | None:
-    """Return the id of a record written as text, or note that it is none."""
-    try:
-        link = cid.from_text(value)
-    except CidError as error:
-        reader.problem(path, f"{error.detail}; say the id of a record, such as bafyrei…")
-        return None
-    if not cid.is_record_id(link):
-        reader.problem(path, "is not the id of a record")
-    return link
-
-
 def _same(value: Any) -> Any:
     return value
 
 
-def _either(words: Sequence[str] | Mapping[str, int]) -> str:
-    return " or ".join(f'"{word}"' for word in words)
-
-
 ENTRIES: Final[Mapping[str, Entry]] = {
     **{name: _reserved(name) for name in RESERVED},
+    "access": Entry(text_access.read, text_access.write),
     "address": Entry(_read_address, _same),
     "anchoring": Entry(_read_anchoring, lambda value: value or None),
     "classes": Entry(_read_classes, _same),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,7 +10,8 @@ import tomlkit
 from tomlkit.exceptions import ParseError, TOMLKitError
 
 from tslg.manifests.text_position import Path, position
-from tslg.protocol.errors import ManifestError
+from tslg.protocol import cid
+from tslg.protocol.errors import CidError, ManifestError
 from tslg.protocol.limits import DEFAULT
 
 _SHOWN = 40
@@ -119,6 +120,23 @@ def shown(value: Any) -> str:
     """Return a value as a message repeats it: on one line, cut to a few dozen characters."""
     text = repr(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def record_id(reader: Reader, value: Any, path: Path) -> cid.Link | None:
+    """Return the id of a record written as text, or note that it is none."""
+    try:
+        link = cid.from_text(value)
+    except CidError as error:
+        reader.problem(path, f"{error.detail}; say the id of a record, such as bafyrei…")
+        return None
+    if not cid.is_record_id(link):
+        reader.problem(path, "is not the id of a record")
+    return link
+
+
+def either(words: Sequence[str] | Mapping[str, int]) -> str:
+    """Return words as a message lists them."""
+    return " or ".join(f'"{word}"' for word in words)
 
 
 def _first_line(error: BaseException) -> str:

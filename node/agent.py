@@ -20,6 +20,7 @@ from tslg.node.correcting import Correcting
 from tslg.node.joining import Joining
 from tslg.node.keyring import Binding, Keyring, KeyState
 from tslg.node.ledger import Ledger
+from tslg.node.letting import Letting
 from tslg.node.proving import Prover
 from tslg.protocol import cid
 from tslg.protocol.attestation import key_digest
@@ -34,7 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class BlockingAgent(Confiding, Correcting, Agreeing, Joining):
+class BlockingAgent(Letting, Confiding, Correcting, Agreeing, Joining):
     """One agent of this node. Safe to use from several threads.
 
     Attributes:
@@ -478,6 +479,8 @@ class Agent:
         self.prepare_key = _awaited(blocking.prepare_key)
         self.rotate = _awaited(blocking.rotate)
         self.revoke = _awaited(blocking.revoke)
+        self.register_peer = _awaited(blocking.register_peer)
+        self.access_rule = _awaited(blocking.access_rule)
 
     def __repr__(self) -> str:
         return f"<Agent {self.name!r} {cid.short(self.id)}>"

@@ -448,14 +448,17 @@ class _Session:
         request = RangeRequest(agent, start, stop).to_bytes()
         async with self._network.request(ask.address, LOG, request, limits=self._limits) as chunks:
             async for chunk in chunks:
-                for one in self._take_range(ask, read_walk_chunk(chunk, self._limits)):
+                for one in self._take_range(agent, ask, read_walk_chunk(chunk, self._limits)):
                     if one.record.owner == agent and start <= one.record.seq < stop:
                         after = max(after or 0, one.record.seq + 1)
                 await trio.lowlevel.checkpoint()
         return after
 
-    def _take_range(self, ask: Ask, part: list[Pair] | WalkEnd) -> list[Opened]:
-        taken = [] if isinstance(part, WalkEnd) else self._pool.take(part, ask.address)
+    def _take_range(self, agent: Link, ask: Ask, part: list[Pair] | WalkEnd) -> list[Opened]:
+        if isinstance(part, WalkEnd):
+            self._walker.kept_back.update([agent] if part.withheld else [])
+            return []
+        taken = self._pool.take(part, ask.address)
         for one in taken:
             self._walker.supply_log(one)
         return taken

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from tslg.node.access import WITHHELD, Gatekeeper
 from tslg.node.store.interface import Store
 from tslg.protocol.cid import Link, is_record_id
 from tslg.protocol.errors import StoreError
@@ -12,17 +13,25 @@ _log = logging.getLogger(__name__)
 
 
 class RecordBlocks:
-    """The records of a store by binary CID: their bytes alone, without seals and whatever is attached."""
+    """The records of a store by binary CID: their bytes alone, without seals and whatever is attached.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: where they are.
+        keeper: decides who gets which; None where everybody gets all.
+    """
+
+    def __init__(self, store: Store, keeper: Gatekeeper | None = None) -> None:
         self._store = store
+        self._keeper = keeper
 
     def __call__(self, id: bytes, peer: str) -> bytes | None:
-        """Return the bytes of a record that is held; None for anything else, and if the store cannot be read."""
+        """Return a record's bytes; None for one that is not held or is withheld, and if the store cannot be read."""
         if not is_record_id(id):
             return None
         try:
             entry = self._store.get(Link(id))
+            if entry is not None and self._keeper is not None and self._keeper.cut(Link(id), entry, peer) is WITHHELD:
+                return None
         except StoreError as error:
             _log.error("a block could not be read: %s", error)
             return None

@@ -45,6 +45,7 @@ def write_walked(stream: BinaryIO, walked: Walked, shown: Shown | None = None) -
         attachments=_attached(opened, shown),
         beside=[one.record.id for one in walker.beside()],
         pruned=walker.pruned_proofs(),
+        withheld=[item.record for item in walked.report.undetermined if item.reason == "withheld"],
     )
 
 

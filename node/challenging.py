@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from tslg.node.access import Gate
 from tslg.node.sources import BundleSource, StoreSource
 from tslg.node.store.interface import Store, incomplete
 from tslg.node.verifying import verify, walk
@@ -49,6 +50,19 @@ def answer(store: Store, federation: Link, id: Link, claimed: Record | None, *, 
         inclusion = tuple(Tree(leaves[:-1]).inclusion_proof(seq))
     plain = Answer(NEVER, federation, owner, id, seq, state.last, found, inclusion)
     return _with_records(store, _judged(store, plain), now_ms)
+
+
+def for_reader(given: Answer, gate: Gate) -> Answer:
+    """Return an answer that a reader may have: one of whose records nothing is kept from it.
+
+    Raises:
+        UsageError: `TSLG-U-WITHHELD`: it rests on a record that this reader may not read.
+    """
+    for id, (data, _) in given.records.items():
+        if not gate.reads(records.parse_as(id, data)):
+            mend = "its author can grant that by `tslg access grant`"
+            raise UsageError("the answer shows a record that is withheld", code="TSLG-U-WITHHELD", mend=mend, record=id)
+    return given
 
 
 def _place(store: Store, id: Link, claimed: Record | None) -> tuple[Link, int]:

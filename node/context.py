@@ -21,6 +21,8 @@ from tslg.protocol.rules.standing import entitled
 
 CACHED_RECORDS = 16_384
 """Parsed records kept at hand: the neighbours of what is being appended, at about 3 KiB each."""
+_ACCESS_KINDS = frozenset(("access-rule", "retraction"))
+"""Kinds of agents' records that change who reads what."""
 
 
 class StoreContext:
@@ -45,6 +47,8 @@ class StoreContext:
         self._staged_superseding: dict[Link, list[Link]] = {}
         self._revocations: dict[Link, Revocations] = {}
         self._seen = 0
+        self.changes = 0
+        """Counts the records that may change who reads what: whoever remembers that knows when to look again."""
 
     @property
     def now_ms(self) -> int:
@@ -61,6 +65,7 @@ class StoreContext:
         if seen == self._seen:
             return False
         self._seen = seen
+        self.changes += 1
         self._superseding.clear()
         self._revocations.clear()
         with self._lock:
@@ -89,6 +94,7 @@ class StoreContext:
     def stage(self, record: Record) -> None:
         """Take in a record that the transaction under way has admitted."""
         self.staged[record.id] = record
+        self._note_change(record)
         for id in superseded_by(record):
             self._staged_superseding.setdefault(id, []).append(record.id)
         if record.kind == "revocation":
@@ -97,6 +103,7 @@ class StoreContext:
     def adopted(self, records: Iterable[Record]) -> None:
         """Take note of records that went into the store beside a transaction."""
         for record in records:
+            self._note_change(record)
             for id in superseded_by(record):
                 self._superseding.pop(id, None)
             if record.kind == "revocation":
@@ -108,11 +115,16 @@ class StoreContext:
             self._superseding.pop(id, None)
         self._staged_superseding.clear()
         for record in self.staged.values():
+            self._note_change(record)
             if record.kind == "revocation":
                 self._revocations.pop(record.owner, None)
         self.staged.clear()
         self.tails.clear()
         self.attached.clear()
+
+    def _note_change(self, record: Record) -> None:
+        if record.kind in _ACCESS_KINDS:
+            self.changes += 1
 
     def superseding(self, id: Link) -> list[Record]:
         """Return what amends, withdraws or answers a record: the policies, retractions and answers held and staged."""

@@ -196,7 +196,7 @@ class Keyring:
 
         Args:
             agent: an agent of this node.
-            key: the record that registers the key.
+            key: the record that registers the key, or binds a peer id.
             reason: what happened.
             last: whether it may be the last usable key here, which closes the log.
 
@@ -205,7 +205,8 @@ class Keyring:
         """
         self._outside_batch()
         self._need_anchors("revoke")
-        self._step_aside(agent, key, last)
+        if not self._binds_a_peer(agent, key):
+            self._step_aside(agent, key, last)
         record = self._ledger.append(agent, self._revocation(agent, key, reason, co_seal=self._co_seal))
         self.open(agent)
         return record
@@ -218,7 +219,8 @@ class Keyring:
 
     def request_revocation(self, agent: Link, key: Link, reason: str, *, last: bool = False) -> signing.Request:
         """Make the request to the anchors to seal a revocation; otherwise as `request_rotation`."""
-        self._step_aside(agent, key, last)
+        if not self._binds_a_peer(agent, key):
+            self._step_aside(agent, key, last)
         return self._request(agent, self._revocation(agent, key, reason))
 
     def request_recovery(self, agent: Link, alg: int | None = None, binding: Binding = TENANT) -> signing.Request:
@@ -310,6 +312,10 @@ class Keyring:
         key = SigningKey.generate(alg, self._random_bytes, post_quantum=envelope.post_quantum)
         keyfile.write_further(self._folder, agent, key)
         return key
+
+    def _binds_a_peer(self, agent: Link, id: Link) -> bool:
+        held = self._ledger.context.record(id)
+        return held is not None and held.owner == agent and "peer_id" in held.body
 
     def _step_aside(self, agent: Link, key: Link, last: bool) -> None:
         """Go over to another key before one is ended."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import trio
 
+from tslg.node.access import Gatekeeper, gatekeeper
 from tslg.node.adopting import keep
 from tslg.node.agent import Agent, BlockingAgent
 from tslg.node.anchoring_task import kept_anchored
@@ -35,6 +36,7 @@ from tslg.node.heads.service import HeadService
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.reach import read_scope
 from tslg.node.net.seam import Network, running
+from tslg.node.presenting import presenting
 from tslg.node.replication.catching import replicate
 from tslg.node.replication.report import SyncReport
 from tslg.node.replication.service import FEDERATION, Replication
@@ -42,7 +44,7 @@ from tslg.node.services import Service, at_work
 from tslg.node.serving import Server
 from tslg.node.status import status_of
 from tslg.node.verifying import Tick
-from tslg.node.withholding import Shown, cut_pair, withholding
+from tslg.node.withholding import withholding
 from tslg.protocol.cid import from_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, UsageError
@@ -64,7 +66,7 @@ class Node:
         home: Home,
         network: Network | None,
         limits: Limits,
-        shown: Shown | None = None,
+        keeper: Gatekeeper,
         settings: NodeConfig | None = None,
     ) -> None:
         self._settings = settings or NodeConfig()
@@ -73,7 +75,6 @@ class Node:
         self.home = home
         self.network = network
         self._limits = limits
-        self._shown = shown
         self._delegations: Delegations | None = None
         self.finding = Finding(home, self._settings, limits)
         """How this node finds others and is found."""
@@ -81,6 +82,8 @@ class Node:
         self.opened = time.monotonic()
         self.heads: HeadService | None = None
         """What it heard of the heads of logs, for a node that takes part in that."""
+        self.gatekeeper = keeper
+        """Decides what leaves this node; whatever serves records asks it."""
 
     @classmethod
     @asynccontextmanager
@@ -119,9 +122,11 @@ class Node:
         shown = withholding(settings.withhold) if settings.withhold else None
         home = await trio.to_thread.run_sync(lambda: Home.open(Path(path), federation=joined, name=name, clock=clock))
         try:
+            keeper = gatekeeper(home, shown, limits)
             if network is None and settings.listen:
-                network = _libp2p(home, settings, limits)
-            node = cls(home, network, limits, shown, settings)
+                network = _libp2p(home, settings, limits, keeper)
+            network = None if network is None else presenting(network, home, limits)
+            node = cls(home, network, limits, keeper, settings)
             if settings.gossip:
                 node.heads = HeadService(home, node._locate, node.follow, limits)
                 node._services.append(node.heads)
@@ -281,7 +286,7 @@ class Node:
         return self.network
 
     def _serve(self, network: Network) -> None:
-        server = Server(self.home.store, self._locate, self._limits, self._shown)
+        server = Server(self.home.store, self._locate, self._limits, keeper=self.gatekeeper)
         self._delegations = Delegations(self.home.store, self.fetch)
         network.serve(WALK, server.walk)
         network.serve(LOG, server.log)
@@ -308,7 +313,7 @@ class Node:
             everything=FEDERATION in chosen,
             peers=self._settings.replicate_from,
             offer_to=self._settings.offer_to,
-            cut=lambda id, entry, peer: cut_pair(id, entry, self._shown),
+            cut=self.gatekeeper.cut,
             close=server.close,
             candidates=self._known_peers,
             limits=self._limits,
@@ -337,7 +342,7 @@ class Node:
         return self.finding.finder.known(agent)
 
 
-def _libp2p(home: Home, config: NodeConfig, limits: Limits) -> Network:
+def _libp2p(home: Home, config: NodeConfig, limits: Limits, keeper: Gatekeeper) -> Network:
     # Imported here because it costs half a second, which a node without a network need not wait for.
     from tslg.node.net.libp2p.config import Libp2pConfig
     from tslg.node.net.libp2p.network import Libp2pNetwork
@@ -350,7 +355,7 @@ def _libp2p(home: Home, config: NodeConfig, limits: Limits) -> Network:
             limits=limits,
             discovery=config.discovery,
             gossip=config.gossip,
-            blocks=RecordBlocks(home.store) if config.bitswap else None,
+            blocks=RecordBlocks(home.store, keeper) if config.bitswap else None,
             reach=read_scope(config.reach),
         )
     )

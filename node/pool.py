@@ -116,7 +116,9 @@ class Pool:
     def note_end(self, end: WalkEnd) -> None:
         """Keep what a peer says at the end of its reply: why records are missing, and how long logs are."""
         for id, reason in end.missing:
-            self.reasons.setdefault(id, reason)
+            # Another peer may not have what this one keeps back.
+            if self.reasons.get(id, "absent") == "absent":
+                self.reasons[id] = reason
         # One for each log: whoever claims many heads of one crowds out nobody's.
         for claim in {claim.agent: claim for claim in end.heads}.values():
             self.note_head(claim)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
 from tslg.node import kept_checkpoints
-from tslg.node.net.errors import InvalidRequest, NotAvailable
+from tslg.node.access import REFUSAL, WITHHELD, Gate, Gatekeeper, OpenGate, bare
+from tslg.node.net.errors import InvalidRequest, NotAvailable, RequestRefused
 from tslg.node.sources import NewestRecord, StoreSource
 from tslg.node.store.interface import Entry, Store
-from tslg.node.withholding import Shown, cut_pair
+from tslg.node.withholding import Shown
 from tslg.protocol import freshness, logproof
 from tslg.protocol import record as records
 from tslg.protocol.chains import rests_on
 from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
+from tslg.protocol.errors import TslgError
 from tslg.protocol.exchange import (
     Have,
     HeadReply,
@@ -28,6 +30,7 @@ from tslg.protocol.exchange import (
     Pair,
     ProofsReply,
     ProofsRequest,
+    RangeRequest,
     WalkEnd,
     WalkRequest,
     chunked,
@@ -37,6 +40,7 @@ from tslg.protocol.exchange import (
 )
 from tslg.protocol.flat import recover
 from tslg.protocol.limits import DEFAULT, Limits
+from tslg.protocol.presenting import PresentReply, PresentRequest, read_present
 from tslg.protocol.proofs import ConsistencyProof, InclusionProof
 from tslg.protocol.pushing import CloseRequest
 from tslg.protocol.record import Record
@@ -48,6 +52,8 @@ PAIR_BYTES: Final = 32
 """What a record takes in a chunk beside its bytes, its seal's and its attachment's, at most."""
 READ_AHEAD: Final = 1_000
 """Ancestors read from the store in one go: a long chain has thousands of levels, each of which would be a query."""
+
+P = TypeVar("P", Entry, Pair)
 
 
 def room_in(limits: Limits) -> int:
@@ -66,14 +72,26 @@ class Server:
         locate: says at which addresses an agent's own node was last known.
         limits: bounds on each answer.
         shown: which committed fields anybody may see; None for all that are held.
+        keeper: decides who gets what; None where everybody gets everything.
     """
 
-    def __init__(self, store: Store, locate: Locate, limits: Limits = DEFAULT, shown: Shown | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        locate: Locate,
+        limits: Limits = DEFAULT,
+        shown: Shown | None = None,
+        keeper: Gatekeeper | None = None,
+    ) -> None:
         self._store = store
         self._source = StoreSource(store)
         self._locate = locate
         self._limits = limits
-        self._shown = shown
+        self._keeper = keeper
+        self._open = OpenGate(shown)
+
+    def _gate(self, peer: str) -> Gate:
+        return self._open if self._keeper is None else self._keeper.gate(peer)
 
     async def walk(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
         """Answer a walk: chains first, then ancestry, nearest first, then the end with heads and proofs."""
@@ -81,7 +99,8 @@ class Server:
             asked = WalkRequest.from_bytes(request, self._limits)
         except MessageError as error:
             raise InvalidRequest(error.detail) from error
-        answer = _WalkAnswer(self._store, self._source, asked, self._limits, self._shown)
+        gate = await trio.to_thread.run_sync(self._gate, peer)
+        answer = _WalkAnswer(self._store, self._source, asked, self._limits, gate)
         async with aclosing(_in_thread(answer.chunks())) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -90,7 +109,8 @@ class Server:
         """Answer as a walk, without going behind what the asker holds with all that it rests on."""
         wanted = WalkRequest(asked.roots, have=tuple(Have(agent, size) for agent, size in asked.have))
         known = frozenset(asked.known)
-        answer = _WalkAnswer(self._store, self._source, wanted, self._limits, self._shown, known)
+        gate = await trio.to_thread.run_sync(self._gate, peer)
+        answer = _WalkAnswer(self._store, self._source, wanted, self._limits, gate, known)
         async with aclosing(_in_thread(answer.chunks())) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -98,43 +118,90 @@ class Server:
     async def log(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
         """Answer a question about a log."""
         try:
-            asked = read_log_request(request, self._limits)
+            asked = read_present(request, self._limits) or read_log_request(request, self._limits)
         except MessageError as error:
             raise InvalidRequest(error.detail) from error
         if isinstance(asked, LocateRequest):
             found = await trio.to_thread.run_sync(lambda: list(self._locate(asked.agent)))
             yield LocateReply(tuple(found[:64])).to_bytes()
+        elif isinstance(asked, PresentRequest):
+            yield await trio.to_thread.run_sync(self._present, peer, asked)
         elif isinstance(asked, HeadRequest):
-            yield await trio.to_thread.run_sync(self._head, asked.agent)
+            yield await trio.to_thread.run_sync(self._head, asked.agent, peer)
         elif isinstance(asked, ProofsRequest):
-            yield await trio.to_thread.run_sync(self._proofs, asked)
+            yield await trio.to_thread.run_sync(self._proofs, asked, peer)
         else:
-            newest = await trio.to_thread.run_sync(self._store.newest_seq, asked.agent)
-            end = min(asked.stop, -1 if newest is None else newest + 1)
-            room = room_in(self._limits)
-            # Over gaps too: of a foreign log only what was once verified is held, of a pruned one what is left.
-            for start in range(asked.start, end, CHUNK_RECORDS):
-                stop = min(end, start + CHUNK_RECORDS)
-                rows = await trio.to_thread.run_sync(self._store.log_range, asked.agent, start, stop)
-                pairs = [cut_pair(id, entry, self._shown) for id, entry in rows]
-                for part in chunked(pairs, CHUNK_RECORDS, self._limits.chunk_bytes // 2):
-                    chunk = records_chunk(part)
-                    room -= len(chunk)
-                    if room < 0 and start > asked.start:
-                        # What does not fit is asked for again, from where this ends.
-                        return
+            gate = await trio.to_thread.run_sync(self._gate, peer)
+            async with aclosing(_in_thread(self._range(asked, gate))) as chunks:
+                async for chunk in chunks:
                     yield chunk
 
-    def _head(self, agent: Link) -> bytes:
+    def _range(self, asked: RangeRequest, gate: Gate) -> Iterator[bytes]:
+        """Yield the chunks of a range. Over gaps too: of a foreign log only what was once verified is held."""
+        newest = self._store.newest_seq(asked.agent)
+        end = min(asked.stop, -1 if newest is None else newest + 1)
+        room = room_in(self._limits)
+        kept_back: list[tuple[int, int]] = []
+        for start in range(asked.start, end, CHUNK_RECORDS):
+            pairs: list[Pair] = []
+            for id, entry in self._store.log_range(asked.agent, start, min(end, start + CHUNK_RECORDS)):
+                cut = gate.cut(id, entry)
+                if cut is not WITHHELD:
+                    pairs.append(cut)
+                    continue
+                seq = records.parse_as(id, entry.data).seq
+                if kept_back and kept_back[-1][1] == seq:
+                    kept_back[-1] = kept_back[-1][0], seq + 1
+                else:
+                    kept_back.append((seq, seq + 1))
+            # Where all of a stretch is withheld, an empty chunk lets the asker see progress, or give up.
+            for part in chunked(pairs, CHUNK_RECORDS, self._limits.chunk_bytes // 2) if pairs else [()]:
+                chunk = records_chunk(part)
+                room -= len(chunk)
+                if room < 0 and start > asked.start:
+                    # What does not fit is asked for again, from where this ends.
+                    yield from _kept_back([(a, min(b, start)) for a, b in kept_back if a < start], self._limits)
+                    return
+                yield chunk
+        yield from _kept_back(kept_back, self._limits)
+
+    def _present(self, peer: str, asked: PresentRequest) -> bytes:
+        try:
+            bound = () if self._keeper is None else self._keeper.bindings.present(peer, asked.pairs)
+        except TslgError as error:
+            raise InvalidRequest("what was presented is not records of this federation") from error
+        return PresentReply(tuple(bound)).to_bytes()
+
+    def _head(self, agent: Link, peer: str) -> bytes:
         newest = self._source.newest(agent)
         if newest is None:
             raise NotAvailable("that log is not held whole here")
-        return HeadReply(newest.claim, cut_pair(newest.claim.record, newest.pair, self._shown)).to_bytes()
+        cut = self._gate(peer).cut(newest.claim.record, newest.pair)
+        if cut is WITHHELD:
+            raise RequestRefused(REFUSAL)
+        return HeadReply(newest.claim, cut).to_bytes()
 
-    def _proofs(self, asked: ProofsRequest) -> bytes:
-        inclusion, consistency = self._source.proofs(asked.agent, asked.needs)
+    def _proofs(self, asked: ProofsRequest, peer: str) -> bytes:
+        """Prove what was asked for. What the reader may not read is left out as what is not here is."""
+        gate, needs = self._gate(peer), asked.needs
+        if not gate.everything:
+            known = gate.refused(needs.inclusion)
+            held = self._store.get_many([id for id in needs.inclusion if id not in known])
+            readable = {id for id, entry in held.items() if gate.reads(records.parse_as(id, entry.data))}
+            needs = needs._replace(inclusion=tuple(id for id in needs.inclusion if id in readable))
+        inclusion, consistency = self._source.proofs(asked.agent, needs)
+        if not gate.everything:
+            inclusion = [proof for proof in inclusion if proof.record in needs.inclusion]
         reply = ProofsReply(tuple(inclusion), tuple(consistency))
         return reply.within(self._limits.chunk_bytes).to_bytes()
+
+
+def _kept_back(spans: Sequence[tuple[int, int]], limits: Limits) -> Iterator[bytes]:
+    """Yield the chunk that says of which positions a range left something out, if it did."""
+    if len(spans) > limits.withheld_spans:
+        spans = [(spans[0][0], spans[-1][1])]
+    if spans:
+        yield WalkEnd(withheld=tuple(spans)).to_bytes()
 
 
 async def _in_thread(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
@@ -151,11 +218,12 @@ class _WalkAnswer:
         source: StoreSource,
         asked: WalkRequest,
         limits: Limits,
-        shown: Shown | None = None,
+        gate: Gate | None = None,
         known: frozenset[Link] | None = None,
     ) -> None:
         self._known = known
-        self._shown = shown
+        self._gate = OpenGate() if gate is None else gate
+        self._withheld: set[Link] = set()
         self._store = store
         self._source = source
         self._asked = asked
@@ -178,25 +246,41 @@ class _WalkAnswer:
         level = list(self._asked.roots)
         while level:
             pairs = self._read(level)
-            self._missing.extend(id for id in level if id not in pairs)
-            found = [(id, pairs[id]) for id in level if id in pairs]
-            for id, entry in found:
-                self._records[id] = records.parse_as(id, entry.data)
+            found = self._readable([(id, pairs[id]) for id in level if id in pairs])
+            self._missing.extend(id for id in level if id not in pairs and id not in self._withheld)
             yield from self._send(self._chain_of([self._records[id] for id, _ in found]) + found)
             if self._traversal.done:
                 break
             level = self._traversal.expand(self._steps)
         newest = self._newest()
-        for one in newest.values():
-            self._records[one.claim.record] = records.parse_as(one.claim.record, one.pair[0])
-        chain = self._chain_of([self._records[one.claim.record] for one in newest.values()])
-        yield from self._send([*chain, *((one.claim.record, one.pair) for one in newest.values())])
+        ends = self._readable([(one.claim.record, one.pair) for one in newest.values()], named=False)
+        yield from self._send([*self._chain_of([self._records[id] for id, _ in ends]), *ends])
         yield from self._send(self._revocations())
         yield from map(records_chunk, self._split())
-        yield self._end(newest)
+        yield self._end(newest, [id for id, _ in ends])
+
+    def _readable(self, found: Sequence[tuple[Link, P]], *, named: bool = True) -> list[tuple[Link, P]]:
+        """Return those of these records that the reader may read, parsed; note the others if somebody named them."""
+        let = []
+        for id, pair in found:
+            record = self._records.get(id) or records.parse_as(id, pair[0])
+            if not self._gate.reads(record):
+                if named:
+                    self._withheld.add(id)
+                continue
+            self._records[id] = record
+            let.append((id, pair))
+        return let
 
     def _read(self, level: Sequence[Link]) -> dict[Link, Entry]:
-        """Read the records of a level that are held; of a narrow level, the nearest ancestors in the same go."""
+        """Read the records of a level that are held; of a narrow level, the nearest ancestors in the same go.
+
+        Where some may be withheld nothing is read ahead, which would take as long as there is behind them, and those
+        that are known to be withheld are not read at all.
+        """
+        if not self._gate.everything:
+            self._withheld |= self._gate.refused(level)
+            return self._store.get_many([id for id in level if id not in self._withheld])
         ahead = self._ahead
         found = {id: ahead.pop(id) for id in level if id in ahead}
         lacking = [id for id in level if id not in found]
@@ -217,13 +301,15 @@ class _WalkAnswer:
         for id, pair in items:
             if id in self._sent or self._held_by_asker(id):
                 continue
-            self._bytes += size_of(pair) + PAIR_BYTES
+            cut = self._gate.cut(id, pair, self._records.get(id))
+            assert cut is not WITHHELD
+            self._bytes += size_of(cut) + PAIR_BYTES
             if self._bytes > room_in(self._limits):
                 # Breaking off says so: what was not sent is named as missing by the asker's own walk.
                 self._traversal.level = []
                 break
             self._sent.add(id)
-            fresh.append(cut_pair(id, pair, self._shown))
+            fresh.append(cut)
         self._waiting = [*self._waiting, *fresh]
         if len(self._waiting) >= CHUNK_RECORDS:
             *full, self._waiting = self._split()
@@ -248,9 +334,8 @@ class _WalkAnswer:
             self._chains |= wanted
             found = self._store.get_many(sorted(wanted)) if wanted else {}
             todo = []
-            for id, entry in sorted(found.items()):
-                record = self._records[id] = records.parse_as(id, entry.data)
-                todo.append(record)
+            for id, entry in self._readable(sorted(found.items()), named=False):
+                todo.append(self._records[id])
                 chain.insert(0, (id, entry))
         return chain
 
@@ -260,7 +345,12 @@ class _WalkAnswer:
             return ()
         if FLAT in record.preds and self._asked.classes is not None:
             held = self._store.get_many(edge.cid for edge in record.edges())
-            cited = {one: records.parse_as(one, entry.data) for one, entry in held.items()}
+            # The class of an edge would tell the kind of a record that is withheld.
+            cited = {
+                one: parsed
+                for one, entry in held.items()
+                if self._gate.reads(parsed := records.parse_as(one, entry.data))
+            }
             record = recover(record, cited.get)
         return steps_of(record, self._asked.classes)
 
@@ -281,12 +371,11 @@ class _WalkAnswer:
         self._revoking = list(found)
         return [*self._chain_of([self._records[id] for id in found]), *found.items()]
 
-    def _end(self, newest: Mapping[Link, NewestRecord]) -> bytes:
+    def _end(self, newest: Mapping[Link, NewestRecord], heads: Sequence[Link]) -> bytes:
         """Prove the order of just those records that the asker will hold of each log."""
         by_agent: dict[Link, list[Record]] = {}
         met = {self._records[id].owner for id in self._traversal.visited if id in self._records}
-        beside = {id: pair for agent in sorted(met) for id, pair in self._source.beside(agent)}
-        heads = [one.claim.record for one in newest.values()]
+        beside = {id: bare(self._gate, id, pair) for agent in sorted(met) for id, pair in self._source.beside(agent)}
         for id in (*self._traversal.visited, *self._chains, *heads, *self._revoking):
             record = self._records.get(id)
             if record is not None and (id not in beside or self._store.at(record.owner, record.seq) == id):
@@ -305,12 +394,16 @@ class _WalkAnswer:
                 spans = freshness.spans(distinct, [head])
                 needed = needed._replace(consistency=tuple(dict.fromkeys((*needed.consistency, *spans))))
             made = self._source.proofs(agent, needed)
-            inclusion.extend(made[0])
+            # Proofs kept of earlier walks name records that this reader may not have.
+            known = {record.id for record in distinct}
+            inclusion.extend(proof for proof in made[0] if self._gate.everything or proof.record in known)
             consistency.extend(made[1])
         gone = self._store.pruned_by(self._missing)
         pruned = self._source.pruned([*gone][: self._limits.walk_roots])
         beside.update(self._source.pairs([*dict.fromkeys(proof.prune for proof in pruned)]))
-        missing = tuple((id, "pruned" if id in gone else "absent") for id in sorted(self._missing))
+        reasons = dict.fromkeys(self._missing, "absent") | dict.fromkeys(gone, "pruned")
+        reasons |= dict.fromkeys(self._withheld, "withheld")
+        missing = tuple(sorted(reasons.items()))
         claims = tuple(one.claim for one in newest.values())
         told = tuple(beside.values())[: self._limits.walk_roots]
         proofs = tuple(inclusion), tuple(consistency)

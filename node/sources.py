@@ -56,6 +56,9 @@ class Source(Protocol):
     def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
         """Return those of the records that can be had."""
 
+    def reason(self, id: Link) -> str:
+        """Return why a record that `pairs` left out cannot be had: `absent` or `withheld`."""
+
     def faults(self) -> Mapping[Link, str]:
         """Return records that are there but are not what their id says, with details."""
 
@@ -104,6 +107,10 @@ class StoreSource:
     def pairs(self, ids: Sequence[Link]) -> Mapping[Link, Pair]:
         """Return those of the records that are held."""
         return dict(self._store.get_many(ids))
+
+    def reason(self, id: Link) -> str:
+        """Return that it is not held."""
+        return "absent"
 
     def faults(self) -> Mapping[Link, str]:
         """Return nothing: the walker finds out itself."""
@@ -203,6 +210,7 @@ class BundleSource:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._heads = {head.agent: head for head in bundle.heads}
+        self._withheld = frozenset(bundle.withheld)
         self._pairs: dict[Link, Pair] = {**bundle.records}
         for id, attachment in bundle.attachments.items():
             if id in self._pairs:
@@ -217,6 +225,10 @@ class BundleSource:
         """Return those of the records that the bundle holds whole."""
         held = self._pairs
         return {id: held[id] for id in ids if id in held}
+
+    def reason(self, id: Link) -> str:
+        """Return what the bundle says, which is hearsay."""
+        return "withheld" if id in self._withheld else "absent"
 
     def faults(self) -> Mapping[Link, str]:
         """Return the records whose blocks are not what their ids say."""

@@ -249,7 +249,7 @@ class Opener:
                 elif id in faults:
                     walker.broken(id, faults[id])
                 else:
-                    walker.cannot(id, "absent")
+                    walker.cannot(id, source.reason(id))
 
     def _open_chunk(self, items: Iterable[tuple[Link, Pair]]) -> list[Opened]:
         known, opened = self._walker.known, self._opened

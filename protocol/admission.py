@@ -19,6 +19,7 @@ from tslg.protocol.flat import recover
 from tslg.protocol.kinds import KINDS, SCOPE
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
+from tslg.protocol.rules.access import rule_access
 from tslg.protocol.rules.answers import rule_answer
 from tslg.protocol.rules.authority import (
     rule_delegating,
@@ -89,6 +90,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_envelope,
     rule_equivocation,
     rule_redaction,
+    rule_access,
     rule_checkpoint,
     rule_gc_policy,
     rule_prune,
@@ -184,6 +186,7 @@ _CONCERNS: Final[dict[Rule, Concern]] = {
     rule_envelope: _kinds(*MANIFEST_KINDS),
     rule_equivocation: _kinds("equivocation"),
     rule_redaction: _kinds("redaction"),
+    rule_access: _kinds("access-rule"),
     rule_suite: _other_suite,
     rule_checkpoint: _kinds("observation"),
     rule_gc_policy: _kinds("gc-policy"),

@@ -21,7 +21,7 @@ CAR_VERSION: Final = 1
 _ROOT_KEYS: Final = frozenset(
     ("tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records")
 )
-_OPTIONAL_KEYS: Final = frozenset(("beside", "blocks", "checkpoints", "pruned"))
+_OPTIONAL_KEYS: Final = frozenset(("beside", "blocks", "checkpoints", "pruned", "withheld"))
 """Keys of the root block that are left out where their list is empty."""
 _VARINT_BYTES: Final = 9
 _DIGEST_BYTES: Final = 64
@@ -52,6 +52,7 @@ class Bundle:
         beside: listed records that no target needs, but that say something of a log: proof of forks, confessions,
             prune records.
         pruned: proofs that records which are not there were pruned.
+        withheld: records that are not there since they were kept from whom the bundle was made for.
     """
 
     root: Link
@@ -68,6 +69,7 @@ class Bundle:
     broken: list[tuple[Link, str]]
     beside: tuple[Link, ...] = ()
     pruned: tuple[PrunedProof, ...] = ()
+    withheld: tuple[Link, ...] = ()
 
 
 def write(
@@ -84,6 +86,7 @@ def write(
     beside: Iterable[Link] = (),
     checkpoints: Iterable[bytes] = (),
     pruned: Iterable[PrunedProof] = (),
+    withheld: Iterable[Link] = (),
 ) -> Link:
     """Write a bundle and return the id of its root block. The same input always makes the same bytes.
 
@@ -100,6 +103,7 @@ def write(
         beside: those of the records that no target needs.
         checkpoints: signed states of logs, for readers that ask for witnesses.
         pruned: proofs that records which are needed and not there were pruned.
+        withheld: records that are needed, and kept from whom the bundle is for.
 
     Raises:
         BundleError: the input does not make a bundle that `read` would accept.
@@ -124,6 +128,8 @@ def write(
     proofs = [proof.to_map() for proof in pruned]
     if proofs:
         value["pruned"] = proofs
+    if kept_back := sorted(set(withheld)):
+        value["withheld"] = kept_back
     if plain := [cid.compute(record) for link, record, _ in blocks if _is_hybrid(link)]:
         value["blocks"] = plain
     data = codec.encode(value)
@@ -212,6 +218,7 @@ class _Root:
         own = {self.block_of.get(link, link) for link in self.pairs}
         self.listed = own | set(self.pairs.values()) | self._attachments
         self.beside = _read_beside(value.get("beside"), self.pairs, offset)
+        self.withheld = _read_withheld(value.get("withheld"), self.pairs, offset, limits)
 
     def most_bytes(self, link: Link, limits: Limits) -> int:
         """Return how large a listed block may be."""
@@ -259,6 +266,7 @@ class _Root:
             broken,
             self.beside,
             self.pruned,
+            self.withheld,
         )
 
 
@@ -410,6 +418,16 @@ def _read_beside(value: Any, listed: Mapping[Link, Link], offset: int) -> tuple[
     sound = type(value) is list and all(type(id) is Link and id in listed for id in value)
     if not sound or not value or len(set(value)) < len(value):
         raise _damage("ROOT", offset, "`beside` is a list of different records that `records` lists")
+    return tuple(value)
+
+
+def _read_withheld(value: Any, listed: Mapping[Link, Link], offset: int, limits: Limits) -> tuple[Link, ...]:
+    """Read `withheld` of a root block: a sorted set of other records than those listed; left out rather than empty."""
+    if value is None:
+        return ()
+    sound = type(value) is list and all(_is_record_link(id) and id not in listed for id in value)
+    if not sound or not 1 <= len(value) <= limits.walk_edges or value != sorted(set(value)):
+        raise _damage("ROOT", offset, "`withheld` is a sorted set of records that `records` does not list")
     return tuple(value)
 
 

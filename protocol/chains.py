@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final, NamedTuple
 
+from tslg.protocol.access_rules import peer_sets
 from tslg.protocol.cid import is_record_id
 from tslg.protocol.codec import Link
 from tslg.protocol.record import Record
@@ -62,6 +63,7 @@ def named_records(envelope: Mapping[str, Any]) -> list[Named]:
         id = value.get(key) if isinstance(value, dict) else None
         if isinstance(id, Link) and is_record_id(id):
             found.append(Named(entry, kind, id))
+    found.extend(Named("access", "peer-set", id) for id in peer_sets(envelope.get("access")))
     return found
 
 

@@ -45,8 +45,16 @@ STATEMENTS: Final = (
     "artifact evaluation release"
 )
 """Kinds that state something which can turn out wrong or be superseded."""
-AUTHORITY: Final = "policy delegation consensus joint-authorization"
+AUTHORITY: Final = "policy delegation consensus joint-authorization access-rule"
 """Kinds that confer authority; they are withdrawn, never corrected."""
+
+_PRUNABLE = (
+    "action composite consensus decision decomposition delegation evaluation inference joint-authorization observation "
+    "policy rejection state verification"
+)
+PRUNABLE: Final = frozenset(_PRUNABLE.split())
+"""Kinds whose bytes a gc policy may let go of. Keys, manifests, what ends or changes the standing of other records, and
+the commitments themselves are kept for good: without them nobody could judge what is left."""
 
 CLASSES: Final[Mapping[str, EdgeClass]] = {
     "prior": EdgeClass("the state it derives from", Leads(OWN)),

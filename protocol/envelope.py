@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from tslg.protocol import cid
+from tslg.protocol.access_rules import Access, read_access
 from tslg.protocol.anchoring import Anchoring, read_anchoring
 from tslg.protocol.attestation.demand import Hardware, read_hardware
 from tslg.protocol.codec import Link
@@ -18,7 +19,7 @@ from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.signatures import Alg
 
-RESERVED: Final = ("access", "recording")
+RESERVED: Final = ("recording",)
 """Envelope entries whose rules this version does not enforce yet; a manifest that sets one is refused."""
 
 REDACTORS: Final = ("author", "anchors")
@@ -62,6 +63,7 @@ class Envelope:
     """The parameters that every record under a manifest keeps to.
 
     Attributes:
+        access: who may read what; None where anybody reads everything.
         address: `flat`, `merkle` where records only commit to the fields that no rule reads, or `hybrid`.
         anchoring: which witnesses must cosign agents' logs, and when; None where none must.
         classes: governance classes that records may claim.
@@ -84,6 +86,7 @@ class Envelope:
         verify_depth: D_verify, how many edges a reader must traverse; None for all of them.
     """
 
+    access: Access | None
     address: str
     anchoring: Anchoring | None
     classes: tuple[str, ...]
@@ -126,6 +129,7 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
     checkpoints = value["anchoring"] == {} or int(Alg.ED25519) in _signatures(value["signatures"])
     _need(checkpoints, "`anchoring` needs Ed25519 among the `signatures`")
     return Envelope(
+        access=read_access(value["access"], _genesis(value["genesis"], threshold) > 0),
         address=_address(value["address"], value["hash"]),
         preds_hash=value["address"]["hybrid"] if isinstance(value["address"], dict) else None,
         anchoring=read_anchoring(value["anchoring"]),
@@ -150,6 +154,7 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
 
 
 _READ: Final = (
+    "access",
     "address",
     "anchoring",
     "classes",

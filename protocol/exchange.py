@@ -90,6 +90,8 @@ class WalkEnd(NamedTuple):
     beside: tuple[Pair, ...] = ()
     checkpoints: tuple[bytes, ...] = ()
     pruned: tuple[PrunedProof, ...] = ()
+    withheld: tuple[tuple[int, int], ...] = ()
+    """Of a range: positions [start, stop) of the log of which what was not handed over is withheld."""
 
     def within(self, most_bytes: int) -> WalkEnd:
         """Return as much of this as a chunk of so many bytes holds: what nobody else can say first, proofs last."""
@@ -117,6 +119,8 @@ class WalkEnd(NamedTuple):
             end["checkpoints"] = list(self.checkpoints)
         if self.pruned:
             end["pruned"] = [proof.to_map() for proof in self.pruned]
+        if self.withheld:
+            end["withheld"] = [[start, stop] for start, stop in self.withheld]
         return codec.encode({"end": end})
 
 
@@ -135,12 +139,15 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
     end = read_map(data)["end"]
     _need(type(end) is dict, "end")
     _need(
-        all(end.get(name, True) for name in ("beside", "pruned")), "what is seldom there is left out where it is empty"
+        all(end.get(name, True) for name in ("beside", "pruned", "withheld")),
+        "what is seldom there is left out where it is empty",
     )
     beside = read_pairs(end.pop("beside", []), limits)
     _need(len(beside) <= limits.walk_roots, "beside")
     notes = [end.pop("checkpoints")] if "checkpoints" in end else []
     pruned = end.pop("pruned", [])
+    spans = end.pop("withheld", [])
+    _need(_is_list(spans, limits.withheld_spans) and all(map(_is_span, spans)), "withheld")
     missing, heads, inclusion, consistency = _fields(end, "missing", "heads", "inclusion", "consistency")
     _need(_is_list(missing, limits.walk_edges), "missing")
     try:
@@ -152,6 +159,7 @@ def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkE
             tuple(beside),
             read_notes(notes[0], limits) if notes else (),
             read_list(PrunedProof.from_map, pruned, limits.walk_edges, limits),
+            tuple((start, stop) for start, stop in spans),
         )
     except ValueError as error:
         raise MessageError(f"a walk's end: {error}") from error

@@ -18,6 +18,10 @@ from tslg.protocol.limits import DEFAULT
 _SMALL: Final = 2**31
 _CHOICES: Final = frozenset(("for", "against", "abstain"))
 _ACTS: Final = frozenset(("amends", "corrects", "retracts"))
+GRANT: Final = "grant"
+RESTRICT: Final = "restrict"
+READER_GROUPS: Final = ("anyone", "members", "parties")
+"""Groups of readers that an access rule can name: everybody; agents of the federation; who takes part in the record."""
 BODY_LEVEL: Final = 2
 """Nesting level of a record's body map, the record itself being level 1."""
 
@@ -211,6 +215,23 @@ def _correction_rules(value: Any) -> bool:
     )
 
 
+def is_link_set(value: Any) -> bool:
+    """Tell whether a value is a sorted set of ids of records."""
+    return _links(value)
+
+
+def is_readers(value: Any) -> bool:
+    """Tell whether a value names readers."""
+    return (
+        type(value) is dict
+        and value.keys() == {"agents", "groups", "peers"}
+        and _links(value["agents"])
+        and _names(value["groups"])
+        and all(group in READER_GROUPS for group in value["groups"])
+        and _links(value["peers"])
+    )
+
+
 def _commitments(value: Any) -> bool:
     return (
         type(value) is dict
@@ -296,6 +317,8 @@ TERMS_OF_VOTE = Field("{electorate: sorted set of links, threshold: uint}", _ter
 SIGNERS = Field("list of {agent: link, key: link}", _signers)
 GROUP = Field("{scheme: int, members: [{agent: link, key, possession, consent}], group_key: bytes or null}", _group)
 CORRECTION_RULES = Field("list of {acts, kinds, by}", _correction_rules)
+EFFECT = Field(f"`{GRANT}` or `{RESTRICT}`", _one_of(GRANT, RESTRICT))
+READERS = Field("{agents: sorted set of links, groups: sorted set of text, peers: sorted set of links}", is_readers)
 COMMITMENTS = Field(
     "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}",
     _commitments,

@@ -108,6 +108,8 @@ class Gathering:
         self._in_log: set[Link] = set()
         self._excused: set[Link] = set()
         self._by_head: set[Link] = set()
+        self.kept_back: set[Link] = set()
+        """Agents of whose whole logs a source says that it withholds some of what it did not hand over."""
         self._claims = Claims(limits)
         self._pruned: dict[Link, PrunedProof] = {}
         self._notes: list[bytes] = []

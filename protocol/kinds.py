@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tslg.protocol.classes import CLASSES as CLASSES
 from tslg.protocol.classes import ELSEWHERE, FLAT, Leads
+from tslg.protocol.classes import PRUNABLE as PRUNABLE
 from tslg.protocol.fields import (
     AMOUNTS,
     ANCHORS,
@@ -24,6 +25,7 @@ from tslg.protocol.fields import (
     DIGEST,
     DIGEST_MAP,
     DIGESTS,
+    EFFECT,
     FRONTIER,
     GROUP,
     INT,
@@ -39,6 +41,7 @@ from tslg.protocol.fields import (
     NONCE,
     OUTCOME,
     PURPOSE,
+    READERS,
     SIGNERS,
     SUITE,
     TERMS_OF_VOTE,
@@ -381,6 +384,23 @@ KINDS: Final[Mapping[str, Kind]] = {
             also=_BASE,
         ),
         _kind(
+            "access-rule",
+            "lets others read records of the log that it lies in, or keeps these records from others",
+            {
+                "effect": EFFECT,
+                "readers": READERS,
+                "records": optional(LINKS),
+                "kinds": optional(NAMES),
+                "first": optional(UINT),
+                "last": optional(UINT),
+                "fields": optional(NAMES),
+                "expires": MOMENT,
+                "reason": optional(TEXT),
+            },
+            mandatory="prior",
+            also="policy evidence",
+        ),
+        _kind(
             "equivocation",
             "shows two records that one author sealed for one position",
             {"agent": LINK, "seq": UINT, "reason": optional(TEXT)},
@@ -477,24 +497,3 @@ KINDS: Final[Mapping[str, Kind]] = {
     )
 }
 """Every kind that this version reads and writes, by name."""
-
-PRUNABLE: Final = frozenset(
-    (
-        "action",
-        "composite",
-        "consensus",
-        "decision",
-        "decomposition",
-        "delegation",
-        "evaluation",
-        "inference",
-        "joint-authorization",
-        "observation",
-        "policy",
-        "rejection",
-        "state",
-        "verification",
-    )
-)
-"""Kinds whose bytes a gc policy may let go of. Keys, manifests, what ends or changes the standing of other records, and
-the commitments themselves are kept for good: without them nobody could judge what is left."""

@@ -207,6 +207,22 @@ class Limits:
     """Records kept of one log as proof of equivocation: two convict, the rest is an attack on the disk."""
     ceremony_bytes: int = 16 * 1024
     """One message of a key ceremony: the shares for 64 members take 4 KiB, and a complaint quotes them."""
+    access_rules: int = 4_096
+    """Access rules of one log that are looked at; of a log with more of them nobody but its author gets anything."""
+    access_subjects: int = 16_384
+    """Records of which a node remembers what decides on their reading, so that a refusal costs the same again."""
+    access_stale_ms: int = 1_000
+    """How long a node goes by access rules as it read them, where another process writes its store."""
+    bound_peers: int = 1_024
+    """Peers of which a node remembers to which agents they are bound, at about 1 KiB each."""
+    bound_agents: int = 16
+    """Agents to which one peer is bound: those of one node."""
+    presented_records: int = 256
+    """Records with which a peer presents its registrations: geneses, keys and manifest versions of a long life."""
+    withheld_spans: int = 10_000
+    """Spans of positions that a reply names as withheld; a server joins more of them into one."""
+    present_again_ms: int = 60_000
+    """How long a node relies on another one's remembering to which agents it is bound."""
     proof_hashes: int = 64
     """Hashes of one Merkle proof: a tree of 2^53 leaves needs fewer."""
 

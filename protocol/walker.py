@@ -426,7 +426,8 @@ class Walker(Beside):
             held = len(self._by_agent()[agent])
             if held < size:
                 gone = let_go(self._held.values(), agent, self._findings)
-                why = "pruned" if size - held <= gone else "absent"
+                lacking = "withheld" if agent in self.kept_back else "absent"
+                why = "pruned" if size - held <= gone else lacking
                 gaps.append(Undetermined(agent, f"{why}: {size - held} of the {size} records of its log"))
         return gaps
 

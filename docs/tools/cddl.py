@@ -93,6 +93,9 @@ TYPES = {
         "{scheme: whole, threshold: count, members: [1*64 {name: name, key: bstr, possession: bstr}],"
         " group_key: bstr / null}"
     ),
+    "{agents: sorted set of links, groups: sorted set of text, peers: sorted set of links}": (
+        '{agents: [* link], groups: [* "anyone" / "members" / "parties"], peers: [* link]}'
+    ),
     "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}": (
         "{vocabulary: [1*256 name], capabilities: bstr, limits: {* tstr => digest}}"
     ),

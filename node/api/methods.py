@@ -27,6 +27,7 @@ METHODS: Final = (
     "vote",
     "conclude",
     "redact",
+    "access_rule",
     "blob",
 )
 """Names of `BlockingAgent`'s methods. What changes an agent's keys is left out: that is for whoever runs the node."""

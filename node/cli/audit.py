@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     type=Named(path_type=Path),
     help="A node's data directory, whose records and remembered heads are used.",
 )
+@click.option(
+    "--as",
+    "identity",
+    type=Named(path_type=Path),
+    help="Ask as the node of this data directory, which reads what its agents may.",
+)
 @walk_options
 @click.option("--head", "heads", type=FILE, multiple=True, help="A checkpoint to hold a log against; repeat.")
 @composing_options
@@ -179,7 +185,8 @@ def _run(
 
         bootstrap = options["bootstrap"]
         peers = list(dict.fromkeys([*options["peers"], *_named(home), *bootstrap]))
-        async with throwaway_network(peers, bootstrap, read_scope(options["reach"])) as network:
+        reach = read_scope(options["reach"])
+        async with asking_network(options["identity"], federation, peers, bootstrap, reach) as network:
             await _join(network, bootstrap)
             finder = _finder(network, federation, home)
             auditor = Auditor(network, federation, clock=wall_clock, store=store, finder=finder)
@@ -232,12 +239,16 @@ async def _depth(
 
 @asynccontextmanager
 async def throwaway_network(
-    asked: Sequence[str] = (), bootstrap: Sequence[str] = (), reach: Scope | None = None
+    asked: Sequence[str] = (),
+    bootstrap: Sequence[str] = (),
+    reach: Scope | None = None,
+    seed: bytes | None = None,
 ) -> AsyncIterator[Network]:
     """Run a libp2p peer that nobody knows or can reach, for the length of a block.
 
     It dials what it hears of only if that can be reached from as far as the addresses that shall be `asked`, or as
-    `reach` says, and takes part in the DHT if there is anybody to `bootstrap` from.
+    `reach` says, and takes part in the DHT if there is anybody to `bootstrap` from. With a `seed` it is the peer of the
+    key that follows.
     """
     from tslg.node.net.libp2p.config import Libp2pConfig
     from tslg.node.net.libp2p.network import Libp2pNetwork
@@ -245,9 +256,36 @@ async def throwaway_network(
     from tslg.node.net.seam import running
 
     reach = narrowest(asked) if reach is None and asked else reach
-    config = Libp2pConfig(seed=os.urandom(32), listen=(), discovery=bool(bootstrap), reach=reach)
+    config = Libp2pConfig(seed=seed or os.urandom(32), listen=(), discovery=bool(bootstrap), reach=reach)
     async with running(Libp2pNetwork(config)) as network:
         yield network
+
+
+@asynccontextmanager
+async def asking_network(
+    identity: Path | None, federation: Link, asked: Sequence[str], bootstrap: Sequence[str], reach: Scope | None
+) -> AsyncIterator[Network]:
+    """Run a libp2p peer for the length of a block: the node of a data directory, or one that nobody knows.
+
+    Raises:
+        UsageError: that directory belongs to another federation, or no agent of it has bound its node's peer id.
+    """
+    from tslg.node.home import Home
+    from tslg.node.presenting import credentials, presenting
+    from tslg.protocol.errors import UsageError
+
+    if identity is None:
+        async with throwaway_network(asked, bootstrap, reach) as network:
+            yield network
+        return
+    with Home.read(identity) as home:
+        if home.federation != federation:
+            raise UsageError(f"{identity} belongs to another federation", mend="name a directory of the same one")
+        async with throwaway_network(asked, bootstrap, reach, home.peer_seed()) as network:
+            if home.manifest.envelope.access is not None and not credentials(home, network.peer_id):
+                mend = f"run `tslg access bind --data {identity}`"
+                raise UsageError(f"no agent in {identity} has bound its node's peer", mend=mend)
+            yield presenting(network, home)
 
 
 async def _join(network: Network, bootstrap: Sequence[str]) -> None:

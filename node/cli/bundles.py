@@ -16,6 +16,7 @@ from tslg.node.cli.verify import read_bundle, walk_depth
 
 if TYPE_CHECKING:
     from tslg.manifests.signing import Sealed
+    from tslg.node.home import Home
     from tslg.node.sources import Source
     from tslg.node.store.interface import Fork
     from tslg.node.verifying import Walked
@@ -43,10 +44,17 @@ def export() -> None:
 @click.argument("file", type=FILE)
 @depth_option
 @click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Leave out such fields, * for any; repeat.")
+@click.option("--for", "reader", metavar="READER", help="Only what this agent, or a `stranger`, may read.")
 @data_option
 @json_option
 def export_car(
-    id: str, file: Path, depth: int | None, withhold: tuple[str, ...], data: Path | None, as_json: bool
+    id: str,
+    file: Path,
+    depth: int | None,
+    withhold: tuple[str, ...],
+    reader: str | None,
+    data: Path | None,
+    as_json: bool,
 ) -> int:
     """Write the verified ancestry of ID to FILE as a bundle (CARv1) that `tslg verify` checks without a network.
 
@@ -55,7 +63,6 @@ def export_car(
     from tslg.node.bundling import write_walked
     from tslg.node.cli.files import replacing
     from tslg.node.cli.reporting import reasons
-    from tslg.node.sources import StoreSource
     from tslg.node.withholding import withholding
     from tslg.protocol.cid import to_text
     from tslg.protocol.report import INVALID
@@ -63,7 +70,7 @@ def export_car(
     shown = withholding(withhold) if withhold else None
     with read_home(data) as home:
         target = find_record(home.store, id)
-        walked = _walk(StoreSource(home.store), target, home.federation, depth)
+        walked = _walk(_as_read_by(home, reader), target, home.federation, depth)
     report = walked.report
     written = report.verdict != INVALID and target in report.records
     if written:
@@ -79,6 +86,18 @@ def export_car(
         note(line.strip())
     emit(told, as_json, f"{report.verdict}  {f'bundle {file}' if written else 'nothing was written'}")
     return report.exit_code
+
+
+def _as_read_by(home: Home, reader: str | None) -> Source:
+    """Return the directory's store as a source, as far as a reader may read it where one is named."""
+    from tslg.node.access import gatekeeper
+    from tslg.node.cli.reading import reader_of
+    from tslg.node.gated import GatedSource
+    from tslg.node.sources import StoreSource
+
+    if reader is None:
+        return StoreSource(home.store)
+    return GatedSource(home.store, gatekeeper(home).gate_of(reader_of(home, reader)))
 
 
 @click.command(name="car")

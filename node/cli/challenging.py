@@ -28,6 +28,7 @@ _SAYS = {
 @click.option("--file", type=FILE, help="The record in question: its bytes, or a bundle whose target it is.")
 @click.option("--out", type=FILE, help="Where to write the proof.")
 @click.option("--check", type=FILE, help="Check the proof in this file instead of making one.")
+@click.option("--for", "reader", metavar="READER", help="Only if this agent, or a `stranger`, may read what is shown.")
 @click.option("--federation", help="With --check: the federation's id, the only thing that is trusted.")
 @data_option
 @json_option
@@ -36,6 +37,7 @@ def challenge(
     file: Path | None,
     out: Path | None,
     check: Path | None,
+    reader: str | None,
     federation: str | None,
     data: Path | None,
     as_json: bool,
@@ -45,7 +47,9 @@ def challenge(
     Exit code: 0 it is or was, 1 it never was or the proof does not hold, 2 it cannot be told.
     """
     from tslg.node import challenging
+    from tslg.node.access import gatekeeper
     from tslg.node.cli.files import write_replacing
+    from tslg.node.cli.reading import reader_of
     from tslg.protocol.errors import UsageError
 
     if check is not None:
@@ -59,6 +63,8 @@ def challenge(
         id = claimed.id if claimed is not None else find_record(home.store, record or "")
         try:
             given = challenging.answer(home.store, home.federation, id, claimed, now_ms=home.clock())
+            if reader is not None:
+                challenging.for_reader(given, gatekeeper(home).gate_of(reader_of(home, reader)))
         except UsageError as error:
             if error.code != "TSLG-U-CHALLENGE":
                 raise

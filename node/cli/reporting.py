@@ -15,6 +15,10 @@ from tslg.protocol.report import INVALID, UNDETERMINED, VALID, Finding, Freshnes
 T = TypeVar("T")
 
 COLOURS: Final = {VALID: "green", INVALID: "red", UNDETERMINED: "yellow"}
+WITHHELD: Final = (
+    "what is withheld its author can let you read: see `tslg access grant`; ask as an agent that may by `--as DIR`"
+)
+"""What mends that something was withheld."""
 _MOST: Final = 20
 """Entries of one list that are shown to people; `--json` has all."""
 
@@ -36,7 +40,14 @@ def reasons(report: Report) -> list[str]:
     lines = [line for finding in _cut(report.findings) for line in _finding(finding)]
     lines += _rest(report.findings)
     lines += [f"  {plain(item.reason, 300)}  {to_text(item.record)}" for item in _cut(report.undetermined)]
-    return lines + _rest(report.undetermined)
+    lines += _rest(report.undetermined)
+    if any(_kept_back(item.reason) for item in report.undetermined):
+        lines.append(f"    {WITHHELD}")
+    return lines
+
+
+def _kept_back(reason: str) -> bool:
+    return reason == "withheld" or (reason.startswith("withheld: ") and reason.endswith("records of its log"))
 
 
 def facts(report: Report) -> Iterator[tuple[str, str]]:

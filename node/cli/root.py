@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "log": Lazy("tslg.node.cli.show:log", "List logs, or the records of one."),
     "show": Lazy("tslg.node.cli.show:show", "Show one record."),
     "disclose": Lazy("tslg.node.cli.disclose:disclose", "Show single fields of a record, with their proofs."),
+    "access": Lazy("tslg.node.cli.reading:access", "Say who may read which records, and ask who may."),
     "redact": Lazy("tslg.node.cli.redact:redact", "Destroy fields or blobs of a record, and record that."),
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, a bundle or a proof."),
     "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),

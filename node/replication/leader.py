@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from tslg.node.access import WITHHELD, Refused
 from tslg.node.growth import Growth, Watch
 from tslg.node.net.errors import Busy, InvalidRequest, NotAvailable
 from tslg.node.sources import StoreSource
@@ -36,8 +37,8 @@ from tslg.protocol.subscription import Caught, Over, Send, Subscription, Wait
 BATCH: Final = 256
 """Records sent before it is looked which log has its turn next."""
 
-Cut = Callable[[Link, Entry, str], Pair]
-"""Returns a record as a peer may have it."""
+Cut = Callable[[Link, Entry, str], Pair | Refused]
+"""Returns a record as a peer may have it, or WITHHELD."""
 Close = Callable[[CloseRequest, str], AsyncGenerator[bytes, None]]
 """Answers what ancestry is lacking."""
 Hint = Callable[[Link, int, str], bool]
@@ -122,7 +123,8 @@ class Leader:
         if stand is not None and stand.size < size - 1:
             made = self._source.proofs(owner, Needs((), ((stand.size, size - 1),)))[1]
             proof = next((one for one in made if (one.old_size, one.size) == (stand.size, size - 1)), None)
-        return Difference(newest.claim, self._cut(id, Entry(*newest.pair), peer), proof)
+        cut = self._cut(id, Entry(*newest.pair), peer)
+        return None if cut is WITHHELD else Difference(newest.claim, cut, proof)
 
     # --- subscriptions -----------------------------------------------------------------------------------------------
 
@@ -135,6 +137,7 @@ class Leader:
             if not owners:
                 raise NotAvailable("none of these logs is held whole here")
             await self._note(feed, [self._federation, *owners])
+            cut_short: set[Link] = set()
             while True:
                 step = feed.step(_now())
                 if isinstance(step, Over):
@@ -144,7 +147,7 @@ class Leader:
                     grown = await bell.wait((step.until_ms - _now()) / 1000)
                     await self._note(feed, [one for one in grown if asked.everything or one in starts])
                     continue
-                for chunk in await trio.to_thread.run_sync(self._chunks, step, peer):
+                for chunk in await trio.to_thread.run_sync(self._chunks, step, peer, cut_short):
                     yield chunk
                     feed.sent(len(chunk), _now())
                     if feed.full:
@@ -178,14 +181,21 @@ class Leader:
         sizes = [(state.owner, state.size) for state in states if state is not None]
         return sorted(sizes, key=lambda one: one[0] != self._federation)
 
-    def _chunks(self, step: Send | Caught, peer: str) -> list[bytes]:
-        """Read what a step is to send."""
+    def _chunks(self, step: Send | Caught, peer: str, cut_short: set[Link]) -> list[bytes]:
+        """Read what a step is to send. A log ends for a peer before the first record that it may not read."""
         if isinstance(step, Caught):
-            claims = [claim for one in step.sizes if (claim := self._claim(*one)) is not None]
+            sizes = [one for one in step.sizes if one[0] not in cut_short]
+            claims = [claim for one in sizes if (claim := self._claim(*one)) is not None]
             most = self._limits.walk_roots
             return [Heads(tuple(claims[at : at + most])).to_bytes() for at in range(0, max(1, len(claims)), most)]
         rows = self._store.log_range(step.agent, step.start, step.stop)
-        pairs = [self._cut(id, entry, peer) for id, entry in rows]
+        pairs: list[Pair] = []
+        for id, entry in rows if step.agent not in cut_short else ():
+            cut = self._cut(id, entry, peer)
+            if cut is WITHHELD:
+                cut_short.add(step.agent)
+                break
+            pairs.append(cut)
         return [records_chunk(part) for part in chunked(pairs, BATCH, self._limits.chunk_bytes // 2)]
 
     def _claim(self, agent: Link, size: int) -> HeadClaim | None:

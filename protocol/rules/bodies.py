@@ -6,6 +6,7 @@ from typing import Any
 
 from tslg.protocol import attestation, signatures
 from tslg.protocol.errors import RecordError, Refusal
+from tslg.protocol.keys import KEY_KINDS
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import MANIFEST_KINDS, Context, manifest_in_force, refuse
@@ -61,16 +62,16 @@ def rule_attestation(record: Record, seal: bytes, context: Context) -> Refusal |
 
 
 def rule_revocation(record: Record, seal: bytes, context: Context) -> Refusal | None:
-    """A revocation ends a key of its own log, from its own position or later, so that nothing earlier dies."""
+    """A revocation ends a key or a peer of its own log, from its own position or later: nothing earlier dies."""
     if record.kind != "revocation":
         return None
     body = record.body
-    key = context.key(body["key"])
-    if key is None:
-        if context.complete:
+    ended = context.record(body["key"])
+    if ended is None or ended.kind not in KEY_KINDS:
+        if context.complete or ended is not None:
             return refuse("TSLG-A-REVOCATION", record, "the key that it ends is not registered here")
         return None
-    if key.owner != record.agent or key.seq >= record.seq:
+    if ended.owner != record.agent or ended.seq >= record.seq:
         return refuse("TSLG-A-REVOCATION", record, "the key that it ends is another agent's, or registered later")
     if body["from_seq"] < record.seq:
         detail = f"it ends a key from position {body['from_seq']}, before its own {record.seq}"

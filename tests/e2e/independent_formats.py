@@ -312,7 +312,7 @@ def _check_root(value) -> set[bytes]:
     keys = {"tslg", "federation", "manifest", "targets", "heads", "inclusion", "consistency", "records"}
     if (
         type(value) is not dict
-        or value.keys() - {"beside", "blocks", "pruned", "checkpoints"} != keys
+        or value.keys() - {"beside", "blocks", "pruned", "checkpoints", "withheld"} != keys
         or type(value["tslg"]) is not int
         or value["tslg"] != 1
     ):
@@ -332,6 +332,12 @@ def _check_root(value) -> set[bytes]:
     for name, shape in shapes.items():
         if type(value[name]) is not list or not all(has_shape(item, shape) for item in value[name]):
             raise Bad("TSLG-B-PROOF")
+    if "withheld" in value:  # [ACC-26]
+        kept, listed = value["withheld"], {entry[0] for entry in records if type(entry) is list and entry}
+        if type(kept) is not list or not 1 <= len(kept) <= 1_000_000 or not all(map(is_record_id, kept)):
+            raise Bad("TSLG-B-ROOT")
+        if kept != sorted(set(kept)) or listed & set(kept):
+            raise Bad("TSLG-B-ROOT")
     notes = value.get("checkpoints", [b""])
     if type(notes) is not list or not 1 <= len(notes) <= 1000 or not all(type(n) is bytes for n in notes):
         raise Bad("TSLG-B-PROOF")

@@ -115,7 +115,8 @@ class Reader:
             if link in self.held or link in self.findings or link in self.undetermined:
                 continue
             if link not in self.blocks or self.seal_of.get(link) not in self.blocks:
-                self.undetermined[link] = "absent"
+                kept = link in self.root.get("withheld", ())  # [ACC-26]
+                self.undetermined[link] = "withheld" if kept else "absent"
                 continue
             try:
                 record = self.held[link] = read_record(link, self.blocks[link])

@@ -51,6 +51,11 @@ _RULE = {  # [KND-6]
     "kinds": _sorted_set(_name),
     "by": lambda value: value in ("author", "anyone") or _sorted_set(is_record_id)(value),
 }
+_READERS = {  # [ACC-2]
+    "agents": _sorted_set(is_record_id),
+    "groups": _sorted_set(_name),
+    "peers": _sorted_set(is_record_id),
+}
 _TERMS = {"vocabulary": _sorted_set(_name), "capabilities": _bytes, "limits": _map_of(is_hash)}
 _VOTE = {"proposal": is_record_id, "choice": lambda value: value in ("for", "against", "abstain")}
 _TERMS_OF_VOTE = {"electorate": _sorted_set(is_record_id), "threshold": is_uint}
@@ -102,6 +107,9 @@ TYPES = {
         lambda value: has_shape(value, _GROUP)
     ),
     "list of {acts, kinds, by}": lambda value: type(value) is list and all(has_shape(item, _RULE) for item in value),
+    "{agents: sorted set of links, groups: sorted set of text, peers: sorted set of links}": (  # [ACC-2]
+        lambda value: has_shape(value, _READERS) and set(value["groups"]) <= {"anyone", "members", "parties"}
+    ),
     "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}": (
         lambda value: (
             has_shape(value, _TERMS)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256K1, Ellip
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from independent_access import check_access, check_access_rule, peer_sets
 from independent_anchoring import Note
 from independent_attestation import check_attestation, check_hardware
 from independent_confidential import check_commitments, check_proof, concerned
@@ -26,7 +27,7 @@ from py_ecc.optimized_bls12_381 import Z1, add, curve_order, eq, multiply
 
 THRESHOLD, MULTISIG, ED25519, ES256K, ML_DSA_65 = -70001, -70002, -19, -47, -49
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-NONE_YET = ("access", "recording")
+NONE_YET = ("recording",)
 VERSIONS = ("manifest", "manifest-amendment")
 NAMES = {
     "corrections": ("policy", "correction-policy"),
@@ -59,6 +60,7 @@ def named(record: Record) -> list[tuple[str, bytes]]:
         value = record.body["envelope"].get(entry)
         if type(value) is dict and is_record_id(value.get(field)):
             found.append((entry, value[field]))
+    found.extend(("access", cid) for cid in peer_sets(record.body["envelope"].get("access")))  # [ACC-5]
     return found
 
 
@@ -67,7 +69,8 @@ def check_named(record: Record, held: dict[bytes, Record]) -> None:
     for entry, cid in named(record):
         need(record.kind != "manifest", "TSLG-A-ENVELOPE", entry)
         other = held[cid]
-        right = other.kind == NAMES[entry][1] and other.owner == record.owner and other.seq < record.seq
+        kind = "peer-set" if entry == "access" else NAMES[entry][1]
+        right = other.kind == kind and other.owner == record.owner and other.seq < record.seq
         need(right, "TSLG-A-ENVELOPE", entry)
 
 
@@ -178,6 +181,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
         "anchoring",
         "rotation",
         "redaction",
+        "access",
         *NONE_YET,
     }
     bad = "TSLG-A-ANCHORS"
@@ -221,6 +225,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
         kinds = cross["kinds"]
         need(type(kinds) is list and all(type(k) is str and k in KINDS for k in kinds), bad, "cross_agent")
         need(kinds == sorted(set(kinds)), bad, "cross_agent")
+    check_access(envelope["access"], genesis["anchors"] > 0)
     check_anchoring(envelope["anchoring"])
     need(envelope["anchoring"] == {} or -19 in envelope["signatures"], bad, "anchoring")
     retention = envelope["retention"]
@@ -543,6 +548,8 @@ def check_by_class(record: Record, held: dict[bytes, Record], manifests: dict, m
         check_joint(record, held, envelope)
     if record.kind == "redaction":
         check_redaction(record, held, envelope, federation)
+    if record.kind == "access-rule":
+        check_access_rule(record, held, envelope, federation)
     check_pruning(record, held, envelope)
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
@@ -657,7 +664,7 @@ def check_revocation(record: Record, held: dict[bytes, Record]) -> None:
     bad, holder, start = "TSLG-A-REVOCATION", held.get(record.body["key"]), record.body["from_seq"]
     if holder is None:
         return
-    need(registers(holder) and holder.owner == record.agent and holder.seq < record.seq, bad)
+    need(holder.kind in ("genesis", "registration") and holder.owner == record.agent and holder.seq < record.seq, bad)
     need(start >= record.seq and (start > record.seq or record.key != holder.id), bad)
 
 

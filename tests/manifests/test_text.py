@@ -110,9 +110,9 @@ def test_body_takes_keys_and_nonce() -> None:
         ("verify_depth = 50", "rotation = { recovery = true }", 10, "envelope.rotation.recovery: needs anchors = true"),
         (
             "verify_depth = 50",
-            "access = { x = 5 }",
+            "recording = { x = 5 }",
             10,
-            "envelope.access: is not enforced by this version; leave it out",
+            "envelope.recording: is not enforced by this version; leave it out",
         ),
         ("verify_depth = 50", "gc = { horizon = 5 }", 10, "envelope.gc.horizon: unknown entry; known here: policy"),
         ("verify_depth = 50", 'gc = { policy = "bx" }', 10, "envelope.gc.policy: not an id"),
@@ -228,6 +228,7 @@ def drop_key(source: str) -> str:
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 fresh = st.binary(min_size=48, max_size=48)
 ids = st.sampled_from([cid.compute(b"", name) for name in cid.HASHES])
+LINKS = sorted(cid.compute(b"", name) for name in cid.HASHES)
 policies = st.just({}) | st.fixed_dictionaries({"policy": ids})
 
 
@@ -239,6 +240,23 @@ anchorings = st.just({}) | st.fixed_dictionaries(
 )
 
 
+def accesses(attested: int) -> st.SearchStrategy[dict[str, Any]]:
+    """What a manifest may say of reading; of members only where anchors attest geneses."""
+    groups = st.sampled_from([[], ["anyone"], ["parties"], ["anyone", "parties"], *([["members"]] if attested else [])])
+    links = st.sampled_from([[], LINKS[:1], LINKS])
+    readers = st.fixed_dictionaries({"agents": links, "groups": groups, "peers": links})
+    rule = st.fixed_dictionaries(
+        {
+            "agents": st.none() | st.just(LINKS),
+            "kinds": st.sampled_from([None, ["decision"], ["decision", "policy"]]),
+            "fields": st.sampled_from([None, ["outcome"], ["outcome", "reason"]]),
+            "readers": readers,
+        }
+    )
+    filled = dict.fromkeys(("default", "grantable", "guaranteed"), readers)
+    return st.just({}) | st.fixed_dictionaries({**filled, "rules": st.lists(rule, max_size=3)})
+
+
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
     scheme = draw(st.sampled_from(sorted(text.SCHEMES.values())))
@@ -248,6 +266,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     kinds = draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True))
     expires = draw(st.none() | st.integers(0, DEFAULT.integer))
     anchoring = draw(anchorings)
+    attested = draw(st.sampled_from([0, threshold]))
     return ({} if expires is None else {"expires": expires}) | {
         "nonce": draw(st.binary(min_size=16, max_size=16)),
         "name": draw(names),
@@ -261,6 +280,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             "group_key": draw(fresh) if scheme == Alg.BLS_THRESHOLD else None,
         },
         "envelope": {
+            "access": draw(accesses(attested)),
             **{name: {} for name in RESERVED},
             "retention": draw(st.just({}) | st.just({"decision": 86_400_000, "state": 0})),
             "hash": draw(st.sampled_from(["sha2-256", "blake3"])),
@@ -285,7 +305,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
                 st.just("open") | st.fixed_dictionaries({"kinds": st.just(sorted(kinds)), "peers": st.none() | ids})
             ),
             "gc": draw(policies),
-            "genesis": {"anchors": draw(st.sampled_from([0, threshold]))},
+            "genesis": {"anchors": attested},
             "classes": sorted(draw(st.lists(names, max_size=3, unique=True))),
             "tiers": draw(st.lists(names, max_size=3, unique=True)),
             "clock_skew_ms": draw(st.integers(0, DEFAULT.clock_skew_ms)),

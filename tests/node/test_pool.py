@@ -112,7 +112,7 @@ def test_records_that_were_verified_before_are_not_checked_again(home, agent, pa
     assert list(checks.settle()) == []
 
 
-def test_the_longest_log_that_is_shown_and_the_first_reason_count(pool, pairs, agent):
+def test_the_longest_log_that_is_shown_and_the_first_reason_but_absence_count(pool, pairs, agent):
     *_, third, last = sorted(pool.take(pairs), key=lambda one: one.record.owner == agent.id and one.record.seq)
     shown = [HeadClaim(agent.id, one.record.id, one.record.seq + 1, bytes(32)) for one in (third, last)]
     lies = [
@@ -121,7 +121,7 @@ def test_the_longest_log_that_is_shown_and_the_first_reason_count(pool, pairs, a
     ]
     for claim, reason in zip([shown[0], *lies, shown[1]], ("absent", "withheld", "pruned", ""), strict=True):
         pool.note_end(WalkEnd(((agent.id, reason),), (claim,)))
-    assert pool.newest(agent.id) == (shown[1], last) and pool.reasons == {agent.id: "absent"}
+    assert pool.newest(agent.id) == (shown[1], last) and pool.reasons == {agent.id: "withheld"}
     assert pool.newest(cid.compute(b"another")) is None
 
 

@@ -27,6 +27,7 @@ SIGNER = {"agent": LINK, "key": LINK}
 BLS_MEMBER = {"agent": LINK, "key": b"k", "possession": b"p", "consent": b"c"}
 GROUP = {"scheme": -70001, "members": [BLS_MEMBER], "group_key": None}
 RULE = {"acts": ["corrects", "retracts"], "kinds": ["state"], "by": "author"}
+READERS = {"agents": [LINK], "groups": ["anyone", "members", "parties"], "peers": []}
 TERMS = {"vocabulary": ["a", "b"], "capabilities": bytes(64), "limits": {"n": bytes(32)}}
 BLOB = {"digest": bytes(32), "size": 0, "media_type": "text/plain"}
 
@@ -131,6 +132,23 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
             [{}],
         ],
     ),
+    "`grant` or `restrict`": (["grant", "restrict"], ["deny", "", None, True, ["grant"]]),
+    "{agents: sorted set of links, groups: sorted set of text, peers: sorted set of links}": (
+        [READERS, READERS | {"agents": []}, READERS | {"groups": []}, READERS | {"peers": [LOWER, HIGHER]}],
+        [
+            READERS | {"agents": [HIGHER, LOWER]},
+            READERS | {"agents": None},
+            READERS | {"groups": ["members", "anyone"]},
+            READERS | {"groups": ["strangers"]},
+            READERS | {"groups": "anyone"},
+            READERS | {"peers": [bytes(LINK)]},
+            READERS | {"x": 1},
+            {"agents": [], "groups": []},
+            {},
+            [],
+            None,
+        ],
+    ),
     "{vocabulary: sorted set of text, capabilities: bytes (32 a name), limits: map of text to bytes (32)}": (
         [
             TERMS,
@@ -212,6 +230,7 @@ BODIES_OF = {
     "redaction": {"target": LINK, "fields": ["name"], "blobs": [], "reason": "asked to"},
     "prune": {"before": 10, "count": 9, "root": bytes(32)},
     "summary": {"first": 1, "last": 9, "root": bytes(32)},
+    "access-rule": {"effect": "restrict", "readers": READERS, "expires": None},
     "equivocation": {"agent": LINK, "seq": 3},
     "peer-set": {"name": "partners", "members": [LINK]},
     "correction-policy": {"name": "corrections", "rules": [RULE]},

@@ -210,8 +210,9 @@ def manifest_with(**changes):
 @pytest.mark.parametrize(
     ("entry", "value", "said"),
     [
-        ("access", {"x": 1}, "`access` is not enforced"),
-        ("access", None, "`access` is not enforced"),
+        ("recording", {"x": 1}, "`recording` is not enforced"),
+        ("access", {"x": 1}, "`access` is {} or"),
+        ("access", None, "`access` is {} or"),
         ("gc", None, "`gc` is {} or {policy}"),
         ("gc", {"policy": b"x"}, "the id of a record"),
         ("hash", "md5", "whitelist"),

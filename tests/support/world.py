@@ -485,6 +485,9 @@ class Supply:
     def whole_log(self, agent: Link, size: int) -> Iterable[tuple[Link, Pair]]:
         return [(id, self.handed[id]) for id in self.logs.get(agent, [])[:size] if id in self.handed]
 
+    def reason(self, id: Link) -> str:
+        return "absent"
+
     def beside(self, agent: Link) -> Iterable[tuple[Link, tuple[bytes, bytes]]]:
         return [(id, self.handed[id]) for id in self.shown]
 
