@@ -214,7 +214,7 @@ def catch_up(name: str, peers: tuple[str, ...], data: Path | None, as_json: bool
         home.agent_key(owner)
 
         async def work() -> CaughtUp:
-            async with throwaway_network() as network:
+            async with throwaway_network(peers) as network:
                 return await fetch(network, home.ledger, owner, peers)
 
         done = trio.run(work)

@@ -88,7 +88,7 @@ async def _run(federation: Link, record: Link, peer: str, bundle: Path) -> None:
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(stop_with_parent)
-        async with throwaway_network() as network:
+        async with throwaway_network([peer]) as network:
             write_line(await audit(Auditor(network, federation, clock=wall_clock), record, peer, bundle))
         nursery.cancel_scope.cancel()
 
