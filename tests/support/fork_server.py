@@ -47,10 +47,10 @@ def serve(path: str) -> None:
 
 
 def _load() -> None:
-    """Import the whole program, but for what runs when it is imported, or is there for want of something faster."""
+    """Import the whole program, but for what runs when it is imported, needs an extra, or stands in for something."""
     package = importlib.import_module("tslg")
     for module in pkgutil.walk_packages(package.__path__, "tslg."):
-        if not module.name.endswith(("__main__", "curve_reference")):
+        if not module.name.endswith(("__main__", "curve_reference", "parallel_ray")):
             importlib.import_module(module.name)
 
 
