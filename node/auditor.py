@@ -371,8 +371,18 @@ class _Session:
         for agent, size in walker.wants_logs().items():
             await self._fetch_log(agent, size)
         await trio.to_thread.run_sync(_weigh, walker)
+        await self._supply_own_proofs()
         for agent, needs in walker.wants_proofs().items():
             await self._fetch_proofs(agent, needs)
+
+    async def _supply_own_proofs(self) -> None:
+        """Prove what the own store can: of this node's own logs nobody else may be able to."""
+        wanted = self._walker.wants_proofs()
+        if self._store is None or not wanted:
+            return
+        source = StoreSource(self._store)
+        for agent, needs in wanted.items():
+            self._walker.supply_proofs(*await trio.to_thread.run_sync(source.proofs, agent, needs))
 
     def _supply_federation_head(self) -> None:
         """Learn the newest manifest version from peers, and hold what they claim against what is held here."""

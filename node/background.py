@@ -16,7 +16,7 @@ import trio
 
 from tslg.node.agent import BlockingAgent
 from tslg.node.authoring import Reference
-from tslg.node.delegating import Work
+from tslg.node.delegating.works import Work
 from tslg.node.node import Node
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
@@ -91,9 +91,15 @@ class BackgroundNode:
         """Do as `Node.delegate`."""
         return self.call(lambda: self.node.delegate(agent, to, task, grant, peer=peer, expires=expires, hops=hops))
 
-    def on_delegation(self, agent: BlockingAgent, work: Work) -> None:
+    def on_delegation(
+        self, agent: BlockingAgent, work: Work, *, again: bool = False, at_once: int | None = None
+    ) -> None:
         """Do as `Node.on_delegation`."""
-        self.node.on_delegation(agent, work)
+
+        async def serve() -> None:
+            self.node.on_delegation(agent, work, again=again, at_once=at_once)
+
+        self.call(serve)
 
     def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run a coroutine in the node's thread and wait for its result."""

@@ -176,6 +176,13 @@ class Home:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def retract(self, agent: Link, target: Link, reason: str) -> Record:
+        """Withdraw a record by an agent of this node. Raises UsageError."""
+        for own in self.agents:
+            if own.id == agent:
+                return own.retract(target, reason=reason)
+        raise UsageError("that agent is not of this node", record=agent)
+
     # --- agents ----------------------------------------------------------------------------------------------------
 
     @property

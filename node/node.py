@@ -9,8 +9,9 @@ async with Node.open(path, listen="/ip4/127.0.0.1/tcp/0") as node:
 from __future__ import annotations
 
 import os
+import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,11 @@ from tslg.node.authoring import Reference, reference_id
 from tslg.node.blocks import RecordBlocks
 from tslg.node.catching_up import CaughtUp, catch_up
 from tslg.node.config import NodeConfig
-from tslg.node.delegating import Delegations, Work, ask_delegate
+from tslg.node.delegating.inbox import Inbox
+from tslg.node.delegating.outbox import Handle, Outbox
+from tslg.node.delegating.service import Delegating
+from tslg.node.delegating.site import Site
+from tslg.node.delegating.works import Work, Worker
 from tslg.node.finding.book import Source
 from tslg.node.finding.finder import keep_book
 from tslg.node.finding.service import Finding
@@ -43,12 +48,12 @@ from tslg.node.replication.service import FEDERATION, Replication
 from tslg.node.services import Service, at_work
 from tslg.node.serving import Server
 from tslg.node.status import status_of
-from tslg.node.verifying import Tick
+from tslg.node.verifying import Tick, Walked
 from tslg.node.withholding import withholding
 from tslg.protocol.cid import from_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, UsageError
-from tslg.protocol.exchange import DELEGATE, LOG, WALK
+from tslg.protocol.exchange import LOG, WALK
 from tslg.protocol.heard import Heard
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.record import Record
@@ -75,7 +80,7 @@ class Node:
         self.home = home
         self.network = network
         self._limits = limits
-        self._delegations: Delegations | None = None
+        self._delegating: Delegating | None = None
         self.finding = Finding(home, self._settings, limits)
         """How this node finds others and is found."""
         self._services: list[Service] = [self.finding]
@@ -137,6 +142,7 @@ class Node:
                     node._serve(network)
                     async with running(network), at_work(node._services):
                         await node._look_back()
+                        await node._delegations().begin()
                         yield node
         finally:
             with trio.CancelScope(shield=True):
@@ -174,8 +180,11 @@ class Node:
         `peers` are asked first; whoever else may have something is looked for after them.
         The edge that cites it will disclose how far this node verified: all, or the edges within `depth`.
         """
-        id = reference_id(target)
-        walked = await self.auditor().walk(id, peers, depth=depth, tick=tick)
+        walked = await self.auditor().walk(reference_id(target), peers, depth=depth, tick=tick)
+        return await self._keep(walked, peers)
+
+    async def _keep(self, walked: Walked, peers: Sequence[str]) -> Report:
+        """Keep what a valid walk verified, and where it came from."""
         if walked.report.verdict == VALID:
             now_ms = self.home.clock()
             await trio.to_thread.run_sync(lambda: keep(self.home.ledger, walked, source="peer", now_ms=now_ms))
@@ -230,6 +239,33 @@ class Node:
             tick=tick,
         )
 
+    async def offer(
+        self,
+        agent: Agent | BlockingAgent,
+        to: Reference,
+        task: Mapping[str, Any],
+        grant: Reference,
+        *,
+        peer: str | None = None,
+        expires: int,
+        hops: int = 0,
+    ) -> Handle:
+        """Record a delegation and see to it that the delegate's node gets it, now or when it is there, over restarts.
+
+        Args:
+            agent, to, task, grant, expires, hops: as for `BlockingAgent.delegate`.
+            peer: the address of the delegate's node; None to look where the agent was last.
+
+        Raises:
+            Refusal: an admission rule refuses it. UsageError: `TSLG-U-BUSY`: too many are under way.
+        """
+        outbox = self._delegations().outbox
+        blocking = agent.blocking if isinstance(agent, Agent) else agent
+        made = await trio.to_thread.run_sync(lambda: blocking.delegate(to, task, grant, expires=expires, hops=hops))
+        if peer is not None:
+            await self.knows(to, [peer])
+        return await outbox.offer(made, [] if peer is None else [peer])
+
     async def delegate(
         self,
         agent: Agent | BlockingAgent,
@@ -247,24 +283,39 @@ class Node:
         Returns the delegation and the id of the delegate's answer, which `fetch` verifies.
 
         Raises:
-            PeerError: the peer cannot be reached, refuses, or breaks off. The delegation stays recorded.
+            PeerError: the peer cannot be reached or does not take it on, or the delegation ended without a result. The
+                delegation stays recorded; `offer` is for delegates that may be away.
+        """
+        handle = await self.offer(agent, to, task, grant, peer=peer, expires=expires, hops=hops)
+        result = await self._delegations().outbox.result(handle.delegation.id, tick, patient=False)
+        return handle.delegation, result
+
+    async def handed_out(self, delegation: Reference) -> Handle | None:
+        """Return the handle of a delegation that `offer` handed out, also before a restart; None for any other."""
+        record = await trio.to_thread.run_sync(self.home.ledger.context.record, reference_id(delegation))
+        return None if record is None else await self._delegations().outbox.handle(record)
+
+    def on_delegation(
+        self, agent: Agent | BlockingAgent, work: Work, *, again: bool = False, at_once: int | None = None
+    ) -> None:
+        """Do `work` for every delegation to an agent of this node, once a delegation, after it was verified.
+
+        Args:
+            agent: the agent.
+            work: `work(agent, delegation, progress) -> Record`, called in a thread, or an `async def` one; it records
+                under the delegation and returns the record that answers it. What it raises is told to the delegator in
+                one line; `Declined` refuses the delegation.
+            again: whether it may be begun again if the node stops in the middle of it; otherwise that has failed.
+            at_once: how many are done at a time; `Limits.works_per_agent` if None.
         """
         blocking = agent.blocking if isinstance(agent, Agent) else agent
-        made = await trio.to_thread.run_sync(lambda: blocking.delegate(to, task, grant, expires=expires, hops=hops))
-        await self.knows(to, [peer])
-        result = await ask_delegate(self._network(), peer, made.id, self.addresses, self._limits, tick)
-        return made, result
+        most = self._limits.works_per_agent if at_once is None else at_once
+        self._delegations().inbox.serve(Worker(blocking, work, again, most))
 
-    def on_delegation(self, agent: Agent | BlockingAgent, work: Work) -> None:
-        """Do `work` for every delegation to an agent of this node: `work(agent, delegation, progress) -> Record`.
-
-        It runs in a thread, once a delegation, after the delegation was verified; it records under the delegation and
-        returns the record that answers it. What it raises is told to the delegator in one line.
-        """
-        if self._delegations is None:
+    def _delegations(self) -> Delegating:
+        if self._delegating is None:
             raise UsageError("this node is on no network", mend="open it with `listen`")
-        blocking = agent.blocking if isinstance(agent, Agent) else agent
-        self._delegations.serve(blocking, work)
+        return self._delegating
 
     def status(self) -> dict[str, Any]:
         """Return what this node is doing, for people and programs that watch over it."""
@@ -287,12 +338,11 @@ class Node:
 
     def _serve(self, network: Network) -> None:
         server = Server(self.home.store, self._locate, self._limits, keeper=self.gatekeeper)
-        self._delegations = Delegations(self.home.store, self.fetch)
+        self._delegating = self._delegates(network)
         network.serve(WALK, server.walk)
         network.serve(LOG, server.log)
-        network.serve(DELEGATE, self._answer_delegation)
         self.replication = self._replication(server)
-        self._services.append(self.replication)
+        self._services += [self.replication, self._delegating]
         self.finding.also_provide(self._held_whole)
         if self.heads is not None:
             self.heads.listen(self._hint)
@@ -332,9 +382,24 @@ class Node:
         held = [log.owner for log in store.logs() if not writes(log.owner) and store.log_state(log.owner) is not None]
         return held[: self._limits.provider_records_per_peer // 2]
 
-    def _answer_delegation(self, request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
-        assert self._delegations is not None
-        return self._delegations.answer(request, peer)
+    def _delegates(self, network: Network) -> Delegating:
+        finder = self.finding.finder
+
+        async def known(agent: Link) -> list[str]:
+            return finder.usable(await trio.to_thread.run_sync(finder.known, agent))
+
+        site = Site(
+            ledger=self.home.ledger,
+            network=network,
+            clock=self.home.clock,
+            walk=self.auditor().walk,
+            keep=self._keep,
+            known=known,
+            search=finder.providers,
+            limits=self._limits,
+            chance=random.random,
+        )
+        return Delegating(site, Inbox(site), Outbox(site, self.home.retract))
 
     def _locate(self, agent: Link) -> list[str]:
         if self.home.ledger.writes(agent):

@@ -34,10 +34,11 @@ _REVOCATION: Final = codec.encode("kind") + codec.encode("revocation")
 
 
 class NewestRecord(NamedTuple):
-    """The newest record of a log, as the source has it."""
+    """The newest record of a log, as the source has it; `said_by` whom, if it is not the source itself that says so."""
 
     claim: HeadClaim
     pair: Pair
+    said_by: str | None = None
 
 
 class Source(Protocol):
@@ -64,6 +65,10 @@ class Source(Protocol):
 
     def newest(self, agent: Link) -> NewestRecord | None:
         """Return a log's newest record, None if the source knows none."""
+        ...
+
+    def seen_last(self, agent: Link) -> NewestRecord | None:
+        """Return the newest record held of a log, as somebody else claimed it; None if nobody did."""
 
     def revocations(self, agent: Link) -> Mapping[Link, Pair]:
         """Return the revocations in a log that can be had."""
@@ -125,6 +130,18 @@ class StoreSource:
         if entry is None:
             return None
         return NewestRecord(HeadClaim(agent, state.last, state.size, state.peaks.root()), entry)
+
+    def seen_last(self, agent: Link) -> NewestRecord | None:
+        """Return the newest record held of a log, held whole or not, if a head that was seen ends with it."""
+        seq = self._store.newest_seq(agent)
+        id = None if seq is None else self._store.at(agent, seq)
+        entry = None if id is None else self._store.get(id)
+        if seq is None or id is None or entry is None:
+            return None
+        for head in self._store.heads(agent):
+            if head.size == seq + 1:
+                return NewestRecord(HeadClaim(agent, id, head.size, head.root), entry, head.source)
+        return None
 
     def revocations(self, agent: Link) -> Mapping[Link, Pair]:
         """Return the revocations held of a log."""
@@ -240,6 +257,10 @@ class BundleSource:
         if claim is None or claim.record not in self._pairs:
             return None
         return NewestRecord(claim, self._pairs[claim.record])
+
+    def seen_last(self, agent: Link) -> None:
+        """A bundle claims nothing on behalf of others."""
+        return
 
     def revocations(self, agent: Link) -> Mapping[Link, Pair]:
         """Return what look like the bundle's revocations; those of other logs are told apart by whoever asked."""

@@ -163,10 +163,10 @@ def resume(source: Source, report: Report, depth: int | None, *, now_ms: int, wo
 def complete_logs(walker: Walker, source: Source, opener: Opener) -> None:
     """Give the walker what a source at hand knows of the logs it met."""
     for agent in dict.fromkeys([*walker.met(), walker.federation]):
-        newest = source.newest(agent)
+        newest = source.newest(agent) or source.seen_last(agent)
         if newest is not None:
             for opened in opener.open([(newest.claim.record, newest.pair)]):
-                walker.supply_head(newest.claim, opened, source.serves_logs)
+                walker.supply_head(newest.claim, opened, newest.said_by or source.serves_logs)
         for opened in opener.open(source.revocations(agent).items()):
             walker.supply_revocation(opened)
     for agent in walker.met():

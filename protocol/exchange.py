@@ -1,4 +1,4 @@
-"""The messages that nodes exchange, as values and as bytes: walks, logs, delegations. Normative: docs/spec/wire.md.
+"""The messages that nodes exchange, as values and as bytes: walks and logs. Normative: docs/spec/wire.md.
 
 A request is one DAG-CBOR map in one frame. A reply is a sequence of chunks, each one DAG-CBOR map; records travel as
 `[record bytes, seal bytes]`, or with an attachment as a third item. Reading checks shapes and limits; nothing that is
@@ -302,60 +302,6 @@ class LocateReply(NamedTuple):
         (addresses,) = _fields(read_map(data), "addresses")
         _need(_is_list(addresses, 64) and all(_is_text(a, 512) for a in addresses), "addresses")
         return cls(tuple(addresses))
-
-
-# --- delegations -------------------------------------------------------------------------------------------------
-
-
-class DelegateRequest(NamedTuple):
-    """Hand a delegation to its delegate; `addresses` say where the delegator's node answers walks."""
-
-    delegation: Link
-    addresses: tuple[str, ...]
-
-    def to_bytes(self) -> bytes:
-        """Return the request's frame."""
-        return codec.encode({"delegation": self.delegation, "addresses": list(self.addresses)})
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> DelegateRequest:
-        """Read a request. Raises MessageError."""
-        delegation, addresses = _fields(read_map(data), "delegation", "addresses")
-        _need(_is_link(delegation), "delegation")
-        _need(_is_list(addresses, 64) and all(_is_text(a, 512) for a in addresses), "addresses")
-        return cls(delegation, tuple(addresses))
-
-
-class Progress(NamedTuple):
-    """How far the delegate is; sent at least every few seconds so that the delegator knows it is alive."""
-
-    done: int
-    total: int | None
-
-    def to_bytes(self) -> bytes:
-        """Return the chunk."""
-        return codec.encode({"done": self.done, "total": self.total})
-
-
-class DelegateResult(NamedTuple):
-    """The record with which the delegate answers."""
-
-    result: Link
-
-    def to_bytes(self) -> bytes:
-        """Return the chunk."""
-        return codec.encode({"result": self.result})
-
-
-def read_delegate_chunk(data: bytes) -> Progress | DelegateResult:
-    """Read one chunk of the reply to a delegation. Raises MessageError."""
-    value = read_map(data)
-    if value.keys() == {"result"}:
-        _need(_is_link(value["result"]), "result")
-        return DelegateResult(value["result"])
-    done, total = _fields(value, "done", "total")
-    _need(_is_count(done) and (total is None or _is_count(total)), "progress")
-    return Progress(done, total)
 
 
 # --- shapes ------------------------------------------------------------------------------------------------------

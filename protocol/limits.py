@@ -137,6 +137,34 @@ class Limits:
     """Subscriptions served at the same time: each holds a stream, and reads every log that it is about."""
     delegation_hops: int = 32
     """Length of a delegation chain: nobody reviews a longer one."""
+    delegations_open: int = 1_000
+    """Delegations that a node has taken on and not ended, at a kilobyte each."""
+    delegations_per_delegator: int = 64
+    """… and of those, made by one agent, so that nobody takes all of the room."""
+    works_per_agent: int = 8
+    """Works of one agent at a time, each a thread, where `on_delegation` says nothing else."""
+    works_per_delegator: int = 4
+    """… and of those, for one delegator."""
+    delegation_checks: int = 8
+    """Delegations that are fetched and verified at a time, before it is known whose they are."""
+    delegation_checks_per_peer: int = 2
+    """… and of those, for one peer, which may be anybody."""
+    delegations_out: int = 10_000
+    """Delegations that a node has handed out and that are not ended, at a kilobyte each."""
+    delegation_sends: int = 32
+    """Delegations that are being sent or followed at a time."""
+    delegations_followed: int = 8
+    """… and of those, to one peer: half of the requests that it answers at a time."""
+    delegation_reason: int = 200
+    """Characters of the reason that one side gives the other: one line of a terminal, or two."""
+    delegation_signature_bytes: int = 4_096
+    """The signature that vouches for a peer: the largest scheme takes 3,309 bytes."""
+    delegation_first_retry_ms: int = 1_000
+    """How long after the first failure a delegation, or its answer, is sent again; twice as long each time."""
+    delegation_retry_ms: int = 10 * 60 * 1000
+    """… and at most: a delegate that comes back once a day for an hour is met."""
+    delegation_tell_ms: int = 7 * 24 * 60 * 60 * 1000
+    """How long after a delegation expired its delegate goes on trying to tell what became of it."""
     policy_chain: int = 256
     """Policies looked at between a policy and the grant that it derives from: bounds the work of one record."""
     vocabulary: int = 256

@@ -62,6 +62,8 @@ def what(record: Record, names: Names) -> str:
         said = _compact(_field(record, "data"))
     elif kind == "consensus":
         said = f"of {body['threshold']} among {len(body['electorate'])}"
+    elif kind == "answer":
+        said = f"{body['outcome']} {body.get('reason', '')}"
     elif kind == "registration":
         said = str(body["purpose"])
     else:

@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what holds now."),
     "opening": Lazy("tslg.node.cli.opening:opening", "Hand over what opens a confidential policy."),
     "delegate": Lazy("tslg.node.cli.delegate:delegate", "Hand a task to an agent of another node."),
+    "delegations": Lazy("tslg.node.cli.delegations:delegations", "List delegations, and cancel them."),
     "joint": Lazy("tslg.node.cli.joint:joint", "Authorise together: one record, sealed by several agents."),
     "checkpoint": Lazy("tslg.node.cli.checkpoint:checkpoint", "Sign the state of a log, or observe that of another's."),
     "prove": Lazy("tslg.node.cli.proving:prove", "Prove that a record lies in its log."),

@@ -10,7 +10,7 @@ from targets import ATTESTED, narrowing_statement, withheld
 from world import ONE
 
 from tslg.manifests import request, signing, text
-from tslg.protocol import challenge, checkpoint, cid, codec, exchange, frames, tlogproof, witnessing
+from tslg.protocol import challenge, checkpoint, cid, codec, delegating, exchange, frames, tlogproof, witnessing
 from tslg.protocol.logproof import Needs
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof
 from tslg.protocol.signatures import ed25519_secret
@@ -38,6 +38,7 @@ def seeds() -> dict[str, list[bytes]]:
     )
     bare = challenge.Answer("here", federation.root.id, log.owner, last.id, last.seq, last.id, last.id)
     answer = replace(bare, prune=log.owner, records={last.id: pairs[-1]}, inclusion=inclusion.proof)
+    vouched = delegating.Proof(log.owner, bytes(64))
     # A manifest read back from TOML has a group key or not; both forms are worth a start.
     written = [text.to_toml(record.body).encode() for record in (federation.root, federation.current)]
     assert federation.current.body["anchors"]["scheme"] == MULTISIG
@@ -62,9 +63,12 @@ def seeds() -> dict[str, list[bytes]]:
             exchange.LocateReply(("/ip4/127.0.0.1/tcp/1",)).to_bytes(),
         ],
         "delegate-messages": [
-            exchange.DelegateRequest(federation.delegation.id, ("/ip4/127.0.0.1/tcp/1",)).to_bytes(),
-            exchange.Progress(1, None).to_bytes(),
-            exchange.DelegateResult(last.id).to_bytes(),
+            delegating.Offer(federation.delegation.id, ("/ip4/127.0.0.1/tcp/1",), vouched).to_bytes(),
+            delegating.Status(federation.delegation.id, vouched).to_bytes(),
+            delegating.Cancel(federation.delegation.id, last.id, (), vouched).to_bytes(),
+            delegating.Push(federation.delegation.id, last.id, ()).to_bytes(),
+            delegating.State("working", 1, None).to_bytes(),
+            delegating.State("answered", 3, 3, None, last.id, last.id).to_bytes(),
         ],
         "frames": [frames.encode_chunk(0, chunk) + frames.encode_chunk(0, end)],
         "request-frame": [frames.encode_request(walk)],

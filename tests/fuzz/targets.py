@@ -22,6 +22,7 @@ from tslg.protocol import (
     checkpoint,
     cid,
     codec,
+    delegating,
     disclosure,
     exchange,
     frames,
@@ -121,7 +122,7 @@ def _log_messages(data: bytes) -> None:
 
 
 def _delegate_messages(data: bytes) -> None:
-    for read in (exchange.DelegateRequest.from_bytes, exchange.read_delegate_chunk):
+    for read in (delegating.read_request, delegating.State.from_bytes):
         try:
             message = read(data)
         except TslgError:

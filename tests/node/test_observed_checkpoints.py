@@ -54,6 +54,9 @@ class Without:
     def newest(self, agent):
         return None
 
+    def seen_last(self, agent):
+        return None
+
     def pairs(self, ids):
         return {id: pair for id, pair in self._source.pairs(ids).items() if id not in self._dropped}
 

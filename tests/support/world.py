@@ -459,6 +459,9 @@ class Supply:
             return None
         return NewestRecord(HeadClaim(agent, log[-1], len(log), Tree(log).root()), self.handed[log[-1]])
 
+    def seen_last(self, agent: Link) -> None:
+        return None
+
     def revocations(self, agent: Link) -> Mapping[Link, tuple[bytes, bytes]]:
         return {id: self.handed[id] for id in self.revoking.get(agent, ()) if id in self.handed}
 

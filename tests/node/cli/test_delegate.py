@@ -87,3 +87,27 @@ def test_a_delegate_that_cannot_be_asked_is_one_line(bob, cli, tmp_path):
     absent = tmp_path / "absent"
     error = cli.error("delegate", bob.bob, "--grant", grant, "--peer", bob.address, "--data", absent)
     assert "TSLG-D-MISSING" in error and not absent.exists()
+
+
+def test_a_delegation_is_left_for_later_followed_and_cancelled(bob, cli, tmp_path):
+    alice = ["--data", tmp_path / "alice"]
+    grant = cli.json("record", "policy", "grant", *alice)["record"]
+    there = ["delegate", bob.bob, "do=listen", "--grant", grant, "--no-wait", *alice]
+    nobody = f"/ip4/127.0.0.1/tcp/1/p2p/{bob.address.rpartition('/')[2]}"
+    away = cli.json(*there, "--peer", nobody)
+    assert away["state"] == "offered" and "TSLG-N-UNREACHABLE" in away["reason"]
+    assert cli.json("delegations", *alice)["delegations"][0]["state"] == "offered"
+    told = cli.json("delegations", "cancel", away["delegation"][:20], "--reason", "too late", *alice)
+    assert told["state"] in ("offered", "cancelled")
+    assert cli.json("show", told["retraction"], *alice)["record"]["body"] == {"reason": "too late"}
+    taken = cli.json(*there, "--peer", bob.address)
+    assert taken["state"] in ("accepted", "working", "answered")
+    listed = cli.json("delegations", *alice)["delegations"]
+    assert {one["delegation"] for one in listed} == {away["delegation"], taken["delegation"]}
+    status = cli.json("delegations", "status", taken["delegation"], *alice)
+    assert (status["side"], status["delegate"], status["task"]) == ("out", bob.bob, {"do": "listen"})
+    assert "state " in cli.text("delegations", "status", taken["delegation"], *alice)
+    assert "DELEGATION" in cli.text("delegations", *alice)
+    assert "TSLG-U" in cli.error("delegations", "status", grant, *alice)
+    assert "TSLG-U" in cli.error("delegations", "cancel", grant, *alice)
+    assert cli.text("delegations", "--data", tmp_path / "bob").splitlines()[0].startswith("SIDE")
