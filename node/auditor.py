@@ -26,7 +26,7 @@ from tslg.node.pool import Pool
 from tslg.node.sealing import Checks
 from tslg.node.sources import StoreSource
 from tslg.node.store.interface import Store
-from tslg.node.verifying import Outside, Tick, Walked, heads_for, quiet_collector
+from tslg.node.verifying import Outside, Tick, Walked, heads_for, quiet_collector, supply_proofs
 from tslg.protocol.chains import rests_on
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError
@@ -191,9 +191,11 @@ def _beat(tick: Tick | None, pool: Pool) -> None:
         tick(len(pool.opened))
 
 
-def _weigh(walker: Walker) -> None:
+def _weigh(walker: Walker, store: Store | None) -> None:
     with quiet_collector():
         walker.weigh()
+    # Of this node's own logs nobody else may be able to prove what is wanted.
+    supply_proofs(walker, store)
 
 
 def _conclude(walker: Walker, checks: Checks) -> Report:
@@ -370,19 +372,9 @@ class _Session:
         await self._fetch_all()
         for agent, size in walker.wants_logs().items():
             await self._fetch_log(agent, size)
-        await trio.to_thread.run_sync(_weigh, walker)
-        await self._supply_own_proofs()
+        await trio.to_thread.run_sync(_weigh, walker, self._store)
         for agent, needs in walker.wants_proofs().items():
             await self._fetch_proofs(agent, needs)
-
-    async def _supply_own_proofs(self) -> None:
-        """Prove what the own store can: of this node's own logs nobody else may be able to."""
-        wanted = self._walker.wants_proofs()
-        if self._store is None or not wanted:
-            return
-        source = StoreSource(self._store)
-        for agent, needs in wanted.items():
-            self._walker.supply_proofs(*await trio.to_thread.run_sync(source.proofs, agent, needs))
 
     def _supply_federation_head(self) -> None:
         """Learn the newest manifest version from peers, and hold what they claim against what is held here."""

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from tslg.node.parallel import Pool
 from tslg.node.sealing import Checks
-from tslg.node.sources import Source
+from tslg.node.sources import Source, StoreSource
+from tslg.node.store.interface import Store
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError, TslgError
 from tslg.protocol.exchange import Pair
@@ -197,6 +198,15 @@ def complete_logs(walker: Walker, source: Source, opener: Opener) -> None:
 def heads_for(walker: Walker, outside: Outside) -> Iterable[OutsideHead]:
     """Return the heads known from elsewhere for what a walk met."""
     return outside(walker) if callable(outside) else outside
+
+
+def supply_proofs(walker: Walker, store: Store | None) -> None:
+    """Hand over what a store can prove of the order that a walk wants proved."""
+    wanted = {} if store is None else walker.wants_proofs()
+    if store is not None and wanted:
+        source = StoreSource(store)
+        for agent, needs in wanted.items():
+            walker.supply_proofs(*source.proofs(agent, needs))
 
 
 class Opener:

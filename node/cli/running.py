@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +49,17 @@ def node() -> None:
 @click.option("--log-format", metavar="text|json", help="How to log to stderr; text if not set.")
 @click.option("--log-level", metavar="LEVEL", help="What to log: debug, info, warning or error; warning if not set.")
 @click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Give peers no such fields, * for any; repeat.")
+@click.option("--work", multiple=True, metavar="AGENT=COMMAND", help="Do what is delegated to AGENT by it; repeat.")
 @json_option
-def run(data: Path | None, federation: str | None, as_json: bool, **settings: Any) -> None:
+def run(data: Path | None, federation: str | None, work: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Serve this node's lineage until SIGTERM or SIGINT.
 
     A new data directory founds a federation of its own, unless --federation names the file of one. What no option says
     is taken from the environment (TSLG_NODE_LISTEN and so on), and then from node.toml in the data directory.
+
+    A COMMAND of --work is started for every delegation to the agent, which is made if there is none. It gets the
+    delegation as JSON on its standard input and writes lines: {"done": N, "total": N} as often as it likes, and once
+    {"result": {…}} or {"refused": "why"}.
     """
     import trio
 
@@ -67,7 +73,7 @@ def run(data: Path | None, federation: str | None, as_json: bool, **settings: An
     config = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), api="unix").over(path).with_values(flags)
     joined = _federation(path, federation)
     configure(config.log_format, config.log_level)
-    trio.run(_serve, path, joined, config, as_json)
+    trio.run(_serve, path, joined, config, _works(work), as_json)
 
 
 @node.command()
@@ -127,7 +133,26 @@ def _federation(path: Path, given: str | None) -> Path | None:
     return None
 
 
-async def _serve(path: Path, federation: Path | None, config: NodeConfig, as_json: bool) -> None:
+def _works(given: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return commands by the name of the agent that they work for. Raises UsageError."""
+    from tslg.protocol.errors import UsageError
+
+    works = {}
+    for one in given:
+        agent, mark, command = one.partition("=")
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise UsageError(f"--work {one!r}: {error}", mend="write AGENT=COMMAND") from error
+        if not agent or not mark or not words:
+            raise UsageError(f"--work {one!r} is not AGENT=COMMAND", mend="write AGENT=COMMAND")
+        works[agent] = words
+    return works
+
+
+async def _serve(
+    path: Path, federation: Path | None, config: NodeConfig, works: dict[str, list[str]], as_json: bool
+) -> None:
     import trio
 
     from tslg.node.node import Node
@@ -142,6 +167,10 @@ async def _serve(path: Path, federation: Path | None, config: NodeConfig, as_jso
 
             nursery.start_soon(wait)
             async with Node.open(path, federation=federation, config=config) as opened:
+                for name, command in works.items():
+                    from tslg.node.cli.working import work_by
+
+                    opened.on_delegation(await opened.agent(name), work_by(command))
                 _announce(opened, as_json)
                 await trio.sleep_forever()
 
