@@ -25,7 +25,7 @@ from tslg.node.store.interface import Store
 from tslg.node.store.lock import DataDirLock
 from tslg.node.store.naming import named
 from tslg.node.store.opening import FILE, has_store, open_store
-from tslg.node.store.sharded import CATALOG
+from tslg.node.store.sharded import CATALOG, FOLDER
 from tslg.protocol.cid import from_text, to_text
 from tslg.protocol.errors import StoreError
 
@@ -74,6 +74,9 @@ def back_up(data: Path, file: Path, *, keys: bool = True) -> dict[str, Any]:
 def restore(file: Path, data: Path) -> dict[str, Any]:
     """Make a data directory from a backup, its own logs closed; return the backup's index.
 
+    Of a directory whose lineage is in a database, only what is beside it was copied and comes back. Its logs end where
+    the database says, so they are not closed; another node may be writing them at this moment.
+
     Raises:
         StoreError: `TSLG-D-BACKUP` if the directory is not empty, or the file is no backup or not whole.
     """
@@ -83,8 +86,9 @@ def restore(file: Path, data: Path) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(dir=data.parent, prefix=".tslg-restore-"))
     try:
         index = _unpack(file, folder)
-        with open_store(folder) as store:
-            _close_logs(store, index)
+        if named(folder) is None:
+            with open_store(folder) as store:
+                _close_logs(store, index)
         data.rmdir()
         folder.replace(data)
     except OSError as error:
@@ -103,6 +107,12 @@ def _copy_store(data: Path, to: Path) -> None:
     if not (data / CATALOG).exists():
         _copy_database(data / FILE, to / FILE)
         return
+    if any(named(folder) is not None for folder in (data / FOLDER).iterdir()):
+        raise StoreError(
+            f"{data} has shards in databases, which are no part of a copy",
+            code="TSLG-D-BACKUP",
+            mend="stop the node, then dump those databases and copy the directory",
+        )
     # Several databases are one store only while nobody writes.
     with DataDirLock(data):
         for path in sorted(data.rglob("*.sqlite")):

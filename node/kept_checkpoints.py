@@ -14,10 +14,12 @@ _META: Final = "cosigned/"
 
 def keep(store: Store, signed: Signed) -> None:
     """Keep a checkpoint that a quorum cosigned, unless a larger one of its log is kept already."""
-    agent = signed.checkpoint.agent
-    held = kept(store, agent)
-    if held is None or held.checkpoint.size <= signed.checkpoint.size:
-        store.set_meta(_META + to_text(agent), signed.to_bytes())
+
+    def larger(data: bytes | None) -> bytes | None:
+        held = None if data is None else parse_log(data)
+        return signed.to_bytes() if held is None or held.checkpoint.size <= signed.checkpoint.size else None
+
+    store.change_meta(_META + to_text(signed.checkpoint.agent), larger)
 
 
 def kept(store: Store, agent: Link) -> Signed | None:

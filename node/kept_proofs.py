@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from tslg.node.store.interface import Store
@@ -46,12 +47,18 @@ def add(
         if link.size > _held(store, link.agent):
             fresh.setdefault(link.agent, ([], []))[1].append(link.to_map())
     for agent, added in fresh.items():
-        value = _stored(store, agent)
-        merged = {
-            "inclusion": _merge(value["inclusion"], added[0]),
-            "consistency": _merge(value["consistency"], added[1]),
+        store.change_meta(_key(agent), partial(_with, *added))
+
+
+def _with(inclusion: list[dict[str, Any]], consistency: list[dict[str, Any]], kept: bytes | None) -> bytes:
+    """Return what is kept of a log's proofs once these have come."""
+    value = _decoded(kept)
+    return codec.encode(
+        {
+            "inclusion": _merge(value["inclusion"], inclusion),
+            "consistency": _merge(value["consistency"], consistency),
         }
-        store.set_meta(_key(agent), codec.encode(merged))
+    )
 
 
 def _held(store: Store, agent: Link) -> int:
@@ -65,7 +72,10 @@ def _merge(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list
 
 
 def _stored(store: Store, agent: Link) -> dict[str, Any]:
-    data = store.get_meta(_key(agent))
+    return _decoded(store.get_meta(_key(agent)))
+
+
+def _decoded(data: bytes | None) -> dict[str, Any]:
     return {"inclusion": [], "consistency": []} if data is None else codec.decode(data)
 
 

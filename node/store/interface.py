@@ -7,7 +7,7 @@ what is appended has passed admission. All methods may be called from any thread
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, Self
 
 from tslg.protocol.cid import Link, to_text
@@ -281,6 +281,15 @@ class Store(Protocol):
         if kept is None:
             self.set_meta(key, value)
         return value if kept is None else kept
+
+    def change_meta(self, key: str, change: Callable[[bytes | None], bytes | None]) -> None:
+        """Keep, durably, what `change` makes of the value under a name; None leaves it as it is.
+
+        Of several processes that do so at once, each gets what the one before it kept. `change` may be called twice.
+        """
+        value = change(self.get_meta(key))
+        if value is not None:
+            self.set_meta(key, value)
 
     def record_head(self, owner: Link, size: int, root: bytes, record: Link | None, source: str, seen_ms: int) -> None:
         """Remember a head that somebody else gave for a log.

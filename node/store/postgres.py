@@ -150,6 +150,18 @@ class PostgresStore(Store):
         assert kept is not None
         return kept
 
+    def change_meta(self, key: str, change: Callable[[bytes | None], bytes | None]) -> None:
+        """See `Store.change_meta`."""
+
+        def work(db: Db) -> None:
+            db.execute(queries.WAIT_FOR, (self.place.key(b"meta", key.encode()),))
+            row = db.execute(queries.GET_META, (key,), binary=True).fetchone()
+            value = change(None if row is None else row[0])
+            if value is not None:
+                db.execute(queries.SET_META, (key, value))
+
+        self._writing().transaction(work)
+
     def set_verified(self, cid: Link, edges: int | None) -> None:
         """See `Store.set_verified`."""
         self._write(queries.SET_VERIFIED, (cid, edges))

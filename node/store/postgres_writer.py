@@ -265,19 +265,19 @@ class Writer:
 
 
 class _Columns:
-    """Records and their edges as columns, in the order of their ids, for one statement to insert."""
+    """Records in the order of their ids and their edges, as columns."""
 
     __slots__ = ("edges", "values")
 
     def __init__(self, fresh: Mapping[bytes, tuple[Record, bytes]], attachments: Mapping[Link, bytes]) -> None:
         items = sorted(fresh.items())
         records = [record for _, (record, _) in items]
-        edges = sorted(
+        edges = [
             (bytes(record.id), name, bytes(edge.cid))
             for record in records
             for name, cited in record.preds.items()
             for edge in cited
-        )
+        ]
         self.edges = len(edges)
         self.values = (
             [cid for cid, _ in items],

@@ -14,8 +14,7 @@ _META: Final = "witnesses"
 
 def read_urls(store: Store) -> dict[str, str]:
     """Return the URLs by the witnesses' names."""
-    data = store.get_meta(_META)
-    return {} if data is None else dict(codec.decode(data))
+    return _decoded(store.get_meta(_META))
 
 
 def write_url(store: Store, name: str, url: str) -> None:
@@ -24,4 +23,8 @@ def write_url(store: Store, name: str, url: str) -> None:
         raise UsageError(f"{name!r} is no name of a witness", mend="copy it from the witness's key")
     if not url.startswith(("http://", "https://")) or len(url) > 2048:
         raise UsageError(f"{url[:80]!r} is no URL of a witness", mend="say https://… or http://…")
-    store.set_meta(_META, codec.encode({**read_urls(store), name: url}))
+    store.change_meta(_META, lambda data: codec.encode({**_decoded(data), name: url}))
+
+
+def _decoded(data: bytes | None) -> dict[str, str]:
+    return {} if data is None else dict(codec.decode(data))

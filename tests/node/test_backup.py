@@ -16,6 +16,9 @@ from tslg.node.home import Home
 from tslg.node.net.memory import MemoryHub
 from tslg.node.net.seam import running
 from tslg.node.node import Node
+from tslg.node.store.moving import move
+from tslg.node.store.naming import Named
+from tslg.node.store.postgres_engine import Place
 from tslg.node.store.shards import Layout
 from tslg.node.store.splitting import split
 from tslg.protocol.cid import to_text
@@ -170,3 +173,28 @@ def test_nothing_is_overwritten(data: Path, tmp_path: Path) -> None:
         assert refused.value.code == "TSLG-D-BACKUP"
     with Home.read(data) as home:
         assert home.store.check() == []
+
+
+def test_a_directory_whose_lineage_is_in_a_database_comes_back_without_closing_anybodys_log(
+    data: Path, tmp_path: Path, place: Place
+) -> None:
+    assert move(data, Named(place.dsn, place.schema)) == []
+    with Home.open(data) as home:
+        agent = home.agent("one")
+        back_up(data, tmp_path / "b.tar")
+        agent.state({"number": 5})
+        restore(tmp_path / "b.tar", tmp_path / "c")
+        agent.state({"number": 6})
+        with pytest.raises(StoreError, match="TSLG-D-LOCKED"):
+            Home.open(tmp_path / "c")
+        size = home.store.log_state(agent.id).size
+    with Home.open(tmp_path / "c") as home:
+        home.agent("one").state({"number": 7})
+        assert home.store.log_state(agent.id).size == size + 1 and home.store.check() == []
+
+
+def test_shards_in_databases_are_not_left_out_of_a_copy_unsaid(data: Path, tmp_path: Path, place: Place) -> None:
+    assert split(data, Layout(2, 2), databases={1: Named(place.dsn, place.schema)}) == []
+    with pytest.raises(StoreError) as caught:
+        back_up(data, tmp_path / "b.tar")
+    assert caught.value.code == "TSLG-D-BACKUP" and not (tmp_path / "b.tar").exists()

@@ -267,6 +267,15 @@ def test_meta(store):
     assert store.get_meta("federation") == b""
 
 
+def test_meta_that_is_kept_once_or_changed(store):
+    assert store.keep_meta("federation", b"first") == b"first"
+    assert store.keep_meta("federation", b"second") == b"first" == store.get_meta("federation")
+    store.change_meta("count", lambda value: b"1" if value is None else b"wrong")
+    store.change_meta("count", lambda value: value + b"2")
+    store.change_meta("count", lambda value: None)
+    assert store.get_meta("count") == b"12"
+
+
 def head(owner, size, source, seen_ms, root=bytes(32), record=None):
     return SeenHead(owner, size, root, record, source, seen_ms)
 

@@ -201,6 +201,16 @@ def test_of_two_records_for_one_place_one_wins_and_the_other_is_refused(store, o
     assert store.check() == []
 
 
+def test_what_several_change_at_once_loses_no_change(store, other):
+    def add(into, name):
+        for number in range(20):
+            into.change_meta("list", lambda value, n=number: (value or b"") + b"%s%02d " % (name, n))
+
+    assert run_threads(lambda: add(store, b"a"), lambda: add(other, b"b"), lambda: add(other, b"c")) == []
+    words = store.get_meta("list").split()
+    assert len(words) == len(set(words)) == 60
+
+
 def test_what_bears_on_others_is_told_and_nothing_else(store, other, new_log, state_of):
     log = new_log("telling")
     log.add()
