@@ -66,7 +66,7 @@ class Process:
             home.agent(name)
             self.peer_id = peer_id(home.peer_seed())
         self._changed = threading.Condition()
-        self._process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | None = None
 
     def configure(self, **config: Any) -> None:
         """Set further settings of its node."""
@@ -75,7 +75,7 @@ class Process:
     def start(self) -> None:
         """Start the process and wait until it is ready."""
         with self.errors.open("a") as errors:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [*self.place.command, sys.executable, str(HERE / "host.py"), json.dumps(self._settings)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -84,7 +84,7 @@ class Process:
                 env={"PYTHONPATH": str(SOURCES), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONUNBUFFERED": "1"},
             )
         before = len(self.said)
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
         self.wait_for(lambda: any("ready" in line for line in self.said[before:]), 60, "to be ready")
 
     def _read(self, process: subprocess.Popen[str]) -> None:
@@ -101,9 +101,9 @@ class Process:
 
     def tell(self, do: str, **arguments: Any) -> None:
         """Send one command."""
-        assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-        self._process.stdin.flush()
+        assert self.process is not None and self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+        self.process.stdin.flush()
 
     def ask(self, do: str, answer: str, seconds: float = 30, **arguments: Any) -> dict[str, Any]:
         """Send one command and return the next line that has a key."""
@@ -118,7 +118,7 @@ class Process:
         with self._changed:
             while not holds():
                 left = end - time.monotonic()
-                dead = self._process is None or self._process.poll() is not None
+                dead = self.process is None or self.process.poll() is not None
                 if dead or left <= 0:
                     log = self.errors.read_text()[-3000:]
                     raise AssertionError(f"{self.name} was waited for {what}, {'ended' if dead else 'in vain'}: {log}")
@@ -126,17 +126,17 @@ class Process:
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
 
     def stop(self) -> None:
         """End it in order, or by force if it does not."""
-        if self._process is None or self._process.poll() is not None:
+        if self.process is None or self.process.poll() is not None:
             return
         try:
             self.tell("stop")
-            self._process.wait(20)
+            self.process.wait(20)
         except (OSError, subprocess.TimeoutExpired):
             self.kill()
 

@@ -86,7 +86,12 @@ async def main(settings: dict[str, Any]) -> None:
     ):
         agent = await node.agent(settings["agent"])
         assert node.network is not None
-        say(ready=node.network.peer_id, addresses=list(node.addresses), agent=to_text(agent.id))
+        say(
+            ready=node.network.peer_id,
+            addresses=list(node.addresses),
+            agent=to_text(agent.id),
+            federation=to_text(node.federation),
+        )
         host = Host(node, agent, nursery)
         while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
             command = json.loads(line)
