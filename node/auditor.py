@@ -22,6 +22,7 @@ from tslg.node.finding.asking import Asker
 from tslg.node.finding.finder import Finder
 from tslg.node.finding.resolver import Ask, Thing
 from tslg.node.net.seam import Network, peer_id_of
+from tslg.node.pace import Pace
 from tslg.node.pool import Pool
 from tslg.node.sealing import Checks
 from tslg.node.sources import StoreSource
@@ -311,20 +312,22 @@ class _Session:
         request = WalkRequest(tuple(roots), None, self._walker.remaining).to_bytes()
         self.asker.round_trips += 1
         started, waited = trio.current_time(), 0.0
+        pace = Pace(roots, ask.peer, self._limits)
         async with self._network.request(ask.address, WALK, request, limits=self._limits) as chunks:
-            async for chunk in chunks:
-                waited = waited or trio.current_time() - started
-                part = read_walk_chunk(chunk, self._limits)
-                if isinstance(part, WalkEnd):
-                    self._take_end(ask, part)
-                    continue
-                # Not for longer: the collector must not rest for as long as a peer takes its time.
-                with quiet_collector():
-                    self._pool.take(part, ask.address)
-                if self._tick is not None:
-                    self._tick(len(self._pool.opened))
-                # A chunk takes milliseconds to open; others have their turn before the next.
-                await trio.lowlevel.checkpoint()
+            with pace.kept():
+                async for chunk in chunks:
+                    waited = waited or trio.current_time() - started
+                    part = read_walk_chunk(chunk, self._limits)
+                    if isinstance(part, WalkEnd):
+                        self._take_end(ask, part)
+                        continue
+                    # Not for longer: the collector must not rest for as long as a peer takes its time.
+                    with quiet_collector():
+                        pace.take(one.record for one in self._pool.take(part, ask.address))
+                    if self._tick is not None:
+                        self._tick(len(self._pool.opened))
+                    # A chunk takes milliseconds to open; others have their turn before the next.
+                    await trio.lowlevel.checkpoint()
         self.asker.answered(ask, waited, something=any(id in self._pool.opened for id in roots))
 
     def _take_end(self, ask: Ask, end: WalkEnd) -> None:

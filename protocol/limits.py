@@ -109,6 +109,10 @@ class Limits:
     """Unread bytes held for one stream; the muxer does not enforce its own window."""
     progress_timeout_ms: int = 10_000
     """A request without any progress for this long has failed."""
+    record_ms: int = 100
+    """What each useful record of a reply adds to the time that it may take: ten a second is slower than any line."""
+    loose_bytes: int = 32 * 1024 * 1024
+    """Records of one walk reply that nothing asked for leads to: newest records of thousands of logs, and revocations."""
     write_stall_ms: int = 30_000
     """A peer that takes nothing for this long is cut off."""
     replicated_logs: int = 8_000

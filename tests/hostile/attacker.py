@@ -24,10 +24,12 @@ from tslg.node.net.libp2p.network import Libp2pNetwork
 from tslg.node.net.libp2p.streams import RequestStream
 from tslg.node.net.seam import peer_id_of, running
 from tslg.protocol import codec, frames
+from tslg.protocol import record as records
 from tslg.protocol.cid import compute, from_text
 from tslg.protocol.errors import NetworkError
 from tslg.protocol.exchange import DELEGATE, LOG, WALK, records_chunk
 from tslg.protocol.limits import DEFAULT
+from tslg.protocol.record import Edge, Head
 
 PUSH: Final = "/tslg/push/1"
 HEADS: Final = "/tslg/heads/1"
@@ -198,6 +200,31 @@ async def wrong_block(request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
     yield records_chunk([(record_like(0), b"seal")])
 
 
+async def unasked(request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
+    """Answer with well-formed records of another lineage, for as long as they are taken."""
+    number = 1
+    while True:
+        yield records_chunk([(unasked_record(number + place), b"seal") for place in range(200)])
+        number += 200
+
+
+def unasked_record(number: int) -> bytes:
+    """Return a record with all that a record has."""
+    return records.build(
+        kind="state",
+        agent=compute(b"agent"),
+        seq=number,
+        prev=compute(b"prev"),
+        time=1,
+        manifest=compute(b"manifest"),
+        key=compute(b"key"),
+        log=Head(number, bytes(32)),
+        preds={"prior": [Edge(compute(b"prior"))]},
+        body={"data": {"number": number, "text": "x" * 3_000}},
+        hash_name="sha2-256",
+    ).data
+
+
 async def endless(request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
     """Answer for ever."""
     number = 0
@@ -213,7 +240,7 @@ async def slow(request: bytes, peer: str) -> AsyncGenerator[bytes, None]:
         await trio.sleep(5)
 
 
-ANSWERS: Final = {"wrong_block": wrong_block, "endless": endless, "slow": slow}
+ANSWERS: Final = {"wrong_block": wrong_block, "endless": endless, "unasked": unasked, "slow": slow}
 """What is answered to whoever asks, in place of lineage."""
 
 

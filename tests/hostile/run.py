@@ -1,7 +1,7 @@
-"""A node under every attack, measured: `python tests/hostile/run.py [ATTACK …] [--seconds N]`; one line of JSON an attack.
+"""A node under every attack, measured: `python tests/hostile/run.py [ATTACK …] [--seconds N]`; a line of JSON each.
 
-Exit code 1 if a node took more than 300 MB, did not name who broke a rule, gave an honest reader a wrong verdict, or kept
-it waiting for more than twice as long as before.
+Exit code 1 if a node took more than 300 MB, did not name who broke a rule, gave an honest reader a wrong verdict, or
+kept it waiting for more than twice as long as before.
 """
 
 from __future__ import annotations

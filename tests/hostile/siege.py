@@ -21,7 +21,7 @@ from fleet import SOURCES, Process, open_federation
 
 ATTACKER: Final = Path(__file__).with_name("attacker.py")
 ASKED: Final = ("unread", "drip", "bait", "cancelled", "replayed", "gossip", "connections", "half_open")
-ANSWERING: Final = ("wrong_block", "endless", "slow")
+ANSWERING: Final = ("wrong_block", "endless", "unasked", "slow")
 ATTACKS: Final = (*ASKED, *ANSWERING)
 NAMELESS: Final = ("connections", "half_open", "cancelled", "replayed")
 """Attacks that break no rule: there is nobody to name, and what they may take is bounded."""
