@@ -112,7 +112,7 @@ class Limits:
     record_ms: int = 100
     """What each useful record of a reply adds to the time that it may take: ten a second is slower than any line."""
     loose_bytes: int = 32 * 1024 * 1024
-    """Records of one walk reply that nothing asked for leads to: newest records of thousands of logs, and revocations."""
+    """Records of one walk's reply that nothing leads to: newest records of thousands of logs, and revocations."""
     write_stall_ms: int = 30_000
     """A peer that takes nothing for this long is cut off."""
     replicated_logs: int = 8_000

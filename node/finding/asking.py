@@ -11,7 +11,7 @@ import trio
 from tslg.node.finding.book import Outcome, Source
 from tslg.node.finding.finder import Finder
 from tslg.node.finding.resolver import Ask, Look, Resolver, Stage, Thing, Try
-from tslg.node.net.errors import AddressError, Answered, ProtocolViolation
+from tslg.node.net.errors import AddressError, Answered, ProtocolViolation, Stalled
 from tslg.node.net.seam import Network, peer_id_of
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, NetworkError, RecordError, TslgError
@@ -135,6 +135,8 @@ class Asker:
             if lasting:
                 self._resolver.out(ask.peer)
         else:
+            if isinstance(error, Stalled):
+                _log.warning("peer %s: %s", ask.peer, error, extra={"peer": ask.peer, "rule": error.code})
             self._resolver.out(ask.peer)
             self._finder.book.unreached(ask.address)
 
