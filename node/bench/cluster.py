@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import shutil
 import socket
 import subprocess
@@ -55,6 +56,7 @@ class Cluster:
         self.port = _free_port()
         try:
             self._make()
+            self._heir = self._leave_an_heir()
             self.start()
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -100,6 +102,9 @@ class Cluster:
         if (self.data / "postmaster.pid").exists():
             self.stop("immediate")
         shutil.rmtree(self.directory, ignore_errors=True)
+        if self._heir.stdin is not None:
+            self._heir.stdin.close()
+        self._heir.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +122,19 @@ class Cluster:
             self._as = ["runuser", "-u", USER, "--"]
         arguments = ["-D", str(self.data), "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync"]
         self._run([str(self._bin / "initdb"), *arguments, "--auth-local=trust", "--auth-host=scram-sha-256"])
+
+    def _leave_an_heir(self) -> subprocess.Popen[bytes]:
+        """Start what ends the server and removes its directory if this process is killed: it reads until then."""
+        stop = [*self._as, str(self._bin / "pg_ctl"), "-D", str(self.data), "stop", "-m", "immediate"]
+        script = f"cat; test ! -e {self.data}/postmaster.pid || {shlex.join(stop)}; rm -rf {self.directory}"
+        return subprocess.Popen(
+            ["/bin/sh", "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
 
     def _control(self, *arguments: str) -> None:
         self._run([str(self._bin / "pg_ctl"), "-D", str(self.data), *arguments])
