@@ -12,7 +12,7 @@ import trio
 
 from tslg.node.delegating.answering import answer_or_end, answered, withdrawn
 from tslg.node.delegating.kept import Kept
-from tslg.node.delegating.site import NOT_YOURS, Changes, Site, only_of
+from tslg.node.delegating.site import NOT_YOURS, Changes, Site
 from tslg.node.delegating.works import Declined, Progress, Worker
 from tslg.node.net.errors import Busy, NotAvailable, RequestRefused
 from tslg.protocol.cid import short
@@ -110,7 +110,7 @@ class Inbox:
                     raise Busy(full)
         else:
             await self._check_proof(asked, peer, entry)
-        given = entry._replace(addresses=tuple(only_of(peer, asked.addresses)[:-1]))
+        given = entry._replace(addresses=tuple(self._site.only_of(peer, asked.addresses)[1:]))
         if entry.live:
             await self._do(lambda: self._machine.offer(given, self._site.clock()))
         async for state in self._follow(asked.delegation):
@@ -135,13 +135,13 @@ class Inbox:
             if entry.state in ENDED:
                 await self._do(lambda: self._machine.offer(entry, self._site.clock()))
             else:
-                peers = only_of(peer, asked.addresses)
+                peers = self._site.only_of(peer, asked.addresses)
                 walked = await self._site.verified(asked.record, peers)
                 record = walked.report.records.get(asked.record)
                 if record is None or record.kind != "retraction" or not _retracts(record, asked.delegation):
                     raise RequestRefused("that record withdraws no delegation")
                 await self._site.keep(walked, peers)
-                given = entry._replace(addresses=tuple(peers[:-1]))
+                given = entry._replace(addresses=tuple(peers[1:]))
                 await self._do(lambda: self._machine.withdrawn(asked.delegation, asked.record, given))
         async for state in self._follow(asked.delegation):
             yield state.to_bytes()
@@ -178,7 +178,7 @@ class Inbox:
         site = self._site
         addresses = [] if isinstance(asked, Status) else asked.addresses
         try:
-            walked = await site.verified(asked.proof.key, only_of(peer, addresses))
+            walked = await site.verified(asked.proof.key, site.only_of(peer, addresses))
         except NetworkError:
             raise RequestRefused(NOT_YOURS) from None
         if not await trio.to_thread.run_sync(site.vouches, asked.proof, record, peer, walked.walker.keys):
@@ -192,7 +192,7 @@ class Inbox:
             RequestRefused: it is not valid, or not theirs to hand over. NotAvailable: it is for nobody here, or could
                 not be had whole.
         """
-        site, peers = self._site, only_of(peer, asked.addresses)
+        site, peers = self._site, self._site.only_of(peer, asked.addresses)
         walked = await site.verified(asked.delegation, peers)
         record = walked.report.records.get(asked.delegation)
         if record is None or record.kind != "delegation":

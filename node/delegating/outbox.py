@@ -12,13 +12,13 @@ import trio
 
 from tslg.node.delegating.answering import read_answer
 from tslg.node.delegating.kept import Kept
-from tslg.node.delegating.site import NOT_YOURS, Changes, Site, only_of
+from tslg.node.delegating.site import NOT_YOURS, Changes, Site
 from tslg.node.net.errors import AddressError, NotAvailable, PeerError, RequestRefused
 from tslg.node.net.seam import peer_id_of
 from tslg.protocol.cid import short, to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.delegate import Recorded
-from tslg.protocol.delegating import ANSWERED, CANCELLED, OFFERED, OPEN, Cancel, Offer, Push, State
+from tslg.protocol.delegating import ANSWERED, OFFERED, OPEN, Cancel, Offer, Push, State
 from tslg.protocol.delegator import Delegator, Effect, Keep, Prove, Send, Sent
 from tslg.protocol.errors import UsageError
 from tslg.protocol.record import Record
@@ -232,12 +232,13 @@ class Outbox:
             raise RequestRefused(NOT_YOURS)
         if entry.answer != asked.answer:
             async with self._site.check(peer):
-                said = await self._proof(entry, asked.answer, only_of(peer, asked.addresses))
+                said = await self._proof(entry, asked.answer, self._site.only_of(peer, asked.addresses))
             if said is None:
                 _log.warning("peer %s pushed what is no answer to delegation %s", peer, short(asked.delegation))
                 raise RequestRefused(NOT_YOURS)
             await self._do(lambda: self._machine.proven(entry, said))
-        yield State(CANCELLED).to_bytes() if entry.result is None else State(ANSWERED, result=entry.result).to_bytes()
+        known = self.entry(asked.delegation)
+        yield State(known.state, reason=known.reason, result=known.result, answer=known.answer).to_bytes()
 
     async def _proof(self, entry: Sent, answer: Link, peers: list[str]) -> Recorded | None:
         """Return what an answer says, if it is one by the delegate to this delegation."""
@@ -282,6 +283,7 @@ class Outbox:
         """Keep an ended entry at hand for handles, the last so many of them; any other is read from the store."""
         self._ended[entry.delegation] = entry
         self._progress.pop(entry.delegation, None)
+        self._said_by.pop(entry.delegation, None)
         while len(self._ended) > self._site.limits.delegations_open:
             del self._ended[next(iter(self._ended))]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -25,6 +25,10 @@ from tslg.protocol.report import INVALID, VALID, Report
 
 NOT_YOURS = "nothing here is for this peer"
 """What everybody is told who does not speak for the agent concerned, whether there is anything or not."""
+
+
+ADDRESSES_TAKEN: Final = 4
+"""Addresses of a peer that are taken from it: a node has few interfaces, and each may be dialled on its word."""
 
 
 class Walk(Protocol):
@@ -72,7 +76,8 @@ class Site:
     async def check(self, peer: str) -> AsyncIterator[None]:
         """Fetch and verify something for a peer, which may be anybody. Raises Busy if too much of that is under way."""
         taken = self._checking.get(peer, 0)
-        if taken >= self.limits.delegation_checks_per_peer or len(self._checking) >= self.limits.delegation_checks:
+        under_way = sum(self._checking.values())
+        if taken >= self.limits.delegation_checks_per_peer or under_way >= self.limits.delegation_checks:
             raise Busy("too many delegations are being verified")
         self._checking[peer] = taken + 1
         try:
@@ -81,6 +86,20 @@ class Site:
             self._checking[peer] -= 1
             if not self._checking[peer]:
                 del self._checking[peer]
+
+    def only_of(self, peer: str, addresses: Sequence[str]) -> list[str]:
+        """Return a peer, which is connected, and a few of the addresses that it gave for itself, to be dialled later.
+
+        What it gave for others is left out, and so is what a node may not dial for others at all.
+        """
+        found = []
+        for address in addresses:
+            try:
+                if peer_id_of(address) == peer and self.network.may_dial(address):
+                    found.append(address)
+            except NetworkError:
+                continue
+        return [peer, *found[:ADDRESSES_TAKEN]]
 
     async def verified(self, id: Link, peers: Sequence[str], depth: int | None = None) -> Walked:
         """Return a walk that found a record valid.
@@ -122,18 +141,6 @@ class Site:
         if proof.key in self.ledger.context.revocations(delegation.owner).ends:
             return False
         return signatures.verify(key.alg, key.public, vouched(delegation.id, peer), proof.signature)
-
-
-def only_of(peer: str, addresses: Sequence[str]) -> list[str]:
-    """Return the addresses that lead to a peer, and the peer itself: nobody makes this node dial somebody else."""
-    found = []
-    for address in addresses:
-        try:
-            if peer_id_of(address) == peer:
-                found.append(address)
-        except NetworkError:
-            continue
-    return [*found, peer]
 
 
 def why(report: Report) -> str:

@@ -365,3 +365,14 @@ async def test_what_nobody_takes_yet_waits_until_somebody_does(company, agents):
         assert "N-NOT-AVAILABLE" in handle.reason
         await serving(b, work)
         await company.until(lambda: handle.state == "answered")
+
+
+@pytest.mark.spec("DLG-6")
+async def test_a_delegate_that_moved_is_found_by_its_providers_and_believed_for_its_answer(company, agents):
+    work = record_of("ears")
+    async with company.node("b", at="elsewhere") as b, company.node("a") as a:
+        await serving(b, work)
+        await b.network.provide(agents[1])
+        handle = await offered(company, a, agents)
+        await company.until(lambda: handle.state == "answered")
+        assert len(work.runs) == 1 and await handle.result() in b.home.store.by_kind("observation")
