@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
 
-from tslg.node.net.errors import ProtocolViolation
+import trio
+
+from tslg.node.net.errors import ProtocolViolation, Stalled, Unreachable
 from tslg.node.net.seam import Network
 from tslg.node.schemes import Schemes
 from tslg.protocol import extending
@@ -27,6 +31,11 @@ from tslg.protocol.record import Record
 
 _log = logging.getLogger(__name__)
 
+PATIENCE_MS: Final = 3_000
+"""How long a peer may take over one question: others wait meanwhile, and another peer may know."""
+SHUNNED_SECONDS: Final = 60.0
+"""How long a peer is not asked that did not answer in that time: who stalls delays all else but once a minute."""
+
 
 class Asking:
     """Questions to peers about logs.
@@ -40,7 +49,12 @@ class Asking:
     def __init__(self, network: Network, schemes: Schemes, limits: Limits) -> None:
         self._network = network
         self._schemes = schemes
-        self._limits = limits
+        self._limits = replace(limits, progress_timeout_ms=min(PATIENCE_MS, limits.progress_timeout_ms))
+        self._shunned: dict[str, float] = {}
+
+    def willing(self, peer: str) -> bool:
+        """Tell whether a peer may be asked: one that did not answer is left alone for a while."""
+        return trio.current_time() >= self._shunned.get(peer, 0.0)
 
     async def path(self, peer: str, agent: Link, old_size: int, size: int) -> tuple[bytes, ...] | None:
         """Return the path between two sizes of a log as a peer has it, None if it has none."""
@@ -66,7 +80,8 @@ class Asking:
                 peer, LOG, RangeRequest(agent, seq, seq + 1).to_bytes(), limits=self._limits
             ) as chunks:
                 async for chunk in chunks:
-                    part = read_walk_chunk(chunk, self._limits)
+                    # An answer of nothing is one empty chunk.
+                    part = read_walk_chunk(chunk, self._limits) if chunk else []
                     if isinstance(part, WalkEnd) or len(pairs) + len(part) > 1:
                         raise MessageError("more than one record of one place")
                     pairs.extend(part)
@@ -87,8 +102,12 @@ class Asking:
         if isinstance(error, ProtocolViolation | MessageError):
             _log.warning("peer %s is cut off: %s", peer, error.detail, extra={"peer": peer, "rule": error.code})
             await self._network.cut_off(peer)
-        else:
-            _log.debug("peer %s has no answer: %s", peer, error)
+            return
+        _log.debug("peer %s has no answer: %s", peer, error)
+        if isinstance(error, Stalled | Unreachable):
+            if len(self._shunned) >= 2 * self._limits.connections:
+                del self._shunned[next(iter(self._shunned))]
+            self._shunned[peer] = trio.current_time() + SHUNNED_SECONDS
 
 
 def each_once(peers: Iterable[str], own: Iterable[str]) -> list[str]:

@@ -168,7 +168,8 @@ class Comparing:
     async def _peers(self, agent: Link, heads: Iterable[Heard]) -> list[str]:
         near = [peer for head in heads for peer in (head.via, head.peer)]
         located = await trio.to_thread.run_sync(lambda: list(self._locate(agent)))
-        return each_once([*near, *located], self._mine())[:PEERS_ASKED]
+        willing = [peer for peer in each_once([*near, *located], self._mine()) if self._asking.willing(peer)]
+        return willing[:PEERS_ASKED]
 
 
 def _remember(kept: dict[K, None], item: K, most: int = _REMEMBERED) -> None:

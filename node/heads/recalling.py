@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import trio
 
-from tslg.node.net.errors import InvalidRequest, NotServed, ProtocolViolation
+from tslg.node.heads.asking import PATIENCE_MS
+from tslg.node.net.errors import InvalidRequest, NotServed, ProtocolViolation, Stalled
 from tslg.node.net.seam import Network
 from tslg.protocol.errors import NetworkError, TslgError
 from tslg.protocol.exchange import MessageError
@@ -82,14 +83,15 @@ class Recalling:
         if len(self._asked) >= 2 * self._limits.connections:
             del self._asked[next(iter(self._asked))]
         self._asked[peer] = known
-        limits = replace(self._limits, reply_bytes=self._limits.heads_reply_bytes)
+        patience = min(PATIENCE_MS, self._limits.progress_timeout_ms)
+        limits = replace(self._limits, reply_bytes=self._limits.heads_reply_bytes, progress_timeout_ms=patience)
         try:
             async with network.request(peer, HEADS, known.to_bytes(), limits=limits) as chunks:
                 async for chunk in chunks:
                     part = Recalled.from_bytes(chunk, self._limits)
                     await self._take(part, peer)
                     self._asked[peer] = Recall(part.epoch, part.until)
-        except NotServed:
+        except (NotServed, Stalled):
             self._asked[peer] = None
         except (ProtocolViolation, MessageError) as error:
             _log.warning("peer %s is cut off: %s", peer, error.detail, extra={"peer": peer, "rule": error.code})

@@ -41,6 +41,8 @@ FLUSH_SECONDS: Final = 2.0
 """How long what was heard may wait until it is on disk: after a crash it is announced again."""
 RETRY_SECONDS: Final = 60.0
 """How often what nobody could answer is asked again."""
+RETRIED: Final = 64
+"""Logs of which nothing is held that are looked into again in one go."""
 FOLLOW_SECONDS: Final = 10.0
 """How long, and how often, a node looks for a newer manifest because it hears of agents under one."""
 FORKS_TOLD: Final = 16
@@ -83,6 +85,7 @@ class HeadService:
         self._changed: dict[int, None] = {}
         self._lacking: str | None = None
         self._followed = -FOLLOW_SECONDS
+        self._turn = 0
         self._wake = trio.Event()
 
     # --- what the heads ask of the node ------------------------------------------------------------------------------
@@ -223,7 +226,7 @@ class HeadService:
                 await self._wake.wait()
             self._wake = trio.Event()
             if rest.cancelled_caught:
-                self._todo.update(dict.fromkeys(question.agent for question in self.heads.questions()))
+                self._retry()
             while self._forks or self._todo:
                 if self._forks:
                     await self._learn(*self._forks.popleft())
@@ -232,6 +235,15 @@ class HeadService:
                     del self._todo[agent]
                     await self._look_into(comparing, agent)
             await self._follow_if_lacking()
+
+    def _retry(self) -> None:
+        """Look again into what nobody could answer: all of it that is held, and some of the rest in turn."""
+        waiting = dict.fromkeys(question.agent for question in self.heads.questions())
+        held = [agent for agent in waiting if self.heads.logs[agent].via is None]
+        others = [agent for agent in waiting if self.heads.logs[agent].via is not None]
+        self._turn = self._turn if self._turn < len(others) else 0
+        self._todo.update(dict.fromkeys([*held, *others[self._turn : self._turn + RETRIED]]))
+        self._turn += RETRIED
 
     async def _look_into(self, comparing: Comparing, agent: Link) -> None:
         """Answer what is open of a log, and hold its heads against what is held of it."""

@@ -12,7 +12,7 @@ from tslg.node.config import NodeConfig
 from tslg.node.net.libp2p.config import Libp2pConfig
 from tslg.node.net.libp2p.network import Libp2pNetwork
 from tslg.node.net.seam import running
-from tslg.protocol.announcing import topic_of
+from tslg.protocol.announcing import HeadNews, topic_of
 
 
 def meshed(node, *others):
@@ -81,3 +81,29 @@ async def test_a_neighbour_that_announces_forged_heads_is_cut_off_and_named(scen
         hostile.peer_id
     }
     assert node.heads.heads.logs[author.owner].newest.size == 1
+
+
+@pytest.mark.spec("ANN-9")
+async def test_replayed_heads_do_not_silence_a_log(scene: Scene):
+    async with scene.libp2p("node") as node, scene.libp2p("author", *node.addresses) as author:
+        await until(lambda: meshed(node, author))
+        agent = await author.agent("scanner")
+        old = []
+        for number in range(6):
+            await until(lambda: heard(node, agent) == 2 + number)  # noqa: B023
+            old.append(HeadNews(node.heads.heads.logs[agent.id].newest.note, told(node, agent)).to_bytes())
+            await agent.state({"n": number})
+        await until(lambda: heard(node, agent) == 8)
+        hostile = Libp2pNetwork(Libp2pConfig(seed=bytes(32), gossip=True, bootstrap=node.addresses))
+        async with running(hostile):
+            await until(lambda: node.heads._topic in hostile._services["gossip"]._pubsub.peer_topics)
+            for number in range(200):
+                await hostile.announce(node.heads._topic, old[number % len(old)])
+            await agent.state({"n": "on"})
+            await until(lambda: heard(node, agent) == 9)
+            assert hostile.peer_id in node.network.peers(), "what was replayed was true once"
+        assert fork(node, agent) is None
+
+
+def told(node, agent):
+    return node.heads.heads.logs[agent.id].speakers.told
