@@ -95,7 +95,7 @@ class Limits:
     """How often a head that is known is forwarded again, for those who came later."""
     head_again_ms: int = 300_000
     """How often a node announces what has not changed: a head of its own, or a fork that it knows of."""
-    head_ask_ms: int = 15_000
+    head_ask_ms: int = 5_000
     """How often a node asks one of its peers, in turn, what it has heard: announcements can be lost."""
     heads_recalled: int = 2_000
     """Announcements in one answer to that; who lacks more asks again."""

@@ -20,7 +20,7 @@ from tslg.protocol.telling import Sealed
 from tslg.protocol.telling import kept as kept_speakers
 
 _META: Final = "heard/"
-_DRAWERS: Final = 64
+_DRAWERS: Final = 16
 
 
 class Kept(NamedTuple):

@@ -306,9 +306,13 @@ class HeadService:
     # --- over restarts -----------------------------------------------------------------------------------------------
 
     async def _flush(self) -> None:
+        took = 0.0
         while True:
-            await trio.sleep(FLUSH_SECONDS)
+            # However slow the disk is, it has other things to do most of the time.
+            await trio.sleep(max(FLUSH_SECONDS, 20 * took))
+            began = trio.current_time()
             await self._write()
+            took = trio.current_time() - began
 
     async def _write(self) -> None:
         drawers, self._changed = self._changed, {}

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _HEARTBEAT_SECONDS = 1
 _ROOM_SECONDS = 0.5
+_OWN_ROOM_SECONDS = 2.0
 _QUEUED = 16
 _REMEMBERED = 65_536
 _ID_BYTES = 64
@@ -62,7 +63,7 @@ class GuardedPubsub(Pubsub):
             if msg_forwarder != self.my_id and not await self._takes(msg_forwarder, msg):
                 return
             self._mark_msg_seen(msg)
-            await self._room()
+            await self._room(_OWN_ROOM_SECONDS if msg_forwarder == self.my_id else _ROOM_SECONDS)
             await self.router.publish(msg_forwarder, msg)
         except Exception as error:
             _log.debug("a message from %s was dropped: %r", msg_forwarder, error)
@@ -101,13 +102,13 @@ class GuardedPubsub(Pubsub):
                 for key in list(islice(seen.cache, excess)):
                     del seen.cache[key]
 
-    async def _room(self) -> None:
+    async def _room(self, seconds: float) -> None:
         """Wait, if not for long, until no neighbour's queue is nearly full: of 32 messages, the rest is dropped.
 
         A neighbour that takes nothing is waited for once.
         """
         self._slow.intersection_update(self._filled())
-        with trio.move_on_after(_ROOM_SECONDS) as wait:
+        with trio.move_on_after(seconds) as wait:
             while self._filled() - self._slow:
                 await trio.sleep(0.001)
         if wait.cancelled_caught:
@@ -164,15 +165,15 @@ class Gossip:
 def make_router() -> GossipSub:
     """Defect 17: the defaults beat once in 120 s, drop the eleventh message of a second, and keep a verdict for 300 s.
 
-    Each node hears a message from about as many neighbours as its mesh has, so that is kept small; what is lost all
-    the same is asked for. The mesh is repaired at the beat, so at 120 s a lost peer cuts a node off for two minutes; a
-    federation of thousands of agents announces more than ten heads a second through one neighbour.
+    The mesh is repaired at the beat, so at 120 s a lost peer cuts a node off for two minutes; a federation of thousands
+    of agents announces more than ten heads a second through one neighbour. A lower upper bound than 12 would have nodes
+    cut each other out of small meshes, which lasts a minute.
     """
     router = ThriftyRouter(
         protocols=[PROTOCOL_ID_V12, PROTOCOL_ID_V11],
-        degree=5,
+        degree=6,
         degree_low=4,
-        degree_high=8,
+        degree_high=12,
         heartbeat_interval=_HEARTBEAT_SECONDS,
         max_messages_per_topic_per_second=_MESSAGES_PER_TOPIC_PER_SECOND,
         adaptive_gossip_enabled=False,

@@ -127,9 +127,9 @@ async def test_a_neighbour_that_takes_nothing_is_waited_for_once(pair, autojump_
         filled.push(rpc_pb2.RPC())
     pubsub.peer_queues[ID.from_string(pair.hostile.peer_id)] = filled
     before = trio.current_time()
-    await pubsub._room()
+    await pubsub._room(0.5)
     between = trio.current_time()
-    await pubsub._room()
+    await pubsub._room(0.5)
     assert between - before == pytest.approx(0.5, abs=0.1)
     assert trio.current_time() == between
     pubsub.peer_queues[ID.from_string(pair.hostile.peer_id)] = queue
