@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import trio
 
-from tslg.node.access import Gatekeeper, gatekeeper
+from tslg.node.access import WITHHELD, Gatekeeper, gatekeeper
 from tslg.node.adopting import keep
 from tslg.node.agent import Agent, BlockingAgent
 from tslg.node.anchoring_task import kept_anchored
@@ -50,10 +50,11 @@ from tslg.node.serving import Server
 from tslg.node.status import status_of
 from tslg.node.verifying import Tick, Walked
 from tslg.node.withholding import withholding
+from tslg.protocol.access import STRANGER
 from tslg.protocol.cid import from_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import NetworkError, UsageError
-from tslg.protocol.exchange import LOG, WALK
+from tslg.protocol.exchange import LOG, WALK, Pair
 from tslg.protocol.heard import Heard
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.record import Record
@@ -133,7 +134,7 @@ class Node:
             network = None if network is None else presenting(network, home, limits)
             node = cls(home, network, limits, keeper, settings)
             if settings.gossip:
-                node.heads = HeadService(home, node._locate, node.follow, limits)
+                node.heads = HeadService(home, node._locate, node.follow, node._public, limits)
                 node._services.append(node.heads)
             async with kept_anchored(home, limits), at_work(node._local(settings)):
                 if network is None:
@@ -348,6 +349,10 @@ class Node:
             self.heads.listen(self._hint)
         for service in self._services:
             service.serve(network)
+
+    def _public(self, id: Link, pair: Pair) -> bool:
+        """Tell whether anybody at all gets a record from this node."""
+        return self.gatekeeper.gate_of(STRANGER).cut(id, pair) is not WITHHELD
 
     def _hint(self, agent: Link, head: Heard) -> None:
         """Have a log that is followed here compared with whoever announced or handed on a newer head of it."""

@@ -9,6 +9,7 @@ from tslg.node.home import Home
 from tslg.protocol.announcing import ForkNews, RecordsNews
 from tslg.protocol.checkpoint import parse_log
 from tslg.protocol.codec import Link
+from tslg.protocol.exchange import Pair
 from tslg.protocol.heard import Heard
 from tslg.protocol.limits import Limits
 from tslg.protocol.log import root
@@ -16,17 +17,22 @@ from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
 from tslg.protocol.telling import parse
 
+Public = Callable[[Link, Pair], bool]
+"""`public(id, pair)`: whether anybody may read a record."""
+
 
 class Evidence:
     """Keeps evidence in a node's store. Its methods block.
 
     Args:
         home: the node's data directory.
+        public: tells whether anybody may read a record.
         limits: bounds on what is announced.
     """
 
-    def __init__(self, home: Home, limits: Limits) -> None:
+    def __init__(self, home: Home, public: Public, limits: Limits) -> None:
         self._home = home
+        self._public = public
         self._limits = limits
 
     def keep(self, agent: Link, news: ForkNews, manifest: Callable[[Link], Manifest | None]) -> None:
@@ -45,6 +51,8 @@ class Evidence:
         """Return the announcement of a proof that is held by records, None if there is none that can be announced."""
         store = self._home.store
         for fork in store.forks(agent):
+            if not all(self._public(id, entry) for id, entry in store.get_many(fork.records[:2]).items()):
+                continue
             news = making.proof_of(store, agent, fork.records[0], fork.records[1], self._limits)
             if news is not None:
                 return news

@@ -15,7 +15,7 @@ from tslg.node.heads import kept
 from tslg.node.heads.announcer import Announcer
 from tslg.node.heads.asking import Asking
 from tslg.node.heads.comparing import Comparing
-from tslg.node.heads.evidence import Evidence
+from tslg.node.heads.evidence import Evidence, Public
 from tslg.node.heads.recalling import Recalling
 from tslg.node.home import Home
 from tslg.node.net.seam import Announcement, Network
@@ -59,6 +59,7 @@ class HeadService:
         home: the node's data directory.
         locate: says at which addresses an agent's node may be.
         follow: takes from these peers what they hold of the federation's log.
+        public: tells whether anybody may read a record.
         limits: bounds on what comes from outside.
     """
 
@@ -67,6 +68,7 @@ class HeadService:
         home: Home,
         locate: Callable[[Link], Iterable[str]],
         follow: Callable[[list[str]], Awaitable[object]],
+        public: Public,
         limits: Limits = DEFAULT,
     ) -> None:
         self.heads = Heads(home.federation, self, limits)
@@ -77,7 +79,7 @@ class HeadService:
         self._topic = topic_of(home.federation)
         self._listeners: list[Listener] = []
         self._announcer = Announcer(home, self._announce_own, limits)
-        self._evidence = Evidence(home, limits)
+        self._evidence = Evidence(home, public, limits)
         self._recalling = Recalling(self.heads, self._recall, limits)
         self._network: Network | None = None
         self._todo: dict[Link, None] = {}

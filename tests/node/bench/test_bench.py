@@ -89,6 +89,7 @@ def test_every_benchmark_gives_its_rows(rows):
     assert list(rows) == [
         *("verify", "verify-2-workers", "verify-heads", "verify-stored", "verify-and-store"),
         *("append", "append-batches", "postgresql-ingest-100", "postgresql-ingest-1000"),
+        *("head-p99", "head-p50", "head-work"),
         *(f"ancestors-{RECORDS}", f"ancestors-{RECORDS}-ms"),
         *("manifest-cold", "manifest-warm", "inclusion-hashes", "inclusion-verify"),
         *(

@@ -9,10 +9,13 @@ import pytest
 import trio
 from announced import QUICK, Scene, fork, heard, until
 
-from tslg.node.heads import kept, service
+from tslg.node.heads import kept, making, service
+from tslg.node.net.seam import running
+from tslg.node.serving import Server
 from tslg.node.sources import heads_seen
 from tslg.protocol.announcing import RecordsNews, StatesNews
 from tslg.protocol.errors import UsageError
+from tslg.protocol.exchange import LOG
 
 
 async def in_thread(work, *arguments):
@@ -115,6 +118,27 @@ async def test_whoever_holds_the_log_finds_the_two_records_and_all_keep_them(sce
             assert stranger.home.store.forks() == []
 
 
+@pytest.mark.spec("ANN-12")
+async def test_records_that_not_everybody_may_read_are_not_announced(scene: Scene):
+    agent = await part(scene, 4, 3, 5)
+    async with scene.memory("one", config=quiet()) as one, scene.memory("holder") as holder:
+        pairs = one.home.store.log_range(agent.id, 0, 9)
+        await in_thread(lambda: [holder.home.ledger.admit(entry.data, entry.seal) for _, entry in pairs])
+        holder.heads._evidence._public = lambda id, pair: False
+        async with scene.memory("two", config=quiet()) as two:
+            key = two.home.keyring.note_key(agent.id)
+            news, _ = await in_thread(making.make, two.home.store, agent.id, key, None)
+            messenger = scene.hub.network("two-as-well")
+            messenger.serve(LOG, Server(two.home.store, lambda agent: ()).log)
+            async with scene.memory("stranger") as stranger, running(messenger):
+                await messenger.announce(holder.heads._topic, news.to_bytes())
+                await until(lambda: holder.home.store.forks(agent.id))
+                assert not isinstance(fork(stranger, agent), RecordsNews)
+                assert holder.heads._evidence.held(agent.id) is None
+                holder.heads._evidence._public = holder._public
+                assert isinstance(holder.heads._evidence.held(agent.id), RecordsNews)
+
+
 @pytest.mark.spec("ANN-12", "EQV-9")
 async def test_an_old_copy_of_a_node_learns_so_from_what_it_hears(scene: Scene):
     async with scene.memory("one", config=quiet()) as one:
@@ -152,13 +176,9 @@ async def test_a_holder_that_cannot_be_asked_is_asked_again(scene: Scene, monkey
             await until(lambda: heard(node, agent) == 11)
         async with scene.memory("one", config=quiet()) as one:
             # The larger history is announced by somebody who does not serve it.
-            from tslg.node.heads import making
-
             key = one.home.keyring.note_key(agent.id)
             news, _ = await in_thread(making.make, one.home.store, agent.id, key, None)
             messenger = scene.hub.network("messenger")
-            from tslg.node.net.seam import running
-
             async with running(messenger):
                 await messenger.announce(node.heads._topic, news.to_bytes())
                 await until(lambda: heard(node, agent) == 15)
@@ -174,8 +194,6 @@ async def test_a_holder_that_cannot_be_asked_is_asked_again(scene: Scene, monkey
 async def test_a_flood_of_agents_by_one_peer_leaves_room_and_is_named(scene: Scene, caplog):
     from hearing import head
     from world import World
-
-    from tslg.node.net.seam import running
 
     async with scene.memory("node") as node, scene.memory("honest") as honest:
         world = World(seed="federation")
