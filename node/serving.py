@@ -10,6 +10,7 @@ import trio
 
 from tslg.node import kept_checkpoints
 from tslg.node.access import REFUSAL, WITHHELD, Gate, Gatekeeper, OpenGate, bare
+from tslg.node.chunking import in_thread
 from tslg.node.net.errors import InvalidRequest, NotAvailable, RequestRefused
 from tslg.node.sources import NewestRecord, StoreSource
 from tslg.node.store.interface import Entry, Store
@@ -101,7 +102,7 @@ class Server:
             raise InvalidRequest(error.detail) from error
         gate = await trio.to_thread.run_sync(self._gate, peer)
         answer = _WalkAnswer(self._store, self._source, asked, self._limits, gate)
-        async with aclosing(_in_thread(answer.chunks())) as chunks:
+        async with aclosing(in_thread(answer.chunks(), self._limits.progress_timeout_ms / 3_000)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -111,7 +112,7 @@ class Server:
         known = frozenset(asked.known)
         gate = await trio.to_thread.run_sync(self._gate, peer)
         answer = _WalkAnswer(self._store, self._source, wanted, self._limits, gate, known)
-        async with aclosing(_in_thread(answer.chunks())) as chunks:
+        async with aclosing(in_thread(answer.chunks(), self._limits.progress_timeout_ms / 3_000)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -132,7 +133,9 @@ class Server:
             yield await trio.to_thread.run_sync(self._proofs, asked, peer)
         else:
             gate = await trio.to_thread.run_sync(self._gate, peer)
-            async with aclosing(_in_thread(self._range(asked, gate))) as chunks:
+            async with aclosing(
+                in_thread(self._range(asked, gate), self._limits.progress_timeout_ms / 3_000)
+            ) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
@@ -202,11 +205,6 @@ def _kept_back(spans: Sequence[tuple[int, int]], limits: Limits) -> Iterator[byt
         spans = [(spans[0][0], spans[-1][1])]
     if spans:
         yield WalkEnd(withheld=tuple(spans)).to_bytes()
-
-
-async def _in_thread(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
-    while (chunk := await trio.to_thread.run_sync(next, chunks, None)) is not None:
-        yield chunk
 
 
 class _WalkAnswer:

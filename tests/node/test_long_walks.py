@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from replicas import Scene, address, size, wrap
 
 from tslg.node.auditor import Auditor
+from tslg.node.net.errors import ServerError
+from tslg.node.sources import StoreSource
 from tslg.protocol.cid import compute
-from tslg.protocol.exchange import WALK, ProofsReply, WalkEnd
+from tslg.protocol.exchange import WALK, ProofsReply, WalkEnd, WalkRequest, read_walk_chunk, records_chunk
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.proofs import ConsistencyProof, HeadClaim, InclusionProof, PrunedProof
 from tslg.protocol.pushing import PUSH, CloseRequest, read_push_request
@@ -117,3 +120,33 @@ def test_what_ends_a_walk_fits_into_a_chunk(most, counts):
     assert end.within(2 * len(end.to_bytes()) + 8_192) == end, "what fits is not left out"
     reply = ProofsReply(end.inclusion, end.consistency)
     assert len(reply.within(most).to_bytes()) <= most
+
+
+@pytest.mark.spec("WIR-16")
+async def test_an_answer_that_takes_long_to_make_shows_signs_of_life(scene, monkeypatch):
+    hasty = replace(DEFAULT, progress_timeout_ms=600)
+    async with scene.node("leader", hasty) as leader, scene.node("asker", hasty) as asker:
+        agent = scene.agent(leader, "a")
+        last = scene.grow(agent, 5)
+        slow = StoreSource.newest
+
+        def newest(self, agent):
+            time.sleep(0.5)
+            return slow(self, agent)
+
+        monkeypatch.setattr(StoreSource, "newest", newest)
+        chunks = []
+        async with asker.network.request(address("leader"), WALK, WalkRequest((last.id,)).to_bytes()) as reply:
+            async for chunk in reply:
+                chunks.append(chunk)
+        assert records_chunk(()) in chunks and isinstance(read_walk_chunk(chunks[-1]), WalkEnd)
+
+
+async def test_what_goes_wrong_while_an_answer_is_made_ends_that_answer_alone(scene, monkeypatch):
+    async with scene.node("leader") as leader, scene.node("asker") as asker:
+        last = scene.grow(scene.agent(leader, "a"), 5)
+        monkeypatch.setattr(StoreSource, "newest", lambda self, agent: 1 // 0)
+        with pytest.raises(ServerError):
+            async with asker.network.request(address("leader"), WALK, WalkRequest((last.id,)).to_bytes()) as reply:
+                async for _ in reply:
+                    pass
