@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 from tslg.node.admitting import Lacking
 from tslg.node.net.seam import peer_id_of
 from tslg.node.replication.report import BEHIND, COMPLETE, FORKED, INVALID, LogReport
@@ -14,6 +17,9 @@ from tslg.protocol.limits import Limits
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.replication import Follower
+
+REASONS: Final = 20
+"""Reasons kept of one log: nobody mends more at a time."""
 
 
 class Followed:
@@ -62,6 +68,14 @@ class Followed:
                 self.follower.leave(known, why)
         for known in [known for known in self.heads if peer_id_of(known) == gone]:
             del self.heads[known]
+
+    def withheld(self, peer: str, spans: Iterable[tuple[int, int]]) -> None:
+        """Take note of positions that a peer keeps to itself; of many, the first few."""
+        for start, stop in spans:
+            what = f"position {start}" if stop == start + 1 else f"positions {start} to {stop - 1}"
+            reason = f"{peer} withholds {what}"
+            if len(self.reasons) < REASONS and reason not in self.reasons:
+                self.reasons.append(reason)
 
     def report(self, claimed: int, *, heard: bool = True) -> LogReport:
         """Return what came of it.

@@ -20,10 +20,17 @@ KEYS_KEPT: Final = 16_384
 
 
 class Part(NamedTuple):
-    """What a chunk held: its records up to the first that is none or is not sealed, and what is wrong with that."""
+    """What a chunk held.
+
+    Attributes:
+        opened: its records up to the first that is none or is not sealed.
+        fault: what is wrong with that.
+        withheld: the positions, each [from, to), that the peer keeps to itself.
+    """
 
     opened: list[Opened]
     fault: str | None = None
+    withheld: tuple[tuple[int, int], ...] = ()
 
 
 class Opener:

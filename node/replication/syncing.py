@@ -210,17 +210,25 @@ class Syncing:
             self.nudge(log.owner)
 
     async def _take_range(self, log: Followed, ask: Ask) -> str | None:
+        """Take what comes until it is enough, behind a gap only what the peer says of it; return what is wrong."""
         request = RangeRequest(log.owner, ask.start, ask.stop).to_bytes()
+        expected, gap = ask.start, False
         async with self.network.request(ask.peer, LOG, request, limits=self.limits) as chunks:
             async for chunk in chunks:
                 part = await trio.to_thread.run_sync(self._open_chunk, chunk)
+                log.withheld(ask.peer, part.withheld)
                 for one in part.opened:
                     wrong = _misplaced(one, log.owner, ask)
                     if wrong is not None:
                         await self.blame(ask.peer, wrong)
                         return wrong
+                    if gap:
+                        continue
                     if not log.follower.came(ask, one.record.seq, one, _size(one)):
-                        return None
+                        gap = one.record.seq > expected
+                        if not gap:
+                            return None
+                    expected = one.record.seq + 1
                 self._ready.set()
                 if part.fault is not None:
                     await self.blame(ask.peer, part.fault)
@@ -229,9 +237,7 @@ class Syncing:
 
     def _open_chunk(self, chunk: bytes) -> Part:
         pairs = read_walk_chunk(chunk, self.limits)
-        if isinstance(pairs, WalkEnd):
-            raise MessageError("a range ends with the end of a walk")
-        return self.opener.open(pairs)
+        return Part([], withheld=pairs.withheld) if isinstance(pairs, WalkEnd) else self.opener.open(pairs)
 
     async def blame(self, peer: str, rule: str, *, cut: bool = True) -> None:
         """Name a peer that broke a rule, and have no more to do with it unless it is merely of no use."""

@@ -19,7 +19,7 @@ from tslg.protocol import record as records
 from tslg.protocol import seal as seals
 from tslg.protocol.cid import compute
 from tslg.protocol.errors import Refusal, UsageError
-from tslg.protocol.exchange import LOG
+from tslg.protocol.exchange import LOG, WalkEnd, read_log_request, records_chunk
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.pushing import PUSH, CloseRequest, read_push_request
 from tslg.protocol.record import Edge, Head
@@ -217,6 +217,33 @@ async def test_an_endless_stall_ends_with_a_reason(scene, autojump_clock):
         wrap(leader, LOG, stalling)
         report = await replica.replicate([agent.id], [address("leader")])
         assert report.exit_code == 2 and any("TSLG-N-STALLED" in one for one in of(report, agent).reasons)
+
+
+@pytest.mark.spec("RPL-15")
+async def test_what_a_peer_keeps_to_itself_is_named_and_nobody_is_blamed(scene):
+    async with scene.node("leader") as leader, scene.node("other") as other, scene.node("replica", SMALL) as replica:
+        agent = scene.agent(leader, "a")
+        scene.grow(agent, 60)
+        await other.replicate([agent.id], [address("leader")])
+
+        def keeping(handler):
+            async def answer(request, peer):
+                asked = read_log_request(request)
+                rows = leader.home.store.log_range(agent.id, asked.start, asked.stop)
+                pairs = [(entry.data, entry.seal) for id, entry in rows if records.parse_as(id, entry.data).seq != 30]
+                yield records_chunk(pairs)
+                if asked.start <= 30 < asked.stop:
+                    yield WalkEnd(withheld=((30, 31),)).to_bytes()
+
+            return answer
+
+        wrap(leader, LOG, keeping)
+        report = await replica.replicate([agent.id], [address("leader")])
+        log = of(report, agent)
+        assert report.exit_code == 2 and log.size == 30 and report.blamed == ()
+        assert any("withholds position 30" in reason for reason in log.reasons), log.reasons
+        report = await replica.replicate([agent.id], [address("leader"), address("other")])
+        assert of(report, agent).state == "complete"
 
 
 # --- other histories -----------------------------------------------------------------------------------------------
