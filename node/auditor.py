@@ -487,7 +487,8 @@ class _Session:
         while at < max(map(len, needs)):
             window = slice(at, at + most)
             request = ProofsRequest(agent, Needs(needs.inclusion[window], needs.consistency[window]))
-            reply = ProofsReply.from_bytes(await self._proofs(ask, request), self._limits)
+            answer = await self.asker.request(ask.address, request.to_bytes())
+            reply = ProofsReply.from_bytes(answer, self._limits)
             self._walker.supply_proofs(reply.inclusion, reply.consistency)
             left = self._walker.wants_proofs().get(agent)
             if left is None:
@@ -496,6 +497,3 @@ class _Session:
             at = at if sum(map(len, left)) < sum(map(len, needs)) else at + most
             needs = left
         return needs
-
-    async def _proofs(self, ask: Ask, request: ProofsRequest) -> bytes:
-        return await self.asker.request(ask.address, request.to_bytes())
