@@ -43,3 +43,10 @@ def test_randomness_that_is_no_secret_is_drawn_again_but_not_for_ever() -> None:
 def test_agents_have_no_keys_of_anchors() -> None:
     with pytest.raises(ValueError, match="not of algorithm"):
         SigningKey.generate(Alg.BLS_MULTISIG, lambda size: SECRET[:size])
+
+
+def test_a_source_that_makes_no_secrets_is_given_up_after_eight() -> None:
+    drawn: list[int] = []
+    with pytest.raises(ValueError, match="no secp256k1 secrets"):
+        SigningKey.generate(Alg.ES256K, lambda size: drawn.append(size) or bytes(size))
+    assert drawn == [32] * 8

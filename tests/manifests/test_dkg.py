@@ -442,3 +442,13 @@ def test_a_damaged_state_is_refused(change: dict[str, Any]) -> None:
     value = codec.decode(Run(2, 3).members[0].to_bytes())
     with refused("MESSAGE"):
         Participant.from_bytes(codec.encode({**value, **change}))
+
+
+def test_a_field_of_another_type_is_refused() -> None:
+    for name, value in codec.decode(WIRE[0]).items():
+        for other in (7, "text", [b"x"], None, {}):
+            if type(other) is not type(value) and name != "kind":
+                changed = codec.encode({**codec.decode(WIRE[0]), name: other})
+                with pytest.raises(ManifestError) as caught:
+                    Commitment.from_bytes(changed)
+                assert caught.value.code == "TSLG-M-DKG-MESSAGE"

@@ -141,3 +141,8 @@ def test_a_file_that_is_no_answer_is_refused(scene):
     for broken in (b"", data[:-1], data + b"\x00", b"\xa0", data.replace(b"challenge.v1", b"challenge.v2"), *twisted):
         with pytest.raises(UsageError):
             challenge.read(broken)
+
+
+def test_only_what_never_was_there_fails_the_command():
+    here = (challenge.HERE, challenge.PRUNED, challenge.REDACTED)
+    assert dict.fromkeys(here, 0) | {challenge.NEVER: 1} == challenge.EXIT_CODES

@@ -48,6 +48,8 @@ def test_the_size_is_judged_first(w):
     with pytest.raises(AttachmentError) as caught:
         attachments.check(w.state, bytes(DEFAULT.attachment_bytes + 1))
     assert caught.value.code == "TSLG-T-SIZE"
+    with pytest.raises(AttachmentError, match="not ok"):
+        attachments.check(w.state, bytes(DEFAULT.attachment_bytes))
 
 
 @pytest.mark.spec("ATT-2")

@@ -29,6 +29,7 @@ from tslg.manifests import text
 from tslg.manifests.agent_keys import SigningKey
 from tslg.protocol.attestation import fault, key_digest
 from tslg.protocol.attestation.chain import leaf_key
+from tslg.protocol.attestation.cursor import UINT, Cursor
 from tslg.protocol.attestation.demand import read_hardware
 from tslg.protocol.attestation.nitro import fault as nitro_fault
 
@@ -243,3 +244,14 @@ def test_who_needs_evidence():
     attested = bound | {"attestation": evidence(bound)}
     assert fault(attested, needed, NOW) is None
     assert "claims no hardware" in fault(attested | {"binding": "tenant"}, HARDWARE, NOW)
+
+
+@pytest.mark.spec("ATS-6")
+@pytest.mark.parametrize(
+    "data", [b"\x18\x17", b"\x19\x00\xff", b"\x1a\x00\x00\xff\xff", b"\x1b\x00\x00\x00\x00\xff\xff\xff\xff"]
+)
+def test_a_number_in_more_bytes_than_it_needs(data):
+    with pytest.raises(ValueError, match="shortest"):
+        Cursor(data).head(UINT)
+    enough = data[:1] + (int.from_bytes(data[1:], "big") + 1).to_bytes(len(data) - 1, "big")
+    assert Cursor(enough).head(UINT) == int.from_bytes(data[1:], "big") + 1

@@ -268,3 +268,9 @@ def test_what_cannot_hold_is_not_remembered() -> None:
         assert not bls.verify(signing.public_key(secrets(1)[0]), b"message", junk)
     assert bls._aggregate_holds.cache_info().currsize == before[0]
     assert bls._decoded.cache_info().currsize <= before[1] + 1
+
+
+def test_random_weights_are_of_128_bits() -> None:
+    first, *others = bls._coefficients(b"tag", [b"input"], 20)
+    assert first == 1 and len(set(others)) == 19
+    assert max(others) >> 124 and not max(others) >> 128

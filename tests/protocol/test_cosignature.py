@@ -9,6 +9,7 @@ import pytest
 
 from tslg.node.witness.key import WitnessKey
 from tslg.protocol import checkpoint, cosignature, note
+from tslg.protocol.anchoring import Anchoring, vouched
 from tslg.protocol.checkpoint import Checkpoint, Signed
 from tslg.protocol.cosignature import Policy, cosigned, policy_of
 from tslg.protocol.errors import CheckpointError
@@ -131,3 +132,20 @@ def test_policies_that_could_count_a_witness_twice_are_none():
         with pytest.raises(CheckpointError):
             policy_of(keys, quorum)
     assert policy_of([], 0) == Policy((), 0)
+
+
+def test_a_quorum_lies_between_none_and_all():
+    keys = [key.public for key in WITNESSES]
+    assert [policy_of(keys, quorum).quorum for quorum in (0, 3)] == [0, 3]
+    for quorum in (-1, 4):
+        with pytest.raises(CheckpointError, match="quorum"):
+            policy_of(keys, quorum)
+
+
+@pytest.mark.spec("ANC-13")
+def test_a_quorum_stands_since_the_last_witness_of_it_cosigned():
+    lines = [key.cosign(HEAD, NOW + late) for late, key in enumerate(WITNESSES)]
+    for quorum, late in ((1, 2), (2, 1), (3, 0)):
+        asked = Anchoring("batch", 0, policy_of([key.public for key in WITNESSES], quorum))
+        assert vouched(signed(*lines), asked, NOW * 1000) == (NOW + late) * 1000
+    assert vouched(signed(*lines[:2]), asked, NOW * 1000) is None

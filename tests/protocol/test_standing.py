@@ -107,3 +107,12 @@ def test_no_scope_is_inherited_from_what_was_only_considered(w):
     taken = w.make(w.a, "action", {"uses": ["erase"]}, {"policy": [w.policy], "counterfactual": [other]})
     assert w.judge(taken, w.seal(taken, w.a)).code == "TSLG-A-SCOPE"
     w.add(w.a, "action", {"uses": ["read"]}, {"policy": [w.policy], "counterfactual": [other]})
+
+
+def test_a_retraction_of_two_ends_only_what_it_may(w):
+    for above in (False, True):
+        own = w.add(w.b, "observation")
+        while (own.id > w.policy.id) != above:
+            own = w.add(w.b, "observation")
+        both = w.make(w.b, "retraction", {"reason": "both"}, {"retracts": [own, w.policy]})
+        assert entitled(both, own.id, w) and not entitled(both, w.policy.id, w)

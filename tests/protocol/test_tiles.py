@@ -54,3 +54,7 @@ def test_a_tile_of_hashes_holds_the_complete_nodes_of_its_level():
         (0, 1): b"".join(tree.node(0, WIDTH + n) for n in range(7)),
         (1, 0): tree.root(WIDTH),
     }
+
+
+def test_a_tree_that_nobody_saw_before_is_all_new():
+    assert list(tiles(1)) == list(tiles(1, 0)) == [Tile(None, 0, 1), Tile(0, 0, 1)]

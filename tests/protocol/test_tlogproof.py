@@ -12,7 +12,7 @@ from world import World
 
 from tslg.manifests import genesis as geneses
 from tslg.manifests.agent_keys import SigningKey
-from tslg.protocol import checkpoint, tlogproof
+from tslg.protocol import checkpoint, codec, tlogproof
 from tslg.protocol.checkpoint import Checkpoint
 from tslg.protocol.cid import compute
 from tslg.protocol.errors import CheckpointError
@@ -70,7 +70,18 @@ def test_what_is_no_proof_is_refused(data):
         tlogproof.parse(data)
 
 
-@pytest.mark.parametrize("extra", [None, b"", b"\xa0", Subject(AGENT, b"")[1], b"\xff", b"\x80"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        None,
+        b"",
+        b"\xa0",
+        Subject(AGENT, b"")[1],
+        b"\xff",
+        b"\x80",
+        codec.encode({"record": LEAVES[3], "genesis": b"genesis", "more": 1}),
+    ],
+)
 @pytest.mark.spec("CHK-13")
 def test_extra_data_that_names_no_record_is_refused(extra):
     with pytest.raises(CheckpointError):

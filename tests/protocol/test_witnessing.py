@@ -140,3 +140,10 @@ def test_cosignatures_are_merged_once():
     assert merged.signatures == (*signed.signatures, *more.signatures)
     with pytest.raises(CheckpointError):
         witnessing.merge(signed, [request(0, 4).signed])
+
+
+@pytest.mark.spec("ANC-2")
+def test_a_proof_of_as_many_lines_as_the_longest_is_read():
+    longest = BODY.split(b"\n\n")[0].split(b"\n")[0] + b"\n" + b"\n".join([b"A" * 43 + b"="] * witnessing.PROOF_LINES)
+    whole = longest + b"\n\n" + BODY.partition(b"\n\n")[2]
+    assert len(witnessing.parse(whole).proof) == witnessing.PROOF_LINES

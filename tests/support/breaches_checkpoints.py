@@ -60,3 +60,8 @@ def an_observation_of_a_changed_checkpoint(w):
         note(w.a).replace(b"tslg/", b"tslg/", 1).replace(note(w.a).split(b"\n")[2], note(w.b).split(b"\n")[2]),
         [w.a.last],
     )
+
+
+@breaks(rule_checkpoint, "CHECKPOINT", "does not cite record")
+def an_observation_that_cites_a_later_record(w):
+    return observed(w, note(w.a, len(w.a.log) - 1), [w.a.last])

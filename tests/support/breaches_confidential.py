@@ -143,3 +143,8 @@ def an_action_with_the_proof_of_an_earlier_one(w):
 @breaks(rule_scope, "SCOPE", "tier 'high'")
 def a_tier_that_a_confidential_policy_does_not_allow(w):
     return w.sealed(w.a, "action", {"tier": "high"}, {"policy": [hidden(w)]})
+
+
+@breaks(rule_narrowing, "PROOF", "names no proof")
+def a_confidential_policy_under_an_open_one_without_a_proof(w):
+    return w.sealed(w.a, "policy", hidden_policy(NARROW), {"prior": [w.a.last], "policy": [w.policy]})

@@ -130,6 +130,15 @@ def a_key_of_another_agent(w):
     return sealed(record, author, authors[1:])
 
 
+@breaks(rule_joint, "JOINT", "is another agent's")
+def a_key_of_an_agent_listed_before(w):
+    authors = signers(w)
+    body = body_of(authors)
+    body["signers"][1]["key"] = authors[0].key
+    author, record = drafted(w, body)
+    return sealed(record, author, [authors[0], authors[2]])
+
+
 @breaks(rule_joint, "RESOLVE", "is not held here", alone=False)
 def a_key_that_nobody_has(w):
     authors = signers(w)

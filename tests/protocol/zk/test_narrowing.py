@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tslg.protocol import narrowings
+from tslg.protocol.cid import compute
 from tslg.protocol.zk import group, narrowing, orproof, ranges
 from tslg.protocol.zk.commitments import MOST, Opening, commit
 from tslg.protocol.zk.narrowing import Hidden, Open
@@ -246,3 +249,11 @@ def test_proofs_and_openings_tell_nothing_of_their_secrets():
     assert scalars[0].isdisjoint(scalars[1]) and scalars[0].isdisjoint(scalars[2])
     with pytest.raises(ValueError):
         narrowing.prove(wide, narrow, WIDE, NARROW, binding=b"edge", entropy=b"")
+
+
+def test_each_policy_is_given_the_proof_about_it():
+    proofs = {compute(bytes([number])): bytes([number]) * 9 for number in range(4)}
+    record = SimpleNamespace(body={"narrowing": narrowings.named(proofs)})
+    for policy, proof in proofs.items():
+        assert narrowings.proof_about(record, policy, narrowings.encode(proofs)) == proof
+    assert narrowings.proof_about(record, compute(b"another"), narrowings.encode(proofs)) is None
