@@ -9,6 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,13 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield line and full module name of every import; relative ones as they stand."""
+@cache
+def imports(tree: ast.AST) -> tuple[tuple[int, str], ...]:
+    """Return line and full module name of every import; relative ones as they stand."""
+    return tuple(found_imports(tree))
+
+
+def found_imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -194,14 +200,44 @@ def imported_distributions(trees: list[ast.AST]) -> set[str]:
     return {providers[module][0].lower().replace("_", "-") for module in foreign if module in providers}
 
 
-def outside_type_checking(tree: ast.Module) -> ast.Module:
-    """Return a copy of a module without what only a type checker reads."""
+def names_type_checking(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in (getattr(test, "id", None), getattr(test, "attr", None))
+
+
+@cache
+def outside_type_checking(path: Path) -> ast.Module:
+    """Return a module without what only a type checker reads."""
+    source = path.read_text(encoding="utf-8")
+    if "TYPE_CHECKING" not in source:
+        return TREES[path]
 
     class Strip(ast.NodeTransformer):
         def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-            return node.orelse if ast.unparse(node.test).endswith("TYPE_CHECKING") else self.generic_visit(node)
+            return node.orelse if names_type_checking(node.test) else self.generic_visit(node)
 
-    return Strip().visit(ast.parse(ast.unparse(tree)))
+    return Strip().visit(ast.parse(source))
+
+
+def test_what_only_a_type_checker_reads_is_told_from_the_rest(tmp_path):
+    module = tmp_path / "module.py"
+    lines = [
+        "import typing",
+        "from typing import TYPE_CHECKING",
+        "if TYPE_CHECKING:",
+        "    import one",
+        "else:",
+        "    import two",
+    ]
+    lines += [
+        "if typing.TYPE_CHECKING:",
+        "    import three",
+        "if True:",
+        "    import four",
+        "    if TYPE_CHECKING:",
+        "        import five",
+    ]
+    module.write_text("\n".join(lines), encoding="utf-8")
+    assert {one for _, one in imports(outside_type_checking(module))} == {"typing", "two", "four"}
 
 
 OPTIONAL = {"psycopg": ("postgres", "node/store/postgres*.py"), "ray": ("ray", "node/parallel_ray.py")}
@@ -210,7 +246,7 @@ OPTIONAL = {"psycopg": ("postgres", "node/store/postgres*.py"), "ray": ("ray", "
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
     runtime = distributions(PROJECT["project"]["dependencies"])
-    trees = {path: outside_type_checking(tree) for path, tree in TREES.items()}
+    trees = {path: outside_type_checking(path) for path in TREES}
     imported = imported_distributions([*trees.values()])
     # What no test needs, and so need not be installed where they run, cannot be found by what provides it.
     assert imported | {"ray"} == runtime | OPTIONAL.keys()
@@ -230,8 +266,8 @@ def test_what_an_extra_brings_is_imported_by_no_other_module_as_it_is_loaded():
     patterns = [pattern for _, pattern in OPTIONAL.values()]
     extra = {module for path, module in modules.items() if any(fnmatch.fnmatch(name(path), one) for one in patterns)}
     assert len(extra) > 5
-    for path, tree in TREES.items():
-        at_once = [node for node in outside_type_checking(tree).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for path in TREES:
+        at_once = [node for node in outside_type_checking(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
         found = {one for node in at_once for _, one in imports(node)} & extra
         assert modules[path] in extra or not found, name(path)
 
