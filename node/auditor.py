@@ -163,13 +163,8 @@ class Auditor:
             keys: dict[Link, Key] = {}
             with Checks(WORKERS, keys) as checks:
                 pool = Pool(walker, keys, checks if signatures == "all" else None, doubts.better)
-                asker = Asker(
-                    self._network,
-                    self.finder,
-                    peers,
-                    avoid=doubts.spoilers,
-                    on_step=partial(_beat, tick, pool),
-                )
+                beat = partial(_beat, tick, pool)
+                asker = Asker(self._network, self.finder, peers, avoid=doubts.spoilers, on_step=beat)
                 session = _Session(self, walker, pool, asker, author, tick, outside)
                 await session.run()
                 # In a thread, so that the node goes on answering others meanwhile.
