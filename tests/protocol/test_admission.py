@@ -16,8 +16,8 @@ from tslg.protocol.record import Edge
 from tslg.protocol.rules.seals import rule_seal
 
 BREACHES = (
-    "structure answers attestation authority bodies checkpoints confidential federation flat joint keys logs pruning"
-    " redaction seals standing together"
+    "structure access answers attestation authority bodies checkpoints confidential federation flat joint keys logs"
+    " pruning redaction seals standing together"
 )
 for part in BREACHES.split():
     import_module(f"breaches_{part}")
