@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from tslg.manifests.agent_keys import SigningKey, sign_seats
 from tslg.node.own_log import Blocked
@@ -13,6 +13,7 @@ from tslg.node.store.interface import LogState
 from tslg.protocol import committed, disclosure
 from tslg.protocol import record as records
 from tslg.protocol import seal as seals
+from tslg.protocol.chains import JOINT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
 from tslg.protocol.keys import KEY_EVENTS, Key, key_of
@@ -24,8 +25,8 @@ from tslg.protocol.rules.seals import Seat, seats
 from tslg.protocol.seal import Signature, sign1_start, to_be_signed
 from tslg.protocol.signatures import Alg, ed25519_sign
 
-Fresh = tuple[bytes, bytes, bytes]
-"""A public key, a message, and the signature that was just made of it."""
+_SEALED_BY_OTHERS: Final = KEY_EVENTS | {JOINT}
+"""Kinds that others may have to seal beside the author."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +103,23 @@ class Draft:
         wanted = seats(record, key, manifest)
         return wanted, sign_seats(record, wanted, secrets)
 
-    def seal(self, record: Record, log: OwnLog, manifest: Manifest) -> tuple[bytes, Fresh | None]:
-        """Return the seal of the record made of this, and what was signed if it is a plain one, to spare its check.
+    def seal(self, record: Record, log: OwnLog, manifest: Manifest) -> tuple[bytes, bool]:
+        """Return the seal of the record made of this, and whether it is a plain one, which needs no check.
+
+        A plain seal is the one signature that the rule of seals demands of nearly every record, made here.
 
         Raises:
             UsageError: the anchors must sign, and are not at hand.
         """
-        if log.secret and not manifest.envelope.post_quantum and record.kind not in KEY_EVENTS:
-            message = to_be_signed(record.data, Alg.ED25519)
-            signature = ed25519_sign(log.secret, message)
-            return sign1_start(log.key.record) + signature, (log.key.public, message, signature)
+        if log.secret and not manifest.envelope.post_quantum and record.kind not in _SEALED_BY_OTHERS:
+            signature = ed25519_sign(log.secret, to_be_signed(record.data, Alg.ED25519))
+            return sign1_start(log.key.record) + signature, True
         wanted, own = self.own_entries(record, log, manifest)
         if wanted[-1].anchors is None:
-            return seals.encode(own), None
+            return seals.encode(own), False
         if self.co_seal is None:
             raise UsageError(f"the federation's anchors seal a {record.kind} too", mend="have them sign a request")
-        return self.co_seal(record, own), None
+        return self.co_seal(record, own), False
 
 
 @dataclass(slots=True)

@@ -427,10 +427,10 @@ class Ledger(Admitting):
         """Build, seal and admit one record; later records of the transaction may cite it."""
         log = self._writable(owner, draft)
         record, attachment = self._build(log, draft)
-        seal, self.context.fresh = draft.seal(record, log, self._in_force())
+        seal, plain = draft.seal(record, log, self._in_force())
         assert record.log is not None
         self.context.tails[owner] = Tail(log.size, log.last, log.last_time, record.log.root)
-        self._admit_own(record, seal, attachment)
+        self._admit_own(record, seal, attachment, plain)
         if owner not in self._saved:
             self._saved[owner] = log.copy()
         log.peaks.append(record.id)
@@ -443,12 +443,12 @@ class Ledger(Admitting):
         self._staged.append((record, seal))
         return record
 
-    def _admit_own(self, record: Record, seal: bytes, attachment: bytes | None) -> None:
-        """Admit a record with what belongs to it, of which nothing stays if it is refused."""
+    def _admit_own(self, record: Record, seal: bytes, attachment: bytes | None, plain: bool) -> None:
+        """Admit a record with what belongs to it, of which nothing stays if it is refused; a `plain` seal holds."""
         if attachment is not None:
             self.context.attached[record.id] = attachment
         try:
-            self._book.admit(record, seal)
+            self._book.admit(record, seal, sealed=plain)
         except BaseException:
             self.context.attached.pop(record.id, None)
             raise

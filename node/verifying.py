@@ -248,17 +248,12 @@ class Opener:
     def run(self, source: Source) -> None:
         """Feed the walker until it wants nothing more."""
         opened, faults, walker = self._opened, self._faults, self._walker
-        while wanted := walker.wants():
-            lacking = [id for id in wanted if id not in opened and id not in faults]
-            if lacking:
-                self.read_ahead(source.pairs(lacking).items())
+        while wanted := walker.wants(opened):
+            self.read_ahead(source.pairs([id for id in wanted if id not in faults]).items())
             for id in wanted:
-                one = opened.get(id)
-                if one is not None:
-                    walker.supply(one)
-                elif id in faults:
+                if id in faults:
                     walker.broken(id, faults[id])
-                else:
+                elif id not in opened:
                     walker.cannot(id, source.reason(id))
 
     def _open_chunk(self, items: Iterable[tuple[Link, Pair]]) -> list[Opened]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain, islice
+from types import MappingProxyType
 from typing import Final
 
 from tslg.protocol import freshness, logproof
@@ -29,6 +30,10 @@ LOG_MODES: Final = ("visited", "full", "none")
 
 _MOST_NOTES: Final = 16
 """So many times the checkpoints of one reply are looked at in a walk, which may ask several peers."""
+_NOTED: Final = KEY_EVENTS | {"equivocation"}
+"""Kinds whose records say something of keys or of other logs."""
+_TELLING: Final = frozenset(("checkpoint", "narrowing"))
+"""Fields that say something of another log, or that there are proofs beside the record."""
 _NAMES_MORE: Final = MANIFEST_KINDS | {"revocation", JOINT}
 """Kinds that name more of a chain than manifest, key and agent."""
 
@@ -113,6 +118,7 @@ class Gathering:
         self._claims = Claims(limits)
         self._pruned: dict[Link, PrunedProof] = {}
         self._notes: list[bytes] = []
+        self._proving: set[Link] = set()
         self._prepare()
 
     def _prepare(self) -> None:
@@ -120,40 +126,61 @@ class Gathering:
 
     # --- being fed -------------------------------------------------------------------------------------------------
 
-    def wants(self) -> list[Link]:
-        """Return the ids needed next; empty when every record that the walk needs was given or refused."""
+    def wants(self, at_hand: Mapping[Link, Opened] = MappingProxyType({})) -> list[Link]:
+        """Return the ids needed next; empty when every record that the walk needs was given or refused.
+
+        What is needed and `at_hand` is taken as by `supply`, and so is not among them.
+        """
         pending, traversal = self._pending, self._traversal
         held, unavailable, findings = self._held, self._unavailable, self._findings
-        while not pending and not traversal.done:
-            found = traversal.expand_whole(held.get) if not self.relied else None
-            for id in traversal.expand(self._steps) if found is None else found:
-                if id not in held and id not in unavailable and id not in findings:
-                    pending.add(id)
-        return sorted(pending) if len(pending) > 1 else list(pending)
+        while pending or not traversal.done:
+            if not pending:
+                found = traversal.expand_whole(held.get) if not self.relied else None
+                found = traversal.expand(self._steps) if found is None else found
+                pending.update([id for id in found if id not in held and id not in unavailable and id not in findings])
+            wanted = sorted(pending)
+            taken = [at_hand[id] for id in wanted if id in at_hand] if at_hand else []
+            if wanted and not taken:
+                return wanted
+            self.supply_many(taken)
+        return []
 
     def supply(self, opened: Opened) -> None:
         """Take one record that hashes to its id. Records that nobody asked for are dropped."""
-        record, seal, sealed, attachment = opened
-        id, kind = record[0], record[2]
-        if id not in self._pending:
-            return
-        self._pending.discard(id)
-        self._groups = self._reach = None
-        self._held[id] = record
-        self._seals[id] = seal
-        self._sealed[id] = True if id in self.known else sealed
-        if attachment is not None:
-            self._attachments[id] = attachment
-        if kind in KEY_EVENTS:
+        self.supply_many((opened,))
+
+    def supply_many(self, opened: Iterable[Opened]) -> None:
+        """Do as `supply` for many records, in one loop, since it runs for every record of a walk."""
+        pending, held, seals, states, known = self._pending, self._held, self._seals, self._sealed, self.known
+        supports, attachments = self._supports, self._attachments
+        for record, seal, sealed, attachment in opened:
+            id, kind = record[0], record[2]
+            if id not in pending:
+                continue
+            pending.discard(id)
+            self._groups = self._reach = None
+            held[id] = record
+            seals[id] = seal
+            states[id] = True if id in known else sealed
+            if attachment is not None:
+                attachments[id] = attachment
+            if kind in _NOTED or not _TELLING.isdisjoint(record[11]):
+                self._note(record)
+            support = (record[7], record[8], record[3])
+            if support not in supports or kind in _NAMES_MORE:
+                supports.add(support)
+                self._want_support(record, optional=id in self._optional)
+
+    def _note(self, record: Record) -> None:
+        """Learn what a record says beyond its place in the graph."""
+        if record.kind in KEY_EVENTS:
             self._note_key_event(record)
-        elif kind == "equivocation":
+        elif record.kind == "equivocation":
             self._accusations.append(record)
-        elif kind == "observation" and "checkpoint" in record.body:
+        elif "narrowing" in record.body:
+            self._proving.add(record.id)
+        else:
             self._claims.cite(record.body["checkpoint"], record)
-        support = (record[7], record[8], record[3])
-        if support not in self._supports or kind in _NAMES_MORE:
-            self._supports.add(support)
-            self._want_support(record, optional=id in self._optional)
 
     def _note_key_event(self, record: Record) -> None:
         """Learn the key, or which one ends. Who must have sealed it depends on the manifest: a rule decides."""
@@ -175,6 +202,8 @@ class Gathering:
             self._attachments[id] = opened.attachment
         if opened.record.kind in KEY_EVENTS:
             self._note_key_event(opened.record)
+        elif "narrowing" in opened.record.body:
+            self._proving.add(id)
         self._groups = None
         if self._reach is not None and opened.record.owner in self._reach:
             self._reach[opened.record.owner] = max(opened.record.seq, self._reach[opened.record.owner])
@@ -427,20 +456,28 @@ class Gathering:
         if self._groups is not None:
             return self._groups
         held, visited = self._held, self._traversal.visited
-        owners = {held[id].owner for id in visited if id in held}
+        owners = {held[id][12] for id in visited if id in held}
         if self.federation in held and (self.federation in self._outside or self._federation_grew()):
             owners.add(self.federation)
-        places: dict[Link, dict[int, Record]] = {owner: {} for owner in sorted(owners)}
+        logs: dict[Link, list[Record]] = {owner: [] for owner in sorted(owners)}
         shown = self.only_shown() - self._in_log
         for record in chain(held.values(), self._witnesses.values()):
-            place = places.get(record.owner)
-            if place is not None and (not shown or record.id not in shown):
-                # Of two records at one position one is followed, the same whichever came first; the fork is a finding.
-                other = place.setdefault(record.seq, record)
-                if other is not record and record.id < other.id and record.id in held:
-                    place[record.seq] = record
-        self._groups = {owner: list(place.values()) for owner, place in places.items() if place}
+            log = logs.get(record[12])
+            if log is not None and (not shown or record[0] not in shown):
+                log.append(record)
+        self._groups = {owner: self._one_a_place(log) for owner, log in logs.items() if log}
         return self._groups
+
+    def _one_a_place(self, log: Sequence[Record]) -> list[Record]:
+        """Return one record for each position: of two, the same whichever came first; the fork is a finding."""
+        places = {record[4]: record for record in log}
+        if len(places) < len(log):
+            places.clear()
+            for record in log:
+                other = places.setdefault(record[4], record)
+                if other is not record and record[0] < other[0] and record[0] in self._held:
+                    places[record[4]] = record
+        return list(places.values())
 
     def _federation_grew(self) -> bool:
         """Whether more of the federation's log is held than its root manifest."""
@@ -452,44 +489,3 @@ class Gathering:
 
     def _without_witnesses(self, records: Sequence[Record]) -> Sequence[Record]:
         return [record for record in records if record.id in self._held] if self._witnesses else records
-
-    def opened(self) -> list[Opened]:
-        """Return everything that was handed in and breaks no rule, chains included, for a store or a bundle."""
-        return [
-            Opened(record, self._seals[id], self._sealed.get(id), self._attachments.get(id))
-            for id, record in self._held.items()
-            if id not in self._findings
-        ]
-
-    def beside(self) -> list[Opened]:
-        """Return the records that stand beside the ancestry (`supply_beside`)."""
-        return list(self._beside.values())
-
-    def held(self) -> list[Record]:
-        """Return every record that the walk holds, whatever became of it."""
-        return list(self._held.values())
-
-    def proofs(self) -> tuple[list[HeadClaim], list[InclusionProof], list[ConsistencyProof]]:
-        """Return the heads and log proofs that tie together what the walk holds, for a bundle."""
-        heads, inclusion, consistency = [], [], []
-        for agent, records in self._by_agent().items():
-            spans = self._consistency.get(agent, {})
-            check = logproof.check(records, self._inclusion, spans)
-            if agent in self._ends and check.end is not None:
-                heads.append(HeadClaim(agent, self._ends[agent][0], check.end.size, check.end.root))
-            sealed = self._without_witnesses(records)
-            needed = self._needs(agent, sealed)
-            if len(sealed) < len(records) == 1 + max(map(logproof.POSITION, records)):
-                # Neighbours that stood in for proofs are not handed on, but the proofs can be made from them.
-                made = logproof.make(agent, records, needed)
-                inclusion += made[0]
-                consistency += made[1]
-                continue
-            sizes = {record.id: record.seq + 1 for record in sealed}
-            for id in needed.inclusion:
-                if id in self._inclusion:
-                    inclusion.append(InclusionProof(id, sizes[id], tuple(self._inclusion[id])))
-            for span in needed.consistency:
-                if span in spans:
-                    consistency.append(ConsistencyProof(agent, *span, tuple(spans[span])))
-        return heads, inclusion, consistency

@@ -9,7 +9,7 @@ Normative text: docs/spec/log.md.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import itemgetter
@@ -92,7 +92,7 @@ def check(
     records: Sequence[Record],
     inclusion: Mapping[Link, Sequence[bytes]],
     consistency: Mapping[Span, Sequence[bytes]],
-    compared: Container[Link] | None = None,
+    compared: Set[Link] | None = None,
 ) -> LogCheck:
     """Check the order of records of one log, with whatever proofs are there.
 
@@ -129,7 +129,7 @@ def _follow(
     run: list[Record],
     inclusion: Mapping[Link, Sequence[bytes]],
     result: LogCheck,
-    compared: Container[Link] | None,
+    compared: Set[Link] | None,
 ) -> Head | None:
     """Follow the tree along one run; return the tree after it, None where it could not be followed."""
     first, last = run[0], run[-1]
@@ -141,16 +141,21 @@ def _follow(
         return None
     peaks.append(first.id)
     rest = run[1:]
-    roots: list[bytes | None] = [record.log.root if record.log is not None else b"" for record in rest]
-    if compared is not None:
-        roots = [
-            root if record.id in compared or record is last else None for record, root in zip(rest, roots, strict=True)
-        ]
-    wrong = peaks.follow([record.id for record in rest], roots)
+    roots: list[bytes | None] = [None] * len(rest)
+    for index in range(len(rest)) if compared is None else _few(rest, compared):
+        head = rest[index][9]
+        roots[index] = b"" if head is None else head[1]
+    wrong = peaks.follow([record[0] for record in rest], roots)
     if wrong is not None:
         result.faults.append(Fault("TSLG-A-HEAD", rest[wrong].id, "`log.root` is not the root of the log before it"))
         return None
     return Head(last.seq + 1, peaks.root())
+
+
+def _few(rest: Sequence[Record], compared: Set[Link]) -> Iterable[int]:
+    """Return which of these records are compared: those that are named, and the last."""
+    named = [index for index, record in enumerate(rest) if record[0] in compared] if compared else []
+    return [*named, *range(len(rest))[-1:]]
 
 
 def _start(first: Record, inclusion: Mapping[Link, Sequence[bytes]]) -> Peaks | None:
@@ -168,9 +173,9 @@ def _start(first: Record, inclusion: Mapping[Link, Sequence[bytes]]) -> Peaks | 
 
 def _check_links(run: list[Record], result: LogCheck) -> None:
     for previous, record in pairwise(run):
-        if record.prev != previous.id:
+        if record[5] != previous[0]:
             result.faults.append(Fault("TSLG-A-PREV", record.id, "`prev` is not the record before it"))
-        if record.time < previous.time:
+        if record[6] < previous[6]:
             _check_times(previous, record, result)
 
 

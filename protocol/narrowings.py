@@ -7,7 +7,7 @@ themselves, in the same order. Normative text: docs/spec/narrowing.md.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from tslg.protocol import codec
@@ -59,17 +59,24 @@ def binding(agent: Link, seq: int, prev: Link, kind: str, body: Mapping[str, Any
 
 
 def withheld(
-    held: Mapping[Link, Record], attached: Mapping[Link, bytes], faulty: Container[Link]
+    proving: Iterable[Link], held: Mapping[Link, Record], attached: Mapping[Link, bytes], faulty: Container[Link]
 ) -> list[Undetermined]:
-    """Name the records that say they stay within confidential policies at hand, and came without the proofs of it."""
+    """Name the records that say they stay within confidential policies at hand, and came without the proofs of it.
+
+    Args:
+        proving: the records that name proofs.
+        held: the records at hand.
+        attached: what came beside them.
+        faulty: those of which something else is wrong.
+    """
     reason = "withheld: the proofs that it stays within its confidential policies"
     return [
         Undetermined(id, reason)
-        for id, record in held.items()
-        if names_proofs(record)
+        for id in proving
+        if id in held
         and id not in attached
         and id not in faulty
-        and any(entry["policy"] in held for entry in record.body["narrowing"])
+        and any(entry["policy"] in held for entry in held[id].body["narrowing"])
     ]
 
 

@@ -11,7 +11,7 @@ from tslg.protocol import anchoring, freshness, vouching
 from tslg.protocol.checkpoint import Signed
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CheckpointError
-from tslg.protocol.gathering import Gathering
+from tslg.protocol.handing_on import HandingOn
 from tslg.protocol.keys import revocations_in
 from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
@@ -19,7 +19,7 @@ from tslg.protocol.report import Freshness, NewestManifest, Undetermined
 from tslg.protocol.vouching import Vouched
 
 
-class Outlook(Gathering):
+class Outlook(HandingOn):
     """The half of a walker that holds logs against heads known from elsewhere. `Walker` judges the records."""
 
     _manifests: dict[Link, Manifest | None]

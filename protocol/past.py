@@ -29,17 +29,15 @@ class Past:
         self._records: Sequence[Record] = list(records)
         self._context = context
         self._by_target: dict[Link, list[Record]] = {}
-        for record in self._records:
-            if record[2] in SUPERSEDING_KINDS:
-                for id in superseded_by(record):
-                    self._by_target.setdefault(id, []).append(record)
+        for record in [one for one in self._records if one[2] in SUPERSEDING_KINDS]:
+            for id in superseded_by(record):
+                self._by_target.setdefault(id, []).append(record)
         self._answers: dict[tuple[Link, Link], Record] = {}
-        for record in self._records:
-            if record[2] == "answer":
-                for edge in record.edges("answers"):
-                    known = self._answers.setdefault((edge.cid, record.owner), record)
-                    if (record.seq, record.id) < (known.seq, known.id):
-                        self._answers[edge.cid, record.owner] = record
+        for record in [one for one in self._records if one[2] == "answer"]:
+            for edge in record.edges("answers"):
+                known = self._answers.setdefault((edge.cid, record.owner), record)
+                if (record.seq, record.id) < (known.seq, known.id):
+                    self._answers[edge.cid, record.owner] = record
         self._endings: dict[Link, _Endings] = {}
         self._first: dict[Link, dict[Link, int]] | None = None
 

@@ -6,16 +6,16 @@ other records is a rule of `tslg.protocol.admission`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from operator import itemgetter
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter, lt
 from typing import Any, Final, NamedTuple
 
-from tslg.protocol import cid, codec, committed, hybrid
+from tslg.protocol import cid, codec, committed, hybrid, outlines
 from tslg.protocol.cid import is_record_id
 from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.committed import Commitment
-from tslg.protocol.errors import RecordError
+from tslg.protocol.errors import CodecError, RecordError
 from tslg.protocol.kinds import CLASSES, KINDS, Kind
 from tslg.protocol.limits import DEFAULT
 
@@ -116,6 +116,9 @@ def parse(data: bytes, hash_name: str = "sha2-256") -> Record:
     """
     if len(data) > DEFAULT.record_bytes:
         raise _too_large(data)
+    if "+" not in hash_name:
+        id = cid.compute(data, hash_name)
+        return _by_outline(id, data) or _decoded(id, data)
     value = codec.decode_unchecked(data)
     return _from_value(value, data, _id(value, data, hash_name))
 
@@ -129,10 +132,81 @@ def parse_as(expected: Link, data: bytes) -> Record:
     """
     if len(data) > DEFAULT.record_bytes:
         raise _too_large(data)
-    plain = type(expected) is not Link or not expected.startswith(cid.HYBRID_START)
-    if not (cid.is_id_of(expected, data) if plain else hybrid.is_id_of(expected, data)):
+    if not cid.is_id_of(expected, data) and not (type(expected) is Link and hybrid.is_id_of(expected, data)):
         raise RecordError("the bytes have another id", code="TSLG-R-ID", record=expected, mend="fetch the record anew")
-    return _from_value(codec.decode_unchecked(data), data, expected)
+    return _by_outline(expected, data) or _decoded(expected, data)
+
+
+def _decoded(id: Link, data: bytes) -> Record:
+    """Read a record by decoding it, and learn its outline for those like it."""
+    record = _from_value(codec.decode_unchecked(data), data, id)
+    if record.log is not None and record.commitment is None:
+        outlines.learn(data, record.kind, record.preds)
+    return record
+
+
+def _by_outline(id: Link, data: bytes) -> Record | None:
+    """Read a record by its outline; None where none is known, and for whatever `_from_value` might refuse."""
+    start = outlines.STARTS.get(data[outlines.HEAD_AT]) if len(data) in outlines.BYTES else None
+    if start is None:
+        return None
+    cut_start, constants, least, body_at = start
+    values = cut_start(data)
+    if values[::2] != constants:
+        return None
+    key, root, size, seq = values[1::2]
+    end = data.find(outlines.KIND, body_at)
+    outline = outlines.find(data, end)
+    if outline is None or seq != size or seq < least:
+        return None
+    kind, cut, _, constants, classes = outline
+    values = cut(data, end)
+    time = values[3]
+    if values[::2] != constants or time not in outlines.TIME:
+        return None
+    try:
+        body = codec.decode_unchecked(data[body_at:end])
+        if type(body) is not dict or not kind.required <= body.keys() or _wrong_field(kind, body) is not None:
+            return None
+        values = values[1::2]
+        known, own = _links.get, _own_edges.get
+        preds: dict[str, tuple[Edge, ...]] = {}
+        for name, places in classes:
+            if type(places) is slice:
+                links = values[places]
+                if len(links) > 1 and not all(map(lt, links, links[1:])):
+                    return None
+                preds[name] = tuple([own(link) or _own_edge(Link(link), id) for link in links])
+            else:
+                preds[name] = _cut_edges(values, places, id)
+        prev, agent, manifest = values[0], values[2], values[-1]
+        key = known(key) or _link(Link(key), id)
+        prev = known(prev) or _link(Link(prev), id)
+        agent = known(agent) or _link(Link(agent), id)
+        manifest = known(manifest) or _link(Link(manifest), id)
+    except (CodecError, RecordError):
+        return None
+    head = _new(Head, (size, root))
+    fields = (id, data, kind.name, agent, seq, prev, time, manifest, key, head, preds, body, agent, None)
+    return _new(Record, fields)
+
+
+def _cut_edges(values: Sequence[Any], places: Iterable[outlines.Place], id: Link) -> tuple[Edge, ...]:
+    """Return the edges whose ids were cut out. Raises RecordError as `_preds` does."""
+    edges = []
+    last = b""
+    for at, agent_at in places:
+        link = values[at]
+        if link <= last:
+            raise _wrong("ORDER", "edges are sorted by id, without repeats", id)
+        last = link
+        if agent_at:
+            agent = values[agent_at]
+            agent = _links.get(agent) or _link(Link(agent), id)
+            edges.append(_new(Edge, (_links.get(link) or _link(Link(link), id), agent, None)))
+        else:
+            edges.append(_own_edges.get(link) or _own_edge(Link(link), id))
+    return tuple(edges)
 
 
 def build(
@@ -230,15 +304,23 @@ def _from_value(value: Any, data: bytes, id: Link) -> Record:
         body, commitment = _commitment(kind, body, id)
     elif type(body) is not dict or not kind.required <= body.keys():
         raise _wrong("BODY", f"a {kind.name} needs a body with the fields {sorted(kind.required)}", id)
-    valid = kind.valid
-    for name, item in body.items():
-        check = valid.get(name)
-        if check is None or not check(item):
-            raise _wrong("BODY", f"body field {name[:40]!r} is unknown in a {kind.name} or of the wrong type", id)
+    wrong = _wrong_field(kind, body)
+    if wrong is not None:
+        raise _wrong("BODY", f"body field {wrong[:40]!r} is unknown in a {kind.name} or of the wrong type", id)
     owner = agent if agent is not None else id
     preds = _preds(edges, id)
     fields = (id, data, kind.name, agent, seq, prev, time, manifest, key, head, preds, body, owner, commitment)
     return _new(Record, fields)
+
+
+def _wrong_field(kind: Kind, body: Mapping[str, Any]) -> str | None:
+    """Return a field that records of this kind do not have, or not of this type."""
+    valid = kind.valid
+    for name, item in body.items():
+        check = valid.get(name)
+        if check is None or not check(item):
+            return name
+    return None
 
 
 def _commitment(kind: Kind, body: dict[str, Any], id: Link) -> tuple[dict[str, Any], Commitment]:

@@ -14,9 +14,8 @@ the others of its agent. Normative text: docs/spec/verification.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import pairwise
-from operator import itemgetter
 from typing import Final
 
 from tslg.protocol import freshness, logproof, signatures
@@ -49,8 +48,6 @@ from tslg.protocol.report import (
 from tslg.protocol.rules.log import rolled_back
 from tslg.protocol.rules.seals import rule_amender, rule_key
 
-_PLACE: Final = itemgetter(12, 4)
-"""`owner` and `seq`, by index, which takes half as long as by name."""
 _CLASSICAL: Final = ("TSLG-V-POST-QUANTUM", "no post-quantum signature stands beside the classical one")
 
 
@@ -86,7 +83,7 @@ class Walker(Beside):
         if self._past is None:
             # A newest record that a source claims is judged later and may not count, so it speaks against nothing.
             visited, support, whole = self._traversal.visited, self._support, self.log == "full"
-            led_to = (one for id, one in self._held.items() if whole or id in visited or id in support)
+            led_to = [one for id, one in self._held.items() if whole or id in visited or id in support]
             self._past = Past(led_to, self)
         return self._past
 
@@ -126,7 +123,11 @@ class Walker(Beside):
         held, seals = self._held, self._seals
         unknown = [id for id, sealed in self._sealed.items() if sealed is None]
         # A tuple made as one, which takes a third of the time of the call with its defaults.
-        return [tuple.__new__(Opened, (held[id], seals[id], None, None)) for id in unknown if held[id].key is not None]
+        return [
+            tuple.__new__(Opened, (record, seals[id], None, None))
+            for id in unknown
+            if (record := held[id])[8] is not None
+        ]
 
     def settle(self, checked: Iterable[Opened]) -> None:
         """Take the outcomes of signature checks that were made elsewhere."""
@@ -181,9 +182,8 @@ class Walker(Beside):
         self.expect(outside)
         checks = self.judge()
         self._check_seals(checks)
-        self._check_forks()
-        forks, doubts = self._forks()
-        unproved = self._unproved(checks) + self._gaps() + withheld(self._held, self._attachments, self._findings)
+        forks, doubts = self._judge_forks()
+        unproved = self._unproved(checks) + self._gaps() + self._withheld()
         fresh, tails = self._freshness(checks)
         self._say_what_was_pruned()
         self._forget_what_is_only_shown()
@@ -192,6 +192,9 @@ class Walker(Beside):
     def seal_fits(self, id: Link, seal: bytes) -> bool:
         """Tell whether this seal of a record that is held would hold."""
         return judge(self._held[id], seal, self, SEAL_RULES) is None
+
+    def _withheld(self) -> list[Undetermined]:
+        return withheld(self._proving, self._held, self._attachments, self._findings)
 
     def _judge_chains(self) -> set[Link | None]:
         """Judge manifests oldest version first, then the geneses and registrations, which rest on them.
@@ -305,17 +308,13 @@ class Walker(Beside):
 
     def _judge_all(self, ids: Iterable[Link], broken: Set[Link | None]) -> None:
         """Run the admission rules on these records, but for those whose own chain is broken, which says enough."""
-        held, seals, findings = self._held, self._seals, self._findings
-        for id in ids:
-            record = held[id]
-            if id in findings:
-                continue
-            if broken and not rests_well(record, broken):
-                self._unjudged.add(id)
-                continue
-            refusal = self._book.refusal(record, seals[id])
-            if refusal is not None:
-                findings[id] = (refusal.code, refusal.detail)
+        held, findings = self._held, self._findings
+        judged = [held[id] for id in ids if id not in findings]
+        if broken:
+            self._unjudged.update(record.id for record in judged if not rests_well(record, broken))
+            judged = [record for record in judged if rests_well(record, broken)]
+        for record, refusal in self._book.refusals(judged, self._seals):
+            findings[record.id] = (refusal.code, refusal.detail)
 
     def _check_logs(self) -> dict[Link, LogCheck]:
         if self.log == "none":
@@ -381,9 +380,8 @@ class Walker(Beside):
     def _check_seals(self, checks: Mapping[Link, LogCheck]) -> None:
         """Verify the seals that nobody verified yet: all, or the newest per key of each proved stretch of log."""
         if self.signatures == "heads":
-            segments = [segment for check in checks.values() for segment in check.segments]
-            chosen = [id for segment in segments for id in self._newest_per_key(segment)]
-            chosen.extend(id for id, record in self._held.items() if record.key is None or record.kind == JOINT)
+            chosen = [id for newest, _ in self._newest_per_key(checks) for id in newest.values()]
+            chosen.extend([id for id, record in self._held.items() if record[8] is None or record[2] == JOINT])
             chosen.extend(self._by_rule)
         else:
             chosen = [id for id, sealed in self._sealed.items() if sealed is None]
@@ -397,23 +395,24 @@ class Walker(Beside):
         if self.signatures == "heads":
             self._trust_by_heads(checks)
 
-    def _newest_per_key(self, segment: Sequence[Record]) -> list[Link]:
-        newest: dict[Link | None, Link] = {}
-        for record in segment:
-            if record.id in self._held:
-                newest[record.key] = record.id
-        return list(newest.values())
+    def _newest_per_key(
+        self, checks: Mapping[Link, LogCheck]
+    ) -> Iterator[tuple[dict[Link | None, Link], Sequence[Record]]]:
+        """Yield, for each proved stretch of log, the newest record held of each key, and the stretch."""
+        for check in checks.values():
+            for segment in check.segments:
+                yield {record[8]: record[0] for record in self._without_witnesses(segment)}, segment
 
     def _trust_by_heads(self, checks: Mapping[Link, LogCheck]) -> None:
         """What lies before a record whose seal holds, in the same proved stretch, is what its author signed."""
         sealed = self._sealed
-        for check in checks.values():
-            for segment in check.segments:
-                holds = {self._held[id].key for id in self._newest_per_key(segment) if sealed[id]}
-                for record in segment:
-                    if sealed.get(record.id, False) is None and record.key in holds:
-                        sealed[record.id] = True
-                        self._by_head.add(record.id)
+        for newest, segment in self._newest_per_key(checks):
+            holds = {key for key, id in newest.items() if sealed[id]}
+            for record in segment:
+                id = record[0]
+                if record[8] in holds and sealed.get(id, False) is None:
+                    sealed[id] = True
+                    self._by_head.add(id)
 
     def _unproved(self, checks: Mapping[Link, LogCheck]) -> list[Undetermined]:
         reason = "unproved: no proof that it lies in one log with the agent's other records"

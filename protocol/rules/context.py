@@ -91,7 +91,7 @@ class Context(Protocol):
         """Return what came beside the record that is judged, if anything did and it holds."""
 
     def signature_holds(self, alg: int, public: bytes, message: bytes, signature: bytes) -> bool:
-        """Tell whether a signature verifies; `tslg.protocol.signatures.verify` unless it was just made here."""
+        """Tell whether a signature verifies; see `tslg.protocol.signatures.verify`."""
 
 
 Rule = Callable[[Record, bytes, Context], Refusal | None]

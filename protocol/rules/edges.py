@@ -6,7 +6,7 @@ from bisect import bisect_left
 from typing import Final
 
 from tslg.protocol import cid
-from tslg.protocol.classes import CLASSES, FLAT, OWN, Leads
+from tslg.protocol.classes import FLAT, OWN, Leads
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
 from tslg.protocol.flat import Recovered
@@ -17,41 +17,49 @@ from tslg.protocol.rules.context import Context, manifest_in_force, refuse
 _RESOLVED: Final = frozenset(("policy", "delegation", "consensus", "joint", FLAT))
 """Classes that confer authority: what they lead to must be at hand at admission whatever the kind."""
 
-_OWN_LOG: Final = CLASSES["prior"].leads if CLASSES["prior"].leads == Leads(OWN) else None
-"""Asks for nothing but the agent's own log; an edge of nearly every record, so it is not looked into twice."""
+
+def _within(where: Leads | None) -> frozenset[str]:
+    """Return the kinds to which an edge may lead inside its own log, as far as kinds alone decide."""
+    if where is None or where == Leads(OWN):
+        return frozenset(KINDS)
+    return frozenset() if where.log is not None or where.field is not None else where.kinds or frozenset(KINDS)
+
+
+_WITHIN: Final = {kind.name: {name: _within(where) for name, where in kind.leads.items()} for kind in KINDS.values()}
+"""Nearly every edge leads to an earlier record of its own log, of a kind that stands here; it needs no second look."""
 
 
 def rule_edges(record: Record, seal: bytes, context: Context) -> Refusal | None:
     """Every edge leads where it says: to an earlier record of this log, or into the named other agent's log."""
-    owner, seq, find, leads = record.agent, record.seq, context.record, KINDS[record.kind].leads
-    for name, edges in record.preds.items():
-        where = leads[name]
+    owner, seq, find, within = record[3], record[4], context.record, _WITHIN[record[2]]
+    for name, edges in record[10].items():
+        kinds = within[name]
         for edge in edges:
             cited = find(edge[0])
             if cited is None:
                 refusal = _unheld(record, name, edge, context)
-                if refusal is not None:
-                    return refusal
+            elif edge[1] is None and cited[12] == owner and cited[4] < seq and cited[2] in kinds:
                 continue
-            agent = edge[1]
-            if agent is None:
-                if cited.owner != owner:
-                    return refuse(
-                        "TSLG-A-EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} is another agent's record"
-                    )
-                if cited.seq >= seq:
-                    return refuse(
-                        "TSLG-A-EDGE-ORDER", record, f"its {name} {cid.short(edge.cid)} is not earlier in the log"
-                    )
-            elif cited.owner != agent or agent == owner:
-                return refuse(
-                    "TSLG-A-EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} is not of the agent it names"
-                )
-            if where is not None and (where is not _OWN_LOG or agent is not None):
-                wrong = _wrong_log(name, edge, where) or _wrong_kind(name, edge, cited, where)
-                if wrong:
-                    return refuse("TSLG-A-EDGE-KIND", record, wrong)
+            else:
+                refusal = _held(record, name, edge, cited)
+            if refusal is not None:
+                return refusal
     return None
+
+
+def _held(record: Record, name: str, edge: Edge, cited: Record) -> Refusal | None:
+    """Judge an edge whose record is at hand."""
+    agent = edge[1]
+    if agent is None:
+        if cited[12] != record[3]:
+            return refuse("TSLG-A-EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} is another agent's record")
+        if cited[4] >= record[4]:
+            return refuse("TSLG-A-EDGE-ORDER", record, f"its {name} {cid.short(edge.cid)} is not earlier in the log")
+    elif cited[12] != agent or agent == record[3]:
+        return refuse("TSLG-A-EDGE-OWNER", record, f"its {name} {cid.short(edge.cid)} is not of the agent it names")
+    where = KINDS[record[2]].leads[name]
+    wrong = None if where is None else _wrong_log(name, edge, where) or _wrong_kind(name, edge, cited, where)
+    return refuse("TSLG-A-EDGE-KIND", record, wrong) if wrong else None
 
 
 def rule_form(record: Record, seal: bytes, context: Context) -> Refusal | None:

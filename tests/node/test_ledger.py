@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from world import NOW, source
@@ -14,7 +16,11 @@ from tslg.node.drafting import Draft
 from tslg.node.home import Home
 from tslg.node.sources import StoreSource
 from tslg.node.verifying import verify
+from tslg.protocol.admission import SEAL_RULES, RuleBook, judge
+from tslg.protocol.chains import JOINT
 from tslg.protocol.errors import Refusal, StoreError, UsageError
+from tslg.protocol.keys import KEY_EVENTS
+from tslg.protocol.kinds import KINDS
 from tslg.protocol.record import Edge, parse_as
 
 
@@ -299,3 +305,39 @@ def test_withdrawn_authority_is_refused_before_and_after_the_transaction_that_wi
     ledger.append(agent.id, withdraw)
     with pytest.raises(Refusal, match="TSLG-A-SUPERSEDED"):
         use()
+
+
+@pytest.mark.parametrize("kind", sorted(k.name for k in KINDS.values() if not k.first and "agent" in k.issuer))
+def test_a_plain_seal_is_one_that_the_rule_of_seals_admits(home, kind):
+    agent = home.create_agent("a")
+    log = home.ledger._logs[agent.id]
+    path = Path(__file__).parents[1] / "protocol" / "test_kinds.py"
+    spec = spec_from_file_location("kinds_of_bodies", path)
+    bodies = module_from_spec(spec)
+    spec.loader.exec_module(bodies)
+    draft = Draft(kind, bodies.BODIES_OF[kind], {"prior": [Edge(agent.id)]})
+    in_force = home.ledger._in_force()
+    record, _ = draft.build(log, in_force, NOW, draft.preds, source("plain"))
+    seal, plain = draft.seal(record, log, in_force)
+    assert plain == (kind not in KEY_EVENTS and kind != JOINT)
+    if plain:
+        assert judge(record, seal, home.ledger.context, SEAL_RULES) is None
+        forged = seal[:-1] + bytes([seal[-1] ^ 1])
+        assert judge(record, forged, home.ledger.context, SEAL_RULES).code == "TSLG-A-SEAL"
+
+
+def test_what_agents_append_passes_the_rule_of_seals_as_well(home, monkeypatch):
+    asked = []
+
+    def admit(book, record, seal, *, sealed=False):
+        asked.append(sealed)
+        real(book, record, seal, sealed=False)
+
+    real = RuleBook.admit
+    monkeypatch.setattr(RuleBook, "admit", admit)
+    agent = home.create_agent("a")
+    agent.adopt(agent.policy("p"))
+    with agent.batch():
+        seen = agent.observe("sensor", {"reading": 1})
+        agent.decide("d", "yes", evidence=agent.act("x", evidence=seen))
+    assert asked.count(True) == home.store.log_state(agent.id).size - 1 == 5

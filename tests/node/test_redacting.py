@@ -180,7 +180,7 @@ def test_nothing_is_destroyed_on_the_word_of_a_stranger(home, decision, tmp_path
 def forge(home, owner, kind, body, preds):
     """Append a record to an own log past the rules."""
     with home.ledger.transaction():
-        home.ledger._book = type("Anything", (), {"admit": staticmethod(lambda record, seal: None)})()
+        home.ledger._book = type("Anything", (), {"admit": staticmethod(lambda record, seal, *, sealed=False: None)})()
         try:
             return home.ledger._stage(owner, Draft(kind, body, preds))
         finally:

@@ -183,7 +183,7 @@ def lawless(home: Home, **envelope: Any) -> Iterator[None]:
     """
     book, ledger = home.ledger._book, home.ledger
     pretended = replace(home.manifest, envelope=replace(home.manifest.envelope, **envelope))
-    book.admit = lambda record, seal: None
+    book.admit = lambda record, seal, *, sealed=False: None
     book.refusal = lambda record, seal: None
     ledger._in_force = lambda: pretended
     try:
