@@ -415,6 +415,23 @@ async def test_what_a_log_cites_in_others_comes_with_it(scene):
         assert after.edges == before.edges and after.records.keys() == before.records.keys()
 
 
+@pytest.mark.spec("RPL-12", "RPL-20")
+@pytest.mark.parametrize("change", [spoiled, lambda pairs: [(b"garbage", b"")], lambda pairs: []])
+async def test_nothing_is_kept_of_what_nobody_sealed_where_others_logs_are_asked_for(scene, change):
+    async with scene.node("one") as one, scene.node("two") as two, scene.node("replica") as replica:
+        a, b = scene.agent(one, "a"), scene.agent(two, "b")
+        first = scene.grow(a, 5)
+        await two.fetch(first, [address("one")])
+        scene.grow(b, 5, first)
+        wrap(two, PUSH, rewriting(change))
+        report = await replica.replicate([b.id], [address("two")])
+        assert [id for id, _ in report.missing] == [first.id]
+        assert all(log.owner != a.id for log in replica.home.store.logs())
+        assert of(report, b).state in ("complete", "behind")
+        again = await replica.replicate([b.id, a.id], [address("two"), address("one")])
+        assert of(again, a).state == "complete"
+
+
 @pytest.mark.spec("RPL-12")
 async def test_what_nobody_has_is_named(scene):
     async with scene.node("one") as one, scene.node("two") as two, scene.node("replica") as replica:
