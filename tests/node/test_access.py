@@ -27,6 +27,7 @@ from tslg.node.presenting import credentials, presenting
 from tslg.node.replication.leader import Leader
 from tslg.node.sources import BundleSource, StoreSource
 from tslg.node.verifying import verify, walk
+from tslg.node.withholding import withholding
 from tslg.protocol import bundle, codec, log
 from tslg.protocol.access import STRANGER, Reader
 from tslg.protocol.cid import compute
@@ -291,6 +292,20 @@ async def test_fields_are_hidden_where_records_commit_to_them_and_whole_records_
             chunks = await Desk(server).walk(WalkRequest((decision.id,)))
             assert SECRET.encode() not in b"".join(chunks) and (b"urgent" in b"".join(chunks)) is gets
             assert (read(chunks)[1].missing == ()) is gets
+
+
+@pytest.mark.spec("ACC-14")
+async def test_what_the_operator_shows_nobody_no_rule_shows(tmp_path):
+    text = toml('rules = [{ fields = ["reason"], readers = ["members"] }]', "merkle")
+    with home(tmp_path, text, "server") as server, home(tmp_path, text, "reader") as reader:
+        author, other = member(server, text, "author"), member(reader, text, "other")
+        decision = author.decide("triage", "urgent", reason=SECRET, evidence=author.observe("x"))
+        desk = Desk(server, shown=withholding(["decision/outcome"]))
+        bind(other, "reader")
+        assert await desk.present(reader, "reader") == (other.id,)
+        got = {peer: b"".join(await desk.walk(WalkRequest((decision.id,)), peer)) for peer in ("stranger", "reader")}
+        assert SECRET.encode() in got["reader"] and SECRET.encode() not in got["stranger"]
+        assert all(b"urgent" not in reply and b"triage" in reply for reply in got.values())
 
 
 async def test_an_agent_with_more_rules_than_are_looked_at_is_read_by_itself_alone(scene):
