@@ -166,7 +166,7 @@ async def test_a_flood_of_offers_is_turned_away_before_it_costs_much(company):
         assert b._delegating.inbox._machine.live() == [] and b._delegating.inbox._site._checking == {}
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\xff", b"\xa0", os.urandom(64), b"\xa1bop" + b"\x65offer"])
+@pytest.mark.parametrize("garbage", [b"", b"\xff", b"\xa0", bytes(range(64, 128)), b"\xa1bop" + b"\x65offer"])
 async def test_garbage_is_an_invalid_request(scene, garbage):
     with pytest.raises(errors.InvalidRequest):
         await ask(scene.c.network, B_AT, garbage)
