@@ -88,9 +88,6 @@ async def _ask_from(
     size, after = 0, start
     async with network.request(peer, LOG, request, limits=limits) as chunks:
         async for chunk in chunks:
-            if not chunk:
-                # Of this log, the peer holds nothing.
-                continue
             part = read_walk_chunk(chunk, limits)
             if isinstance(part, WalkEnd):
                 continue

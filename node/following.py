@@ -43,9 +43,6 @@ async def _ask(network: Network, home: Home, peer: str, limits: Limits) -> list[
     pairs: list[Pair] = []
     async with network.request(peer, LOG, request, limits=limits) as chunks:
         async for chunk in chunks:
-            if not chunk:
-                # Nothing beyond what is held here.
-                continue
             part = read_walk_chunk(chunk, limits)
             if not isinstance(part, WalkEnd):
                 pairs.extend(part)

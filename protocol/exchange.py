@@ -130,7 +130,12 @@ def records_chunk(pairs: Iterable[Pair]) -> bytes:
 
 
 def read_walk_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | WalkEnd:
-    """Read one chunk of a walk's reply: records, or its end. Raises MessageError."""
+    """Read one chunk of a walk's reply, or of a log's range: records, or its end. Raises MessageError.
+
+    A reply that has nothing to hand over is one empty chunk.
+    """
+    if not data:
+        return []
     value = read_map(data, checked=False)
     if value.keys() == {"records"}:
         return read_pairs(value["records"], limits)

@@ -159,15 +159,17 @@ class Process:
         return found
 
 
-def converge(hosts: Sequence[Process], seconds: float) -> dict[str, list[Any]]:
-    """Wait until all hosts hold the same logs, each as long as what its author had acknowledged; return them."""
+def converge(hosts: Sequence[Process], seconds: float, only: str | None = None) -> dict[str, list[Any]]:
+    """Wait until all hosts hold the same logs (or the same one), as long as what was acknowledged; return them."""
     end = time.monotonic() + seconds
     while True:
         held = {host.name: host.logs() for host in hosts}
+        if only is not None:
+            held = {name: {only: logs.get(only, [0])} for name, logs in held.items()}
         wanted = {host.last("agent"): 1 + max(host.acked) for host in hosts if host.acked}
         first = held[hosts[0].name]
         if all(one == first for one in held.values()) and all(
-            first.get(owner, [0])[0] >= size for owner, size in wanted.items()
+            first.get(owner, [0])[0] >= size for owner, size in wanted.items() if only in (None, owner)
         ):
             return first
         if time.monotonic() > end:

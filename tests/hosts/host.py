@@ -12,9 +12,12 @@ stop {}                    ends in order
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import logging
+import resource
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ import trio
 
 from tslg.node.auditor import Auditor
 from tslg.node.config import NodeConfig
-from tslg.node.home import Home
+from tslg.node.home import Home, wall_clock
 from tslg.node.node import Node
 from tslg.protocol.cid import from_text, to_text
 
@@ -67,6 +70,41 @@ class Host:
         missing = [f"{to_text(one.record)} {one.reason}" for one in report.undetermined]
         say(audit=report.verdict, record=record, missing=missing[:5], records=len(report.records), seconds=seconds)
 
+    async def set_clock(self, ahead_ms: int) -> None:
+        """Set the node's clock ahead of the machine's."""
+        clock.ahead_ms = ahead_ms
+        say(clock=clock())
+
+    async def count(self) -> None:
+        """Say what the process holds, once nothing is under way that need not be."""
+        gc.collect()
+        await trio.sleep(0.5)
+        swarm = self._node.network._dialer.swarm
+        muxers = [connection.muxed_conn for connection in swarm.get_connections()]
+        statm = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        say(
+            count={
+                "files": len(list(Path("/proc/self/fd").iterdir())),
+                "streams": sum(len(muxer.streams) for muxer in muxers),
+                "connections": len(muxers),
+                "tasks": trio.lowlevel.current_statistics().tasks_living,
+                "threads": threading.active_count(),
+                "memory": statm,
+            }
+        )
+
+
+class Clock:
+    """The machine's clock, set ahead."""
+
+    ahead_ms = 0
+
+    def __call__(self) -> int:
+        return wall_clock() + self.ahead_ms
+
+
+clock = Clock()
+
 
 def whole_logs(home: Home) -> dict[str, list[Any]]:
     """Return size and root of every log that is held whole, by owner."""
@@ -81,7 +119,7 @@ async def main(settings: dict[str, Any]) -> None:
     config = NodeConfig().with_values(settings["config"])
     federation = Path(settings["federation"])
     async with (
-        Node.open(settings["data"], federation=federation, config=config) as node,
+        Node.open(settings["data"], federation=federation, config=config, clock=clock) as node,
         trio.open_nursery() as nursery,
     ):
         agent = await node.agent(settings["agent"])

@@ -11,6 +11,7 @@ import pytest
 from relay import Relay
 from router import Router
 from scenario import NAMES, check, play, started
+from soak import grown, live
 
 
 @pytest.mark.slow
@@ -23,3 +24,8 @@ def test_bad_lines_a_partition_and_a_killed_host(tmp_path: Path) -> None:
 def test_the_same_between_network_namespaces(tmp_path: Path) -> None:
     with Router(NAMES, seed=7) as links, started(links, tmp_path) as hosts:
         check(play(links, hosts, parted_seconds=30))
+
+
+@pytest.mark.slow
+def test_six_hours_of_load_and_restarts_leave_nothing_behind(tmp_path: Path) -> None:
+    assert grown(live(tmp_path, hours=6)) == []

@@ -219,3 +219,8 @@ def test_chunks_are_as_full_as_they_may_be_and_lose_nothing(pairs, most_records,
 def test_an_attachment_counts_towards_a_chunk():
     assert size_of((b"12", b"3")) == size_of((b"12", b"3", None)) == 3
     assert size_of((b"12", b"3", b"4567")) == 7
+
+
+@pytest.mark.spec("WIR-4")
+def test_a_reply_without_records_is_one_empty_chunk():
+    assert read_walk_chunk(b"") == []
