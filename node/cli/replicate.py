@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tslg.protocol.codec import Link
 
 LISTEN = "/ip4/127.0.0.1/tcp/0"
+LAST_SECONDS = 2.0
+"""How long what is under way when the signal comes may take to be complete."""
 
 
 @click.command()
@@ -118,8 +120,13 @@ async def _follow(
                     break
                 nursery.cancel_scope.cancel()
             started = trio.current_time()
-            logs = tuple(await node.replication.status())
-            return SyncReport(logs, (), {}, tuple(node.replication.blamed), trio.current_time() - started)
+            report = SyncReport(tuple(await node.replication.status()), (), {}, tuple(node.replication.blamed), 0.0)
+            with trio.move_on_after(LAST_SECONDS):
+                while report.exit_code:
+                    await trio.sleep(0.1)
+                    logs = tuple(await node.replication.status())
+                    report = SyncReport(logs, (), {}, tuple(node.replication.blamed), trio.current_time() - started)
+            return report
 
 
 def _config(ids: list[Link] | None, peers: Sequence[str]) -> NodeConfig:
