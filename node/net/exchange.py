@@ -14,6 +14,7 @@ from typing import Protocol
 import trio
 
 from tslg.node.net import errors
+from tslg.node.net.offenders import Offenders
 from tslg.node.net.seam import Handler
 from tslg.protocol import frames
 from tslg.protocol.limits import Limits
@@ -165,6 +166,7 @@ class Serving:
         self.handlers: dict[str, Handler] = {}
         self.answered: Counter[tuple[str, int | None]] = Counter()
         """How many requests of each protocol ended with which code, None for those that were given up."""
+        self._offenders = Offenders()
 
     async def answer(self, stream: ByteStream, protocol: str, peer: str) -> None:
         """Read a request and answer it; the caller aborts the stream in the end.
@@ -175,7 +177,7 @@ class Serving:
         self._active[peer] += 1
         code: int | None = None
         try:
-            request = await self._read_request(stream)
+            request = await self._read_request(stream, peer)
             if busy:
                 raise errors.Busy("too many requests at a time")
             await self._run(self.handlers[protocol], request, peer, stream)
@@ -185,6 +187,8 @@ class Serving:
         except errors.Answered as error:
             # With a peer it is what another peer answered to us, which is no business of this one.
             own = error if not error.peer else errors.ServerError("a peer that was needed did not answer")
+            if isinstance(own, errors.InvalidRequest):
+                self._offenders.name(peer, own.code, f"{protocol}: {own.detail}")
             code = own.wire_code
             await self._refuse(stream, own)
         except Exception as error:
@@ -228,7 +232,7 @@ class Serving:
             await self._send(stream, frames.encode_chunk(frames.OK, b""))
         await self._send_eof(stream)
 
-    async def _read_request(self, stream: ByteStream) -> bytes:
+    async def _read_request(self, stream: ByteStream, peer: str) -> bytes:
         decoder = frames.RequestDecoder(self._limits.request_bytes)
         try:
             with trio.fail_after(self._limits.progress_timeout_ms / 1000):
@@ -236,6 +240,7 @@ class Serving:
                     decoder.feed(data)
             return decoder.finish()
         except trio.TooSlowError:
+            self._offenders.name(peer, errors.Stalled.code, "a request that does not come")
             raise StreamBroken("the request did not come in time") from None
         except frames.FrameError as error:
             raise errors.InvalidRequest(error.detail) from None

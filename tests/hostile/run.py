@@ -24,7 +24,7 @@ def main() -> int:
     """Run the attacks, each against a node of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("attacks", nargs="*", metavar="ATTACK", default=ATTACKS)
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=12)
     given = parser.parse_args()
     failed = False
     for attack in given.attacks:

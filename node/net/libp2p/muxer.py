@@ -119,6 +119,8 @@ class BoundedYamux(yamux.Yamux):
         return stream_id % 2 != self.next_stream_id % 2
 
     def _overrun(self, what: str) -> None:
+        peer = str(self.peer_id)
+        _log.warning("peer %s: %s: cut off", peer, what, extra={"peer": peer, "rule": "receive_window_bytes"})
         self._mark_broken()
         raise WindowExceeded(f"{what} from {self.peer_id}")
 
