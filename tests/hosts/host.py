@@ -5,7 +5,7 @@ address that its connections come from, null for the default). It says `ready` f
 
 append {count, pause}      appends in the background; `acked` with the position of each record that is durable
 logs {}                    `logs`: size and root of every log that is held whole
-audit {record, peers}      `audit`: the verdict, what is missing, and how long it took
+audit {record, peers, depth}  `audit`: the verdict, what is missing, and how long it took
 stop {}                    ends in order
 """
 
@@ -57,15 +57,15 @@ class Host:
         """Say what is held whole."""
         say(logs=await trio.to_thread.run_sync(whole_logs, self._node.home))
 
-    async def audit(self, record: str, peers: list[str]) -> None:
+    async def audit(self, record: str, peers: list[str], depth: int | None = None) -> None:
         """Audit in the background, as a stranger would who holds nothing."""
-        self._nursery.start_soon(self._audit, record, peers)
+        self._nursery.start_soon(self._audit, record, peers, depth)
 
-    async def _audit(self, record: str, peers: list[str]) -> None:
+    async def _audit(self, record: str, peers: list[str], depth: int | None) -> None:
         assert self._node.network is not None
         started = trio.current_time()
         stranger = Auditor(self._node.network, self._node.federation, clock=self._node.home.clock)
-        report = await stranger.audit(from_text(record), peers)
+        report = await stranger.audit(from_text(record), peers, depth=depth)
         seconds = trio.current_time() - started
         missing = [f"{to_text(one.record)} {one.reason}" for one in report.undetermined]
         say(audit=report.verdict, record=record, missing=missing[:5], records=len(report.records), seconds=seconds)

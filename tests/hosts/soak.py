@@ -24,7 +24,8 @@ from fleet import Process, converge, open_federation  # noqa: E402
 
 NAMES: Final = ("author", "replica", "auditor")
 HOUR_MS: Final = 3_600_000
-APPENDS, AUDITS = 150, 15
+APPENDS, AUDITS, DEPTH = 150, 15, 100
+"""Audits are bounded, as the load would not be steady otherwise: whole ancestries grow with the log."""
 SLACK: Final = {"files": 4, "streams": 4, "connections": 2, "tasks": 12, "threads": 8, "memory": 12 * 1024 * 1024}
 """What a count may differ by: work that happens to be under way, and pages that the allocator keeps."""
 PER_RECORD: Final = 200
@@ -54,7 +55,7 @@ def live(folder: Path, hours: int) -> list[dict[str, Any]]:
             for _ in range(AUDITS):
                 record = author.acked[max(author.acked)]
                 peers = [author.last("addresses")[0]]
-                told = auditor.ask("audit", "audit", 60, record=record, peers=peers)
+                told = auditor.ask("audit", "audit", 60, record=record, peers=peers, depth=DEPTH)
                 assert told["audit"] == "valid", told
             converge([author, replica], 60, only=author.last("agent"))
             counted.append({host.name: host.ask("count", "count")["count"] for host in (author, auditor)})
