@@ -257,8 +257,10 @@ def test_the_document_names_the_machine_and_every_figure(cli, tmp_path):
     (row,) = found["rows"]
     assert row["name"] == "help" and row["unit"] == "ms more"
     assert row["target"].keys() == {"bound", "at_least", "gates", "met"}
-    for part in (row["figure"], row["ours"], row["reference"]):
+    for part in (row["ours"], row["reference"]):
         assert 0 < part["min"] <= part["median"] <= part["max"]
+    # A difference of two starts: on a busy machine the longer one may be either.
+    assert row["figure"]["min"] <= row["figure"]["median"] <= row["figure"]["max"]
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
