@@ -5,6 +5,7 @@ A network brings the streams and says who is at the other end; this module bring
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -160,13 +161,13 @@ async def _borrowed(gate: trio.CapacityLimiter) -> AsyncIterator[None]:
 class Serving:
     """The handlers of one node, and how many requests of each peer are being answered."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, offenders: Offenders) -> None:
         self._limits = limits
         self._active: Counter[str] = Counter()
         self.handlers: dict[str, Handler] = {}
         self.answered: Counter[tuple[str, int | None]] = Counter()
         """How many requests of each protocol ended with which code, None for those that were given up."""
-        self._offenders = Offenders()
+        self._offenders = offenders
 
     async def answer(self, stream: ByteStream, protocol: str, peer: str) -> None:
         """Read a request and answer it; the caller aborts the stream in the end.
@@ -178,11 +179,14 @@ class Serving:
         code: int | None = None
         try:
             request = await self._read_request(stream, peer)
+            digest = hashlib.sha256(request).digest()
+            self._offenders.often(peer, "repeats", f"{protocol}: one request again and again", digest)
             if busy:
                 raise errors.Busy("too many requests at a time")
             await self._run(self.handlers[protocol], request, peer, stream)
             code = frames.OK
         except StreamBroken as error:
+            self._offenders.often(peer, "gives-up", "requests begun and given up")
             _log.debug("a request of %s for %s was given up: %s", peer, protocol, error)
         except errors.Answered as error:
             # With a peer it is what another peer answered to us, which is no business of this one.

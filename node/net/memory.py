@@ -14,6 +14,7 @@ import trio
 
 from tslg.node.net import errors
 from tslg.node.net.exchange import Asking, Reply, Serving, StreamBroken, ask
+from tslg.node.net.offenders import Offenders
 from tslg.node.net.reach import Scope, may_dial
 from tslg.node.net.seam import Announcement, Handler, Validator, peer_id_of
 from tslg.node.net.topics import Topics, check_announcement
@@ -132,7 +133,7 @@ class MemoryNetwork:
         self._hub = hub
         self._peer_id = peer_id
         self._limits = limits
-        self._serving = Serving(limits)
+        self._serving = Serving(limits, Offenders())
         self._asking = Asking(limits)
         self._nursery: trio.Nursery | None = None
         self._connected: set[str] = set()

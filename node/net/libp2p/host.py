@@ -28,6 +28,7 @@ from tslg.node.net.libp2p.muxer import give_up
 from tslg.node.net.libp2p.peerstore import GuardedPeerStore
 from tslg.node.net.libp2p.swarm import GuardedSwarm, NeverConnects
 from tslg.node.net.libp2p.upgrade import Budgeted, GuardedUpgrader
+from tslg.node.net.offenders import Offenders
 from tslg.protocol.limits import Limits
 
 _log = logging.getLogger(__name__)
@@ -38,8 +39,9 @@ _RESET_SECONDS = 2.0
 class GuardedHost(BasicHost):
     """A host that no stream of a peer can end."""
 
-    def __init__(self, network: Swarm, limits: Limits, announce: list[Multiaddr]) -> None:
+    def __init__(self, network: Swarm, limits: Limits, announce: list[Multiaddr], offenders: Offenders) -> None:
         self._limits = limits
+        self._offenders = offenders
         self._announce = announce
         super().__init__(network, disable_identify_address_discovery=True, addrs_factory=self._reachable)
         # It writes what peers claim into the address book, unasked.
@@ -53,7 +55,9 @@ class GuardedHost(BasicHost):
         try:
             await self._handle(net_stream)
         except Exception as error:
-            _log.debug("a stream of %s failed: %r", net_stream.muxed_conn.peer_id, error)
+            peer = str(net_stream.muxed_conn.peer_id)
+            self._offenders.often(peer, "gives-up", "streams opened that come to nothing")
+            _log.debug("a stream of %s failed: %r", peer, error)
             if isinstance(net_stream, NetStream) and isinstance(net_stream.muxed_stream, YamuxStream):
                 await give_up(net_stream.muxed_stream, _RESET_SECONDS)
 
@@ -82,7 +86,7 @@ class GuardedHost(BasicHost):
         """Tell nothing unasked."""
 
 
-def make_host(config: Libp2pConfig, admit: Callable[[ID, bool], bool]) -> GuardedHost:
+def make_host(config: Libp2pConfig, admit: Callable[[ID, bool], bool], offenders: Offenders) -> GuardedHost:
     """A host for `config` that is not running yet. `admit(peer, inbound)` says which connections are wanted."""
     key_pair = create_new_key_pair(config.seed)
     peer_id = ID.from_pubkey(key_pair.public_key)
@@ -91,13 +95,13 @@ def make_host(config: Libp2pConfig, admit: Callable[[ID, bool], bool]) -> Guarde
     swarm = GuardedSwarm(
         peer_id,
         peerstore,
-        GuardedUpgrader(key_pair, config.limits, config.pulse_ms / 1000, admit),
+        GuardedUpgrader(key_pair, config.limits, config.pulse_ms / 1000, admit, offenders),
         transports=[TCP()],
         retry_config=RetryConfig(max_retries=0),
         connection_config=connection_config(config.limits),
     )
     swarm.auto_connector = NeverConnects(swarm)
-    return GuardedHost(swarm, config.limits, [parse_listen(text) for text in config.announce])
+    return GuardedHost(swarm, config.limits, [parse_listen(text) for text in config.announce], offenders)
 
 
 def connection_config(limits: Limits) -> ConnectionConfig:
@@ -106,6 +110,8 @@ def connection_config(limits: Limits) -> ConnectionConfig:
     One connection a peer spares a dial the 250 ms it would wait for a second one. Defect 14: two peers that dial each
     other at once still have two, and an endless grace period keeps the swarm from closing one that may be in use.
     """
+    # The upgrader bounds each of its steps; this bound is behind all of them, so that it can tell what took too long.
+    patience = 3 * limits.progress_timeout_ms / 1000
     return ConnectionConfig(
         max_connections=limits.connections,
         min_connections=0,
@@ -113,8 +119,8 @@ def connection_config(limits: Limits) -> ConnectionConfig:
         high_watermark=limits.connections,
         max_connections_per_peer=1,
         grace_period=math.inf,
-        inbound_upgrade_timeout=limits.progress_timeout_ms / 1000,
-        outbound_upgrade_timeout=limits.progress_timeout_ms / 1000,
+        inbound_upgrade_timeout=patience,
+        outbound_upgrade_timeout=patience,
     )
 
 

@@ -15,6 +15,7 @@ from libp2p.peer.id import ID
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.stream_muxer.yamux import yamux
 
+from tslg.node.net.offenders import Offenders
 from tslg.protocol.limits import Limits
 
 _log = logging.getLogger(__name__)
@@ -94,9 +95,12 @@ class _BoundedBuffers(dict[int, bytearray]):
 class BoundedYamux(yamux.Yamux):
     """One connection's muxer. It ends its connection, and nothing else, when the peer misbehaves or is gone."""
 
-    def __init__(self, secured_conn: ISecureConn, peer_id: ID, limits: Limits, pulse_seconds: float) -> None:
+    def __init__(
+        self, secured_conn: ISecureConn, peer_id: ID, limits: Limits, pulse_seconds: float, offenders: Offenders
+    ) -> None:
         super().__init__(secured_conn, peer_id, is_initiator=secured_conn.is_initiator)
         self._limits = limits
+        self._offenders = offenders
         self._pulse_seconds = pulse_seconds
         self._torn_down = False
         self._reader: trio.lowlevel.Task | None = None
@@ -119,8 +123,7 @@ class BoundedYamux(yamux.Yamux):
         return stream_id % 2 != self.next_stream_id % 2
 
     def _overrun(self, what: str) -> None:
-        peer = str(self.peer_id)
-        _log.warning("peer %s: %s: cut off", peer, what, extra={"peer": peer, "rule": "receive_window_bytes"})
+        self._offenders.name(str(self.peer_id), "receive_window_bytes", f"{what}: cut off")
         self._mark_broken()
         raise WindowExceeded(f"{what} from {self.peer_id}")
 
@@ -234,4 +237,6 @@ class BoundedYamux(yamux.Yamux):
         self._ping_sent_time = trio.current_time()
         with trio.move_on_after(self._pulse_seconds):
             await self._ping_event.wait()
+        if not self._ping_event.is_set() and not self._torn_down:
+            self._offenders.name(str(self.peer_id), "pulse", "open and silent, or gone without closing: cut off")
         return self._ping_event.is_set()

@@ -26,6 +26,7 @@ from tslg.node.net.libp2p.host import check_free, make_host, parse_listen
 from tslg.node.net.libp2p.logs import tame_logging
 from tslg.node.net.libp2p.muxer import cap_receive_window, shielded
 from tslg.node.net.libp2p.streams import RequestStream, YamuxByteStream
+from tslg.node.net.offenders import Offenders
 from tslg.node.net.reach import widest
 from tslg.node.net.seam import Announcement, Handler, Validator
 from tslg.protocol.errors import NetworkError
@@ -46,9 +47,10 @@ class Libp2pNetwork:
         tame_logging()
         cap_receive_window(config.limits)
         self._config = config
-        self._host = make_host(config, self._admit)
+        offenders = Offenders()
+        self._host = make_host(config, self._admit, offenders)
         self._peer_id = str(self._host.get_id())
-        self._serving = Serving(config.limits)
+        self._serving = Serving(config.limits, offenders)
         self._asking = Asking(config.limits)
         self._dialer = Dialer(self._host, config.limits)
         self._services: dict[str, Gossip | Discovery] = {}

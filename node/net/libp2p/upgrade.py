@@ -22,6 +22,7 @@ from libp2p.transport.exceptions import MuxerUpgradeFailure, SecurityUpgradeFail
 from libp2p.transport.upgrader import TransportUpgrader
 
 from tslg.node.net.libp2p.muxer import BoundedYamux
+from tslg.node.net.offenders import Offenders
 from tslg.protocol.limits import Limits
 
 _NEGOTIATION_BYTES = 4096
@@ -119,9 +120,15 @@ class GuardedUpgrader(TransportUpgrader):
     """Secures and muxes connections. `admit(peer, inbound)` says whether we want one with that peer."""
 
     def __init__(
-        self, key_pair: KeyPair, limits: Limits, pulse_seconds: float, admit: Callable[[ID, bool], bool]
+        self,
+        key_pair: KeyPair,
+        limits: Limits,
+        pulse_seconds: float,
+        admit: Callable[[ID, bool], bool],
+        offenders: Offenders,
     ) -> None:
         self._limits = limits
+        self._offenders = offenders
         self._pulse_seconds = pulse_seconds
         self._admit = admit
         self._watched: WeakKeyDictionary[ISecureConn, _WatchedStream] = WeakKeyDictionary()
@@ -139,8 +146,11 @@ class GuardedUpgrader(TransportUpgrader):
             with trio.fail_after(self._timeout):
                 secure = await super().upgrade_security(raw_conn, is_initiator, peer_id)
         except trio.TooSlowError:
+            self._name(watched, is_initiator, "not finished in time")
             raise HandshakeFailed("the handshake was not finished in time", stalled=True) from None
         except Exception as error:
+            if not watched.ended:
+                self._name(watched, is_initiator, "failed, or not finished in time")
             raise HandshakeFailed(f"the handshake failed: {error}", lost=watched.ended) from error
         self._watched[secure] = watched
         # Defect 15: gates further on count wrongly or leak what they refuse; here the peer's id is known and proved.
@@ -149,13 +159,19 @@ class GuardedUpgrader(TransportUpgrader):
             raise HandshakeFailed("a connection with this peer is not wanted", lost=True)
         return secure
 
+    def _name(self, stream: _WatchedStream, is_initiator: bool, detail: str) -> None:
+        """Name whoever came and did not come through the handshake: by its address alone, since it has proved no id."""
+        address = stream.get_remote_address()
+        if not is_initiator and address is not None:
+            self._offenders.name(address[0], "handshake", detail)
+
     async def upgrade_connection(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
         """Agree on Yamux. Defect 5: the library ignores the muxer class it is given, so it is made here."""
         try:
             await self.muxer_multistream.select_transport(Budgeted(conn))  # type: ignore[arg-type]
         except Exception as error:
             raise MuxerFailed(f"no agreement on a muxer: {error}", lost=self._watched[conn].ended) from error
-        return BoundedYamux(conn, peer_id, self._limits, self._pulse_seconds)
+        return BoundedYamux(conn, peer_id, self._limits, self._pulse_seconds, self._offenders)
 
 
 def noise_only(key_pair: KeyPair) -> dict[TProtocol, NoiseTransport]:

@@ -1,14 +1,16 @@
 """Peers that speak plaintext, send garbage, stall or break off: one typed error, no hang, and the node lives on."""
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
 from libp2p.stream_muxer.exceptions import MuxedStreamError
+from multiaddr import Multiaddr
 
-from tslg.node.net import errors
+from tslg.node.net import errors, offenders
 from tslg.protocol.limits import DEFAULT
 
 MULTISTREAM = b"\x13/multistream/1.0.0\n"
@@ -155,6 +157,43 @@ async def read_to_end(conn):
 
 
 YAMUX = MULTISTREAM + b"\x0d/yamux/1.0.0\n"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", MULTISTREAM, MULTISTREAM + b"\x07/noise\n", b"GET / HTTP/1.1\r\n\r\n" + bytes(200)]
+)
+async def test_who_never_comes_through_the_handshake_is_named_by_its_address(libp2p_world, said, caplog):
+    server = await libp2p_world.start("server", replace(DEFAULT, progress_timeout_ms=100), ask=echo)
+    port = int(Multiaddr(server.addresses[0]).value_for_protocol("tcp"))
+    with trio.fail_after(5):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            await stream.send_all(said)
+            with suppress(trio.BrokenResourceError):
+                while await stream.receive_some():
+                    pass
+    (line,) = [one for one in caplog.records if getattr(one, "rule", None) == "handshake"]
+    assert line.peer == "127.0.0.1"
+
+
+async def test_who_asks_the_same_again_and_again_or_gives_up_without_end_is_named(libp2p_world, caplog, monkeypatch):
+    monkeypatch.setattr(offenders, "_OFTEN", 5)
+    server = await libp2p_world.start("server", ask=echo)
+    client = await libp2p_world.start("client")
+    for number in range(6):
+        await collect(client, server.addresses[0], payload=b"%d" % number)
+    (connection,) = client._dialer.swarm.get_connections()
+    assert not [one for one in caplog.records if getattr(one, "rule", None)]
+    for _ in range(6):
+        await collect(client, server.addresses[0], payload=b"the same")
+        stream = await connection.muxed_conn.open_stream()
+        await stream.write(b"\x13/multistream/1.0.0\n\x0c/test/ask/1\n\x80")
+        await stream.read(20)
+        await stream.reset()
+    with trio.fail_after(5):
+        while {getattr(one, "rule", None) for one in caplog.records} < {"repeats", "gives-up"}:
+            await trio.sleep(0.01)
+    assert {one.peer for one in caplog.records if getattr(one, "rule", None)} == {client.peer_id}
 
 
 @pytest.mark.parametrize(
