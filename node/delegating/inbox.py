@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
 import trio
 
 from tslg.node.delegating.answering import answer_or_end, answered, withdrawn
+from tslg.node.delegating.driver import Driver
 from tslg.node.delegating.kept import Kept
 from tslg.node.delegating.site import NOT_YOURS, Changes, Site
 from tslg.node.delegating.works import Declined, Progress, Worker
@@ -28,14 +28,14 @@ PULSE_SECONDS: Final = 2.0
 """How often a working delegate says that it is alive; well within the progress timeout."""
 
 
-class Inbox:
+class Inbox(Driver[Effect]):
     """Delegations to this node's agents: verified, kept, worked on once each, answered."""
 
     def __init__(self, site: Site) -> None:
+        super().__init__()
         self._site = site
         self._kept = Kept(site.ledger.store, "inbox", Taken.from_bytes)
         self._machine = Delegate(site.limits, site.chance)
-        self._lock = trio.Lock()
         self._changes = Changes()
         self._workers: dict[Link, Worker] = {}
         self._at_work: dict[Link, Progress] = {}
@@ -43,8 +43,6 @@ class Inbox:
         self._idle = trio.Event()
         self._works: trio.Nursery | None = None
         self._errands: trio.Nursery | None = None
-        self.woken = trio.Event()
-        """Set when `tick` may have something to do sooner than it was told."""
 
     # --- what the node does with it ---------------------------------------------------------------------------------
 
@@ -217,15 +215,6 @@ class Inbox:
         return taken if said is None else taken.answered(said)
 
     # --- what the state machine wants -------------------------------------------------------------------------------
-
-    async def _do(self, step: Callable[[], Iterable[Effect]]) -> None:
-        """Take one step of the state machine, and carry out what it wants in order, whoever asked and goes away."""
-        with trio.CancelScope(shield=True):
-            async with self._lock:
-                effects = deque(step())
-                while effects:
-                    await self._carry_out(effects.popleft())
-        self.woken.set()
 
     async def _carry_out(self, effect: Effect) -> None:
         assert self._works is not None and self._errands is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from tslg.node.delegating.answering import read_answer
+from tslg.node.delegating.driver import Driver
 from tslg.node.delegating.kept import Kept
 from tslg.node.delegating.site import NOT_YOURS, Changes, Site
 from tslg.node.net.errors import AddressError, NotAvailable, PeerError, RequestRefused
@@ -106,15 +107,15 @@ class Handle:
         return await self._outbox.cancel(self.delegation.id, reason)
 
 
-class Outbox:
+class Outbox(Driver[Effect]):
     """Delegations of this node's agents: kept, sent until they are ended, over restarts."""
 
     def __init__(self, site: Site, retract: Callable[[Link, Link, str], Record]) -> None:
+        super().__init__()
         self._site = site
         self._retract = retract
         self._kept = Kept(site.ledger.store, "outbox", Sent.from_bytes)
         self._machine = Delegator(site.limits, site.chance)
-        self._lock = trio.Lock()
         self._sends = trio.CapacityLimiter(site.limits.delegation_sends)
         self._followed: Counter[str] = Counter()
         self._talks: dict[Link, trio.CancelScope] = {}
@@ -256,15 +257,6 @@ class Outbox:
         return read_answer(record)
 
     # --- what the state machine wants -------------------------------------------------------------------------------
-
-    async def _do(self, step: Callable[[], Iterable[Effect]]) -> None:
-        """Take one step of the state machine, and carry out what it wants in order, whoever asked and goes away."""
-        with trio.CancelScope(shield=True):
-            async with self._lock:
-                effects = deque(step())
-                while effects:
-                    await self._carry_out(effects.popleft())
-        self.woken.set()
 
     async def _carry_out(self, effect: Effect) -> None:
         assert self._nursery is not None

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tslg.node.growth import Watch
 from tslg.node.heads import kept
 from tslg.node.heads.announcer import Announcer
 from tslg.node.heads.asking import Asking
@@ -20,6 +19,7 @@ from tslg.node.heads.recalling import Recalling
 from tslg.node.home import Home
 from tslg.node.net.seam import Announcement, Network
 from tslg.node.schemes import Schemes
+from tslg.node.services import grown
 from tslg.node.tasks import background
 from tslg.protocol.announcing import ForkNews, HeadNews, RecordsNews, topic_of
 from tslg.protocol.cid import hash_name, short
@@ -196,24 +196,12 @@ class HeadService:
 
     async def _watch(self) -> None:
         """Announce own logs that grew, and hold others that did against what was heard of them."""
-        token = trio.lowlevel.current_trio_token()
-        event = trio.Event()
+        async with aclosing(grown(self._home.ledger.growth)) as changes:
+            async for agents in changes:
+                self._grew(agents)
 
-        def ring() -> None:
-            event.set()
-
-        def wake() -> None:
-            with suppress(trio.RunFinishedError):
-                token.run_sync_soon(ring, idempotent=True)
-
-        with self._home.ledger.growth.watching(wake) as watch:
-            while True:
-                await event.wait()
-                event = trio.Event()
-                self._grew(watch)
-
-    def _grew(self, watch: Watch) -> None:
-        for agent in watch.take():
+    def _grew(self, agents: Iterable[Link]) -> None:
+        for agent in agents:
             if self._home.ledger.writes(agent):
                 self._announcer.grew(agent)
             elif agent in self.heads.logs:

@@ -46,6 +46,28 @@ def check_entry(cid: Link, entry: Entry, columns: Columns, edges: Iterable[tuple
     return problems
 
 
+def check_rival(cid: Link, owner: bytes, seq: int, data: bytes) -> list[Problem]:
+    """Compare the bytes of one side of a fork with its id and its columns."""
+    try:
+        record = parse_as(cid, data)
+    except TslgError as error:
+        return [Problem(error.code, f"the bytes are not the record: {error.detail}", cid)]
+    if (record.owner, record.seq) != (owner, seq):
+        return [Problem("TSLG-D-COLUMNS", "log or seq differ from the record's bytes", cid)]
+    return []
+
+
+def check_log_row(
+    owner: bytes, size: int, last: bytes, last_time: int, peaks: bytes, leaves: list[Link]
+) -> list[Problem]:
+    """Compare a log's state as it is stored with the ids held at seq 0, 1, … up to its size."""
+    try:
+        state = LogState(Link(owner), size, Link(last), last_time, Peaks.from_bytes(peaks, size))
+    except ValueError as error:
+        return [Problem("TSLG-D-STATE", f"a log's state cannot be read: {error}", Link(owner))]
+    return check_log(state, leaves)
+
+
 def check_log(state: LogState, leaves: list[Link]) -> list[Problem]:
     """Compare a log's state with the ids held at seq 0, 1, … up to its size."""
     peaks = Peaks()

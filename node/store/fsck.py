@@ -6,12 +6,9 @@ import sqlite3
 from typing import Final
 
 from tslg.node.store import queries
-from tslg.node.store.check import Columns, check_entry, check_log
-from tslg.node.store.interface import Entry, LogState, Problem
+from tslg.node.store.check import Columns, check_entry, check_log_row, check_rival
+from tslg.node.store.interface import Entry, Problem
 from tslg.protocol.cid import Link
-from tslg.protocol.errors import TslgError
-from tslg.protocol.log import Peaks
-from tslg.protocol.record import parse_as
 
 _FINDINGS: Final = 100
 """How many of the engine's own findings are taken over: a damaged file can have one for every page."""
@@ -53,21 +50,10 @@ def _check_records(db: sqlite3.Connection, problems: list[Problem]) -> None:
 
 def _check_rivals(db: sqlite3.Connection, problems: list[Problem]) -> None:
     for cid, owner, seq, data, _ in db.execute(queries.ALL_RIVALS):
-        try:
-            record = parse_as(Link(cid), data)
-        except TslgError as error:
-            problems.append(Problem(error.code, f"the bytes are not the record: {error.detail}", Link(cid)))
-            continue
-        if (record.owner, record.seq) != (owner, seq):
-            problems.append(Problem("TSLG-D-COLUMNS", "log or seq differ from the record's bytes", Link(cid)))
+        problems.extend(check_rival(Link(cid), owner, seq, data))
 
 
 def _check_logs(db: sqlite3.Connection, problems: list[Problem]) -> None:
     for owner, size, last, last_time, peaks in db.execute(queries.ALL_STATES):
         leaves = [Link(cid) for (cid,) in db.execute(queries.LEAVES, (owner, size))]
-        try:
-            state = LogState(Link(owner), size, Link(last), last_time, Peaks.from_bytes(peaks, size))
-        except ValueError as error:
-            problems.append(Problem("TSLG-D-STATE", f"a log's state cannot be read: {error}", Link(owner)))
-            continue
-        problems.extend(check_log(state, leaves))
+        problems.extend(check_log_row(owner, size, last, last_time, peaks, leaves))

@@ -9,13 +9,10 @@ from typing import Any, Final
 import psycopg
 
 from tslg.node.store import postgres_sql as queries
-from tslg.node.store.check import Columns, check_entry, check_log
-from tslg.node.store.interface import Entry, LogState, Problem
+from tslg.node.store.check import Columns, check_entry, check_log_row, check_rival
+from tslg.node.store.interface import Entry, Problem
 from tslg.node.store.postgres_engine import Db
 from tslg.protocol.cid import Link
-from tslg.protocol.errors import TslgError
-from tslg.protocol.log import Peaks
-from tslg.protocol.record import parse_as
 
 _CHUNK: Final = 1_000
 """Records fetched at a time."""
@@ -57,23 +54,12 @@ def _check_records(db: Db, problems: list[Problem]) -> None:
 def _check_logs(db: Db, problems: list[Problem]) -> None:
     for owner, size, last, last_time, peaks in db.execute(queries.ALL_STATES, binary=True).fetchall():
         leaves = [Link(cid) for (cid,) in db.execute(queries.LEAVES, (owner, size), binary=True)]
-        try:
-            state = LogState(Link(owner), size, Link(last), last_time, Peaks.from_bytes(peaks, size))
-        except ValueError as error:
-            problems.append(Problem("TSLG-D-STATE", f"a log's state cannot be read: {error}", Link(owner)))
-            continue
-        problems.extend(check_log(state, leaves))
+        problems.extend(check_log_row(owner, size, last, last_time, peaks, leaves))
 
 
 def _check_rivals(db: Db, problems: list[Problem]) -> None:
     for cid, owner, seq, data in _streamed(db, queries.ALL_RIVALS):
-        try:
-            record = parse_as(Link(cid), data)
-        except TslgError as error:
-            problems.append(Problem(error.code, f"the bytes are not the record: {error.detail}", Link(cid)))
-            continue
-        if (record.owner, record.seq) != (owner, seq):
-            problems.append(Problem("TSLG-D-COLUMNS", "log or seq differ from the record's bytes", Link(cid)))
+        problems.extend(check_rival(Link(cid), owner, seq, data))
 
 
 def _check_blobs(db: Db, problems: list[Problem]) -> None:
