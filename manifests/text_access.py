@@ -22,23 +22,23 @@ def read(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
         reader.problem((*path, "rules"), f"must be a list of tables, not {shown(rules)}")
         rules = []
     return {
-        "default": _read_readers(reader, table.get("default", [ANYONE]), (*path, "default")),
-        "grantable": _read_readers(reader, table.get("grantable", []), (*path, "grantable")),
-        "guaranteed": _read_readers(reader, table.get("guaranteed", []), (*path, "guaranteed")),
+        "default": read_readers(reader, table.get("default", [ANYONE]), (*path, "default")),
+        "grantable": read_readers(reader, table.get("grantable", []), (*path, "grantable")),
+        "guaranteed": read_readers(reader, table.get("guaranteed", []), (*path, "guaranteed")),
         "rules": [_read_rule(reader, rule, (*path, "rules", at)) for at, rule in enumerate(rules)],
     }
 
 
 def _read_rule(reader: Reader, value: Any, path: Sequence[str | int]) -> dict[str, Any]:
     table = reader.table(value, path, ("agents", "fields", "kinds", "readers"), ("readers",))
-    read: dict[str, Any] = {"readers": _read_readers(reader, table.get("readers", []), (*path, "readers"))}
+    read: dict[str, Any] = {"readers": read_readers(reader, table.get("readers", []), (*path, "readers"))}
     read["agents"] = _read_ids(reader, table["agents"], (*path, "agents")) if "agents" in table else None
     for name in ("fields", "kinds"):
         read[name] = sorted(reader.names(table[name], (*path, name))) if name in table else None
     return read
 
 
-def _read_readers(reader: Reader, value: Any, path: Sequence[str | int]) -> dict[str, Any]:
+def read_readers(reader: Reader, value: Any, path: Sequence[str | int]) -> dict[str, Any]:
     """Return readers given as a list of groups, or as a table that names agents and peer sets too."""
     table = reader.table({"groups": value} if isinstance(value, list) else value, path, ("agents", "groups", "peers"))
     groups = reader.names(table.get("groups", []), (*path, "groups"))
@@ -64,13 +64,14 @@ def write(value: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     rules = [
         {name: _write_names(rule[name]) for name in ("agents", "kinds", "fields") if rule[name] is not None}
-        | {"readers": _write_readers(rule["readers"])}
+        | {"readers": write_readers(rule["readers"])}
         for rule in value["rules"]
     ]
-    return {name: _write_readers(value[name]) for name in ("default", "grantable", "guaranteed")} | {"rules": rules}
+    return {name: write_readers(value[name]) for name in ("default", "grantable", "guaranteed")} | {"rules": rules}
 
 
-def _write_readers(value: Mapping[str, Any]) -> Any:
+def write_readers(value: Mapping[str, Any]) -> Any:
+    """Return readers as a list of groups, or as a table where they are more than groups."""
     if not value["agents"] and not value["peers"]:
         return list(value["groups"])
     return {name: _write_names(value[name]) for name in ("agents", "groups", "peers") if value[name]}

@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tslg.manifests import text_access
+from tslg.manifests import text_access, text_recording
 from tslg.manifests.text_reader import Reader, either, record_id, shown
 from tslg.protocol import cid
 from tslg.protocol.access_rules import read_access
 from tslg.protocol.anchoring import read_anchoring
 from tslg.protocol.attestation.demand import FORMATS, REGISTER_BYTES, ROOT_BYTES, read_hardware
-from tslg.protocol.envelope import ADDRESSES, ENVELOPE_KEYS, REDACTORS, RESERVED
+from tslg.protocol.envelope import ADDRESSES, ENVELOPE_KEYS, REDACTORS
 from tslg.protocol.errors import ManifestError
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
+from tslg.protocol.recording import read_recording
 from tslg.protocol.signatures import Alg
 
 SIGNATURES: Final[Mapping[str, int]] = {"Ed25519": int(Alg.ED25519), "ES256K": int(Alg.ES256K)}
@@ -51,6 +52,10 @@ def read_envelope(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
         read_access(read["access"], read["genesis"]["anchors"] > 0)
     except ValueError as error:
         reader.problem(("envelope", "access"), str(error))
+    try:
+        read_recording(read["recording"], read)
+    except ValueError as error:
+        reader.problem(("envelope", "recording"), str(error))
     return read
 
 
@@ -74,15 +79,6 @@ def name_of(names: Mapping[str, int], number: int) -> str:
         if known == number:
             return name
     raise ManifestError(f"scheme {number} has no name in a manifest text", code="TSLG-M-TEXT")
-
-
-def _reserved(name: str) -> Entry:
-    def read(reader: Reader, value: Any, threshold: int) -> dict[str, Any]:
-        if value is not None and value != {}:
-            reader.problem(("envelope", name), "is not enforced by this version; leave it out")
-        return {}
-
-    return Entry(read, lambda value: None)
 
 
 def _word(name: str, *words: str) -> Entry:
@@ -303,7 +299,6 @@ def _same(value: Any) -> Any:
 
 
 ENTRIES: Final[Mapping[str, Entry]] = {
-    **{name: _reserved(name) for name in RESERVED},
     "access": Entry(text_access.read, text_access.write),
     "address": Entry(_read_address, _same),
     "anchoring": Entry(_read_anchoring, lambda value: value or None),
@@ -317,6 +312,7 @@ ENTRIES: Final[Mapping[str, Entry]] = {
     "genesis": Entry(_read_genesis, _same),
     "hash": _word("hash", *cid.HASHES),
     "post_quantum": Entry(_read_post_quantum, _same),
+    "recording": Entry(text_recording.read, text_recording.write),
     "redaction": Entry(_read_redaction, lambda value: value or None),
     "retention": Entry(_read_retention, lambda value: value or None),
     "rotation": Entry(_read_rotation, _write_rotation),

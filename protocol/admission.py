@@ -39,6 +39,7 @@ from tslg.protocol.rules.forks import rule_equivocation
 from tslg.protocol.rules.joint import rule_bearer, rule_joint
 from tslg.protocol.rules.log import rule_log, rule_revoked, rule_rollback
 from tslg.protocol.rules.pruning import rule_gc_policy, rule_prune, rule_summary
+from tslg.protocol.rules.recording import rule_binding, rule_recording
 from tslg.protocol.rules.redaction import rule_redaction
 from tslg.protocol.rules.seals import rule_key, rule_seal, rule_suite
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
@@ -89,6 +90,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_envelope,
     rule_equivocation,
     rule_redaction,
+    rule_recording,
     rule_access,
     rule_checkpoint,
     rule_gc_policy,
@@ -96,6 +98,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_summary,
     rule_key,
     rule_suite,
+    rule_binding,
 )
 """Rules of one record and its predecessors, in the order in which they run."""
 

@@ -12,6 +12,7 @@ from tslg.protocol.access_rules import peer_sets
 from tslg.protocol.cid import is_record_id
 from tslg.protocol.codec import Link
 from tslg.protocol.record import Record
+from tslg.protocol.recording import reading_peers
 from tslg.protocol.rules.context import MANIFEST_KINDS
 
 JOINT: Final = "joint-authorization"
@@ -64,6 +65,7 @@ def named_records(envelope: Mapping[str, Any]) -> list[Named]:
         if isinstance(id, Link) and is_record_id(id):
             found.append(Named(entry, kind, id))
     found.extend(Named("access", "peer-set", id) for id in peer_sets(envelope.get("access")))
+    found.extend(Named("recording", "peer-set", id) for id in reading_peers(envelope.get("recording")))
     return found
 
 

@@ -14,6 +14,7 @@ from tslg.protocol.classes import ACTS, FLAT
 from tslg.protocol.kinds import SCOPE
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
+from tslg.protocol.recording import STEPS
 from tslg.protocol.rules.access import rule_access
 from tslg.protocol.rules.answers import rule_answer
 from tslg.protocol.rules.authority import (
@@ -34,6 +35,7 @@ from tslg.protocol.rules.federation import rule_envelope, rule_expiry
 from tslg.protocol.rules.forks import rule_equivocation
 from tslg.protocol.rules.joint import rule_bearer, rule_joint
 from tslg.protocol.rules.pruning import rule_gc_policy, rule_prune, rule_summary
+from tslg.protocol.rules.recording import rule_binding, rule_recording
 from tslg.protocol.rules.redaction import rule_redaction
 from tslg.protocol.rules.seals import fits, rule_key, rule_suite
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
@@ -96,6 +98,13 @@ def _other_suite(record: Record, context: Context) -> bool:
     return not fits(key, manifest)
 
 
+def _other_binding(record: Record, context: Context) -> bool:
+    """As `_other_suite`."""
+    if record.key is not None and context.key(record.key) is None:
+        return record.kind in STEPS
+    return rule_binding(record, b"", context) is not None
+
+
 def _scoped(record: Record, context: Context) -> bool:
     """Without claims it is the time that counts, where a policy has a window."""
     if not SCOPE.keys().isdisjoint(record.body):
@@ -153,6 +162,9 @@ OF_SHAPE: Final[dict[Rule, Concern]] = {
     rule_envelope: _kinds(*MANIFEST_KINDS),
     rule_equivocation: _kinds("equivocation"),
     rule_redaction: _kinds("redaction"),
+    # It looks at nothing but the shape: what one record of it breaks, all do.
+    rule_recording: lambda record, context: rule_recording(record, b"", context) is not None,
+    rule_binding: _other_binding,
     rule_key: _other_key,
     rule_suite: _other_suite,
     rule_checkpoint: _fields("checkpoint"),

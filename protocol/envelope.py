@@ -17,10 +17,8 @@ from tslg.protocol.attestation.demand import Hardware, read_hardware
 from tslg.protocol.codec import Link
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
+from tslg.protocol.recording import Recording, read_recording
 from tslg.protocol.signatures import Alg
-
-RESERVED: Final = ("recording",)
-"""Envelope entries whose rules this version does not enforce yet; a manifest that sets one is refused."""
 
 REDACTORS: Final = ("author", "anchors")
 """Who may redact a record."""
@@ -78,6 +76,7 @@ class Envelope:
         hash: name of H, a key of `cid.HASHES`.
         preds_hash: name of H2, the hash of predecessors in a hybrid id; None under other schemes.
         post_quantum: whether a post-quantum signature stands beside the classical one in every agent's seal.
+        recording: what is kept of models' steps, and by whose keys.
         redaction: who may redact records of which kinds; None where each author may redact its own.
         retention: by kind, how long its records must be kept at least (ms).
         rotation: how keys come and go.
@@ -101,6 +100,7 @@ class Envelope:
     hash: str
     preds_hash: str | None
     post_quantum: bool
+    recording: Recording
     redaction: Redaction | None
     retention: Mapping[str, int]
     rotation: Rotation
@@ -123,8 +123,6 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
     if value.keys() != ENVELOPE_KEYS:
         odd = sorted(value.keys() ^ ENVELOPE_KEYS)
         raise ValueError(f"envelope entries missing or unknown: {', '.join(odd)[:200]}")
-    for name in RESERVED:
-        _need(value[name] == {}, f"`{name}` is not enforced by this version; leave it empty")
     # Only Ed25519 keys sign checkpoints: without them every log would close at its first record.
     checkpoints = value["anchoring"] == {} or int(Alg.ED25519) in _signatures(value["signatures"])
     _need(checkpoints, "`anchoring` needs Ed25519 among the `signatures`")
@@ -147,6 +145,8 @@ def read_envelope(value: dict[str, Any], threshold: int) -> Envelope:
         redaction=_redaction(value["redaction"]),
         retention=_retention(value["retention"]),
         rotation=_rotation(value["rotation"]),
+        # After the entries that it is held against: arguments are judged in their order.
+        recording=read_recording(value["recording"], value),
         signatures=_signatures(value["signatures"]),
         tiers=_tiers(value["tiers"]),
         verify_depth=_verify_depth(value["verify_depth"]),
@@ -167,6 +167,7 @@ _READ: Final = (
     "genesis",
     "hash",
     "post_quantum",
+    "recording",
     "redaction",
     "retention",
     "rotation",
@@ -174,7 +175,7 @@ _READ: Final = (
     "tiers",
     "verify_depth",
 )
-ENVELOPE_KEYS: Final = frozenset(RESERVED) | frozenset(_READ)
+ENVELOPE_KEYS: Final = frozenset(_READ)
 """Every entry that an envelope has, no other."""
 
 

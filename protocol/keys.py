@@ -24,7 +24,7 @@ class Key(NamedTuple):
         alg: COSE algorithm number.
         public: the public key's bytes.
         post_quantum: the ML-DSA-65 public key beside it, None where there is none.
-        hardware: whether it is registered as bound to hardware.
+        binding: what holds it, as its registration says: `tenant`, `platform` or `hardware`.
     """
 
     record: Link
@@ -33,7 +33,12 @@ class Key(NamedTuple):
     alg: int
     public: bytes
     post_quantum: bytes | None = None
-    hardware: bool = False
+    binding: str = "tenant"
+
+    @property
+    def hardware(self) -> bool:
+        """Whether it is registered as bound to hardware."""
+        return self.binding == "hardware"
 
 
 def key_of(record: Record) -> Key | None:
@@ -44,7 +49,7 @@ def key_of(record: Record) -> Key | None:
         if alg is not None and public is not None:
             pair = body.get("post_quantum")
             second = None if pair is None else pair["key"]
-            return Key(record.id, record.owner, record.seq, alg, public, second, body.get("binding") == "hardware")
+            return Key(record.id, record.owner, record.seq, alg, public, second, body.get("binding", "tenant"))
     return None
 
 

@@ -6,9 +6,8 @@ is checked against it by a test. The types of fields stand in `tslg.protocol.fie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from tslg.protocol.classes import CLASSES as CLASSES
 from tslg.protocol.classes import ELSEWHERE, FLAT, Leads
@@ -52,42 +51,11 @@ from tslg.protocol.fields import (
     Field,
     optional,
 )
+from tslg.protocol.kind import Kind as Kind
 
 _BASE: Final = "prior policy evidence delegation"
 _WEIGHED: Final = "absence consensus counterfactual counters joint observes part"
 """Classes of whatever an agent does: what it weighed, left aside, or agreed on with others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a record of one kind must look like.
-
-    Attributes:
-        name: the `kind` of the record.
-        issuer: `agent` or `federation`: whose log it lies in.
-        first: it starts its log (its id is its owner's id) and so has no predecessors.
-        mandatory: classes that must be there, and whose predecessors must resolve at admission.
-        allowed: all classes that may be there, the mandatory ones included. Every other class is forbidden.
-        fields: the body.
-        leads: where its edges of each class may lead; None for anywhere.
-        meaning: one line for the published tables.
-        required: the fields that must be there.
-        valid: the check of each field.
-        committed: the fields that a record under the address scheme `merkle` only commits to, sorted; none of those
-            that a rule reads, and none of a kind that carries authority.
-    """
-
-    name: str
-    issuer: str
-    first: bool
-    mandatory: frozenset[str]
-    allowed: frozenset[str]
-    fields: Mapping[str, Field]
-    meaning: str
-    required: frozenset[str]
-    valid: Mapping[str, Callable[[Any], bool]]
-    leads: Mapping[str, Leads | None]
-    committed: tuple[str, ...]
 
 
 SCOPE: Final[Mapping[str, Field]] = {
@@ -136,10 +104,17 @@ _STEP: Final[Mapping[str, Field]] = {
     "inputs": DIGEST_MAP,
     "intent": NAME,
     "token": optional(BYTES),
+    "activations": optional(DIGEST),
+    "facts": optional(DIGEST),
+    "scratch": optional(DIGEST),
+    "tools": optional(DIGEST),
     **SCOPE,
     **_PROVED,
 }
-"""What every outcome of a governed inference states: the model, digests of its inputs, and what it was meant for."""
+"""What every outcome of a governed inference states: the model, digests of its inputs, and what it was meant for.
+
+The digests of what else there was are there just if the manifest asks for them: see `tslg.protocol.recording`.
+"""
 
 
 def _kind(

@@ -17,6 +17,7 @@ from independent_anchoring import Note
 from independent_attestation import check_attestation, check_hardware
 from independent_confidential import check_commitments, check_proof, concerned
 from independent_formats import Bad, Signature, hash_of, is_record_id, is_uint, read_seal
+from independent_recording import check_holder, check_kept, check_recording, reading_peers
 from independent_records import KINDS, Record
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 from nacl.exceptions import BadSignatureError
@@ -27,7 +28,6 @@ from py_ecc.optimized_bls12_381 import Z1, add, curve_order, eq, multiply
 
 THRESHOLD, MULTISIG, ED25519, ES256K, ML_DSA_65 = -70001, -70002, -19, -47, -49
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-NONE_YET = ("recording",)
 VERSIONS = ("manifest", "manifest-amendment")
 NAMES = {
     "corrections": ("policy", "correction-policy"),
@@ -61,6 +61,7 @@ def named(record: Record) -> list[tuple[str, bytes]]:
         if type(value) is dict and is_record_id(value.get(field)):
             found.append((entry, value[field]))
     found.extend(("access", cid) for cid in peer_sets(record.body["envelope"].get("access")))  # [ACC-5]
+    found.extend(("recording", cid) for cid in reading_peers(record.body["envelope"].get("recording")))  # [RCD-5]
     return found
 
 
@@ -69,7 +70,7 @@ def check_named(record: Record, held: dict[bytes, Record]) -> None:
     for entry, cid in named(record):
         need(record.kind != "manifest", "TSLG-A-ENVELOPE", entry)
         other = held[cid]
-        kind = "peer-set" if entry == "access" else NAMES[entry][1]
+        kind = "peer-set" if entry in ("access", "recording") else NAMES[entry][1]
         right = other.kind == kind and other.owner == record.owner and other.seq < record.seq
         need(right, "TSLG-A-ENVELOPE", entry)
 
@@ -182,7 +183,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
         "rotation",
         "redaction",
         "access",
-        *NONE_YET,
+        "recording",
     }
     bad = "TSLG-A-ANCHORS"
     need(envelope.keys() == known, bad, "envelope")
@@ -194,8 +195,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
     else:
         need(address in ("flat", "merkle"), bad, "address")
     need(envelope["edges"] in ("typed", "flat"), bad, "edges")
-    fixed = {**{name: {} for name in NONE_YET}}
-    need(all(envelope[name] == value for name, value in fixed.items()) and envelope["hash"] in hashes, bad, "envelope")
+    need(envelope["hash"] in hashes, bad, "hash")
     need(envelope["signatures"] in ([ED25519], [ES256K], [ED25519, ES256K]), bad, "signatures")
     need(type(envelope["post_quantum"]) is bool, bad, "post_quantum")
     redaction = envelope["redaction"]
@@ -230,6 +230,7 @@ def check_envelope(envelope: dict, threshold: int) -> None:
     need(envelope["anchoring"] == {} or -19 in envelope["signatures"], bad, "anchoring")
     retention = envelope["retention"]
     need(type(retention) is dict and all(k in KINDS and is_uint(v) for k, v in retention.items()), bad, "retention")
+    check_recording(envelope)
     for name in ("corrections", "gc"):
         entry = envelope[name]
         need(entry == {} or (type(entry) is dict and entry.keys() == {"policy"}), bad, name)
@@ -548,6 +549,7 @@ def check_by_class(record: Record, held: dict[bytes, Record], manifests: dict, m
         check_joint(record, held, envelope)
     if record.kind == "redaction":
         check_redaction(record, held, envelope, federation)
+    check_kept(record, envelope)
     if record.kind == "access-rule":
         check_access_rule(record, held, envelope, federation)
     check_pruning(record, held, envelope)
@@ -710,6 +712,7 @@ def check_key(record: Record, held: dict[bytes, Record], envelope: dict, federat
     if envelope["rotation"].get("hardware", {}).get("required"):  # [ATS-5]
         fits = fits and holder.body["binding"] == "hardware"
     need(fits or registers(record), "TSLG-A-SUITE")
+    check_holder(record, holder, envelope)
 
 
 # --- seal.md ---------------------------------------------------------------------------------------------------------

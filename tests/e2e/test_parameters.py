@@ -240,3 +240,29 @@ def test_every_signature_scheme_of_the_whitelist(name, alg, tmp_path):
         with lawless(home):
             other = home.ledger.append(agent.id, Draft("registration", body, {"prior": [Edge(agent.id)]}))
         assert codes(players.judge(players.palm_off(home, other))) == {"TSLG-A-REGISTRATION"}
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+
+def inferred(agent, home, **fields):
+    """A step of a model, recorded as its fields say."""
+    body = {"model": "m", "model_version": "1", "inputs": {}, "intent": "act", "output": bytes(32)} | fields
+    own = [Edge(home.ledger.prior(agent.id))]
+    return home.ledger.append(agent.id, Draft("inference", body, {"prior": own, "policy": [Edge(agent._policy)]}))
+
+
+def test_what_is_kept_of_a_models_steps_and_by_whose_keys(tmp_path):
+    players = Players(tmp_path, manifest('recording = { tools = "plaintext", binding = "platform" }'))
+    with players.node("node") as home:
+        agent = home.agent("a")
+        with pytest.raises(Refusal, match="TSLG-A-BINDING"):
+            inferred(agent, home, tools=bytes(32))
+        agent.rotate(binding="platform")
+        with pytest.raises(Refusal, match="TSLG-A-RECORDING"):
+            inferred(agent, home)
+        kept = inferred(agent, home, tools=bytes(32))
+        assert players.judge(players.hand_over(home, kept)).verdict == "valid"
+        with lawless(home):
+            car = players.palm_off(home, inferred(agent, home, facts=bytes(32)))
+    assert codes(players.judge(car)) == {"TSLG-A-RECORDING"}

@@ -12,12 +12,13 @@ from tslg.manifests import examples, text, text_reader
 from tslg.manifests.text import AnchorKeys
 from tslg.manifests.text_position import position
 from tslg.protocol import cid
-from tslg.protocol.envelope import ENVELOPE_KEYS, RESERVED
+from tslg.protocol.envelope import ENVELOPE_KEYS
 from tslg.protocol.errors import ManifestError, UsageError
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Member
 from tslg.protocol.note import COSIGNATURE, VerifierKey
+from tslg.protocol.recording import LEVELS, MANDATORY, OPTIONAL
 from tslg.protocol.signatures import Alg, ed25519_public_key
 
 GOOD = """\
@@ -54,7 +55,7 @@ def test_a_text_without_an_envelope_entry_has_defaults_for_all() -> None:
     source = GOOD.split("verify_depth")[0]
     envelope = text.parse(source).envelope
     assert envelope.keys() == ENVELOPE_KEYS
-    assert all(envelope[name] == {} for name in RESERVED)
+    assert envelope["recording"] == {}
     assert envelope["hash"] == "sha2-256"
     assert envelope["signatures"] == [-19]
     assert envelope["verify_depth"] is None
@@ -112,7 +113,7 @@ def test_body_takes_keys_and_nonce() -> None:
             "verify_depth = 50",
             "recording = { x = 5 }",
             10,
-            "envelope.recording: is not enforced by this version; leave it out",
+            "envelope.recording.x: unknown entry; known here: ",
         ),
         ("verify_depth = 50", "gc = { horizon = 5 }", 10, "envelope.gc.horizon: unknown entry; known here: policy"),
         ("verify_depth = 50", 'gc = { policy = "bx" }', 10, "envelope.gc.policy: not an id"),
@@ -257,6 +258,23 @@ def accesses(attested: int) -> st.SearchStrategy[dict[str, Any]]:
     return st.just({}) | st.fixed_dictionaries({**filled, "rules": st.lists(rule, max_size=3)})
 
 
+def recordings(attested: int) -> st.SearchStrategy[dict[str, Any]]:
+    """What a manifest may say of models' steps."""
+    groups = st.sampled_from([[], ["parties"], *([["members"]] if attested else [])])
+    links = st.sampled_from([[], LINKS[:1]])
+    return st.just({}) | st.fixed_dictionaries(
+        {
+            **dict.fromkeys(MANDATORY, st.sampled_from(["digest", "plaintext"])),
+            **dict.fromkeys(OPTIONAL, st.sampled_from(LEVELS)),
+            "binding": st.sampled_from(["tenant", "platform"]),
+            "expiry": st.just("silent"),
+            "keep_ms": st.none() | st.integers(1, DEFAULT.integer),
+            "readers": st.fixed_dictionaries({"agents": links, "groups": groups, "peers": links}),
+            "readings": st.booleans(),
+        }
+    )
+
+
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
     scheme = draw(st.sampled_from(sorted(text.SCHEMES.values())))
@@ -281,7 +299,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
         },
         "envelope": {
             "access": draw(accesses(attested)),
-            **{name: {} for name in RESERVED},
+            "recording": draw(recordings(attested)),
             "retention": draw(st.just({}) | st.just({"decision": 86_400_000, "state": 0})),
             "hash": draw(st.sampled_from(["sha2-256", "blake3"])),
             "address": "flat",

@@ -17,7 +17,7 @@ from tslg.protocol.rules.seals import rule_seal
 
 BREACHES = (
     "structure access answers attestation authority bodies checkpoints confidential federation flat joint keys logs"
-    " pruning redaction seals standing together"
+    " pruning recording redaction seals standing together"
 )
 for part in BREACHES.split():
     import_module(f"breaches_{part}")

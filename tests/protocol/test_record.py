@@ -210,7 +210,7 @@ def manifest_with(**changes):
 @pytest.mark.parametrize(
     ("entry", "value", "said"),
     [
-        ("recording", {"x": 1}, "`recording` is not enforced"),
+        ("recording", {"x": 1}, "`recording` is {} or"),
         ("access", {"x": 1}, "`access` is {} or"),
         ("access", None, "`access` is {} or"),
         ("gc", None, "`gc` is {} or {policy}"),

@@ -132,7 +132,7 @@ def a_finding_on_a_record_that_it_does_not_cite(w):
     return w.sealed(w.a, "verification", {"target": NOWHERE}, {"evidence": [w.seen]})
 
 
-@breaks(rule_anchors, "ANCHORS", "`recording` is not enforced", alone=False)
+@breaks(rule_anchors, "ANCHORS", "`recording` is {} or", alone=False)
 def an_envelope_that_nobody_can_enforce(w):
     return amending(w, w.amended_body(recording={"x": 1}))
 
