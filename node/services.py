@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from tslg.node.growth import Growth
+from tslg.node.growth import Growth, Watch
 from tslg.node.net.seam import Network
 from tslg.node.tasks import background
 from tslg.protocol.codec import Link
@@ -60,3 +60,35 @@ async def grown(growth: Growth) -> AsyncGenerator[list[Link]]:
             owners = watch.take()
             if owners:
                 yield owners
+
+
+class Bell:
+    """Waits in trio for logs to grow; a context manager."""
+
+    def __init__(self, growth: Growth) -> None:
+        self._event = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+        self._watching = growth.watching(self._wake)
+        self._watch: Watch | None = None
+
+    def __enter__(self) -> Bell:
+        self._watch = self._watching.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._watching.__exit__(None, None, None)
+
+    def _wake(self) -> None:
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._ring, idempotent=True)
+
+    def _ring(self) -> None:
+        self._event.set()
+
+    async def wait(self, seconds: float) -> list[Link]:
+        """Return the logs that grew since the last call, at the latest after so many seconds."""
+        assert self._watch is not None
+        with trio.move_on_after(max(0.0, seconds)):
+            await self._event.wait()
+        self._event = trio.Event()
+        return self._watch.take()

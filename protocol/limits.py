@@ -213,6 +213,10 @@ class Limits:
     """How long a witness keeps a connection on which nothing is asked."""
     local_connections: int = 256
     """Open connections of a node's local interface: more processes than one host runs agents."""
+    local_streams: int = 32
+    """Streams that are open on the local interface at a time: each reads the store when its logs grow."""
+    stream_logs: int = 16
+    """Logs of one stream over the local interface: every event carries a cursor of 100 bytes for each."""
     local_request_ms: int = 60_000
     """From the first byte of a local request until its answer is taken: it may wait for the disk, and for witnesses."""
     remembered_answers: int = 10_000

@@ -60,6 +60,15 @@ def describe(version: str) -> dict[str, Any]:
             "get": _operation("The agents of this node.", None, _OBJECT),
             "post": _operation("Make an agent, or return the one there is.", _of({"name": _SCHEMAS["str"]}), _OBJECT),
         },
+        "/v1/stream": {
+            "get": {
+                **_operation("Records of logs, in order, as Server-Sent Events or a document a line.", None, _OBJECT),
+                "parameters": [
+                    {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+                    for name in ("kinds", "log", "from", "follow")
+                ],
+            }
+        },
         "/v1/records/{record}": {"get": _operation("A record that is held, and its seal.", None, _OBJECT, "record")},
         "/v1/agents/{agent}/batch": {
             "post": _operation(

@@ -10,14 +10,17 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tslg.node.agent import BlockingAgent
 from tslg.node.api import values
 from tslg.node.api.description import describe
 from tslg.node.api.methods import call, call_all
+from tslg.node.api.place import Tokens
+from tslg.node.api.streams import PATH as STREAM
+from tslg.node.api.streams import Streams
 from tslg.node.home import Home
-from tslg.node.httpd.messages import JSON, Request, Response
+from tslg.node.httpd.messages import JSON, Request, Response, Streaming
 from tslg.node.status import installed_version
 from tslg.protocol import cid
 from tslg.protocol.errors import AnchoringError, CidError, CodecError, RecordError, Refusal, TslgError, UsageError
@@ -32,6 +35,7 @@ METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _KEY_CHARACTERS: Final = 128
 
 Status = Callable[[], Mapping[str, Any]]
+R = TypeVar("R", bound=Response | Streaming)
 
 
 class Interface:
@@ -39,7 +43,7 @@ class Interface:
 
     Args:
         home: the open data directory.
-        token: what a client must show.
+        tokens: what a client must show; a single one is for everything.
         status: tells what the node is doing.
         metrics: its numbers, as `metrics.Metrics.text` gives them; None for none.
         limits: bounds on what is remembered.
@@ -48,25 +52,29 @@ class Interface:
     def __init__(
         self,
         home: Home,
-        token: str,
+        tokens: Tokens | str,
         status: Status,
         limits: Limits = DEFAULT,
         metrics: Callable[[], bytes] | None = None,
     ) -> None:
         self._home = home
-        self._expected = f"Bearer {token}".encode()
+        given = tokens if isinstance(tokens, Tokens) else Tokens(tokens, "", "")
+        self._expected = {name: f"Bearer {token}".encode() for name, token in given._asdict().items() if token}
+        self._streams = Streams(home, limits)
         self._status = status
         self._metrics = metrics
         self._answers = _Answers(limits.remembered_answers)
         self._description = values.dumps(describe(installed_version()))
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> Response | Streaming:
         """Answer one request."""
         if request.path == "/openapi.json":
             return Response(200, JSON, self._description)
-        given = request.headers.get("authorization", "").encode("latin-1")
-        if not hmac.compare_digest(given, self._expected):
-            return _error(401, UsageError("no token, or a wrong one", mend="send `Authorization: Bearer …`"))
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        if request.method == "GET" and request.path.partition("?")[0] == STREAM:
+            return self._told(lambda: self._streams.answer(request))
         if request.path == METRICS and self._metrics is not None:
             return Response(200, METRICS_TYPE, self._metrics())
         key = request.headers.get(KEY)
@@ -76,9 +84,22 @@ class Interface:
             return _error(400, UsageError(f"{KEY} has more than {_KEY_CHARACTERS} characters", mend="use a UUID"))
         return self._answers.once((request.path, key), lambda: self._carry_out(request))
 
+    def _refused(self, request: Request) -> Response | None:
+        """Return why a request is not answered: it shows no token, or one that is not for that."""
+        given = request.headers.get("authorization", "").encode("latin-1")
+        shown = {name for name, expected in self._expected.items() if hmac.compare_digest(given, expected)}
+        if not shown:
+            return _error(401, UsageError("no token, or a wrong one", mend="send `Authorization: Bearer …`"))
+        if "all" in shown or ("reader" in shown and _only_reads(request)):
+            return None
+        return _error(403, UsageError("that token is not for this", mend="use the one that is: see DIR/api"))
+
     def _carry_out(self, request: Request) -> Response:
+        return self._told(lambda: Response(200, JSON, values.dumps(self._result(request))))
+
+    def _told(self, make: Callable[[], R]) -> R | Response:
         try:
-            return Response(200, JSON, values.dumps(self._result(request)))
+            return make()
         except _Unknown as error:
             return _error(404, error)
         except (Refusal, RecordError, CodecError) as error:
@@ -163,6 +184,12 @@ class _Answer:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.response: Response | None = None
+
+
+def _only_reads(request: Request) -> bool:
+    """Tell whether a request only asks for records."""
+    path = request.path.partition("?")[0]
+    return request.method == "GET" and (path in (STREAM, "/v1/agents") or _RECORD.fullmatch(path) is not None)
 
 
 def _named(agent: BlockingAgent) -> dict[str, Any]:

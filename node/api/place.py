@@ -2,7 +2,9 @@
 
 DIR/api/socket     the unix socket, unless the interface is on loopback
 DIR/api/address    `unix` or `http://HOST:PORT`; there while the node runs
-DIR/api/token      what clients show; made once
+DIR/api/token      what clients show who may do everything; made once
+DIR/api/reader     … who may only read: records and streams
+DIR/api/engine     … who may only submit records of engines
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import secrets
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tslg.manifests.files import PRIVATE_MODE, write_once
 from tslg.node.store.engine import translate_os
@@ -26,6 +28,14 @@ _SOCKET_PATH: Final = 107
 """Bytes of a unix socket's path, on Linux."""
 
 
+class Tokens(NamedTuple):
+    """What clients show: for everything, for reading alone, and for submitting engines' records alone."""
+
+    all: str
+    reader: str
+    engine: str
+
+
 class Place:
     """The files of one data directory's interface."""
 
@@ -35,13 +45,11 @@ class Place:
         self._address = self.folder / "address"
         self._token = self.folder / "token"
 
-    def prepare(self) -> str:
-        """Make the folder and the token, if they are not there, and return the token. StoreError."""
+    def prepare(self) -> Tokens:
+        """Make the folder and the tokens, if they are not there, and return the tokens. StoreError."""
         try:
             self.folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-            if not self._token.exists():
-                write_once(self._token, secrets.token_hex(32).encode() + b"\n", PRIVATE_MODE)
-            return self._token.read_text("ascii").strip()
+            return Tokens(*[_token(self.folder / name) for name in ("token", *Tokens._fields[1:])])
         except OSError as error:
             raise translate_os(error, self.folder) from error
 
@@ -73,6 +81,12 @@ class Place:
                 f"{self.socket}: too long for a unix socket",
                 mend='use a shorter data directory, or put the interface on loopback: api = "127.0.0.1:PORT"',
             )
+
+
+def _token(path: Path) -> str:
+    if not path.exists():
+        write_once(path, secrets.token_hex(32).encode() + b"\n", PRIVATE_MODE)
+    return path.read_text("ascii").strip()
 
 
 def loopback(text: str) -> tuple[str, int]:

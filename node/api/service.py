@@ -41,8 +41,8 @@ class LocalInterface:
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. UsageError or StoreError if it cannot be served."""
         place = Place(self._home.path)
-        token = await trio.to_thread.run_sync(place.prepare)
-        interface = Interface(self._home, token, self._status, self._limits, self._metrics)
+        tokens = await trio.to_thread.run_sync(place.prepare)
+        interface = Interface(self._home, tokens, self._status, self._limits, self._metrics)
         # The data directory's lock is ours, so whatever is left there is of a node that ended.
         place.withdraw()
         listeners = await self._listen(place)

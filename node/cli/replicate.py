@@ -49,9 +49,9 @@ def replicate(
     """
     import trio
 
-    path = _directory(data, federation)
+    path = directory_of(data, federation)
     ids = _owners(agents, everything)
-    _check_peers(peers)
+    check_peers(peers)
     if follow:
         report = trio.run(_follow, path, federation, ids, peers, as_json)
     else:
@@ -63,7 +63,8 @@ def replicate(
     return report.exit_code
 
 
-def _directory(data: Path | None, federation: Path | None) -> Path:
+def directory_of(data: Path | None, federation: Path | None) -> Path:
+    """Return the data directory; of a new one the federation must be given. Raises UsageError."""
     from tslg.node.store.opening import has_store
     from tslg.protocol.errors import UsageError
 
@@ -82,7 +83,7 @@ def _owners(agents: Sequence[str], everything: bool) -> list[Link] | None:
     return None if everything else [whole_id(text) for text in agents]
 
 
-def _check_peers(peers: Sequence[str]) -> None:
+def check_peers(peers: Sequence[str]) -> None:
     """Refuse what is no address before anything is started. Raises AddressError."""
     from tslg.node.net.libp2p.dialer import parse_address
 
@@ -110,7 +111,7 @@ async def _follow(
     from tslg.node.replication.report import SyncReport
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with Node.open(path, federation=federation, config=_config(ids, peers)) as node:
+        async with Node.open(path, federation=federation, config=following(ids, peers)) as node:
             assert node.replication is not None
             note(f"following; stop with SIGTERM or Ctrl-C; served at {', '.join(node.addresses)}")
             async with trio.open_nursery() as nursery:
@@ -129,7 +130,8 @@ async def _follow(
             return report
 
 
-def _config(ids: list[Link] | None, peers: Sequence[str]) -> NodeConfig:
+def following(ids: list[Link] | None, peers: Sequence[str]) -> NodeConfig:
+    """Return the settings of a node that follows these logs, all for None, at these peers."""
     from tslg.node.config import NodeConfig
     from tslg.node.replication.service import FEDERATION
     from tslg.protocol.cid import to_text

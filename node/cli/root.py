@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "agent": Lazy("tslg.node.cli.agent:agent", "Make agents, change their keys, and show those that are here."),
     "node": Lazy("tslg.node.cli.running:node", "Run a node."),
     "replicate": Lazy("tslg.node.cli.replicate:replicate", "Hold other agents' logs whole, and follow them."),
+    "stream": Lazy("tslg.node.cli.stream:stream", "Print others' governed steps as they are recorded, verified."),
     "peers": Lazy("tslg.node.cli.peers:peers", "List the peers that a node knows; name, forget and block some."),
     "record": Lazy("tslg.node.cli.record:record", "Append one record to an agent's log."),
     "log": Lazy("tslg.node.cli.show:log", "List logs, or the records of one."),

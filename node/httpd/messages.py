@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final, NamedTuple
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -26,5 +26,16 @@ class Response(NamedTuple):
     body: bytes
 
 
-Answer = Callable[[Request], Response]
+class Streaming(NamedTuple):
+    """A response without an end of its own: an HTTP status, the type of the body, and what opens its chunks.
+
+    Each chunk is asked for when the one before it was taken; the generator is closed when the client is gone.
+    """
+
+    status: int
+    type: str
+    chunks: Callable[[], AsyncGenerator[bytes]]
+
+
+Answer = Callable[[Request], Response | Streaming]
 """Called in a worker thread for each request. A `TslgError` that it raises is logged, and answered with 500."""

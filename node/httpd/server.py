@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager, suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import h11
 import trio
 
-from tslg.node.httpd.messages import TEXT, Answer, Request, Response
+from tslg.node.httpd.messages import TEXT, Answer, Request, Response, Streaming
+from tslg.node.tasks import background
 from tslg.protocol.errors import TslgError
 
 _log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class _Connection:
         self._answer = answer
         self._limits = limits
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+        self._streaming: Streaming | None = None
 
     async def run(self) -> None:
         """Answer until the other side has enough, breaks the protocol, or is too slow."""
@@ -92,6 +95,8 @@ class _Connection:
             while await self._within(self._limits.idle_ms, self._await_data):
                 if not await self._within(self._limits.request_ms, self._exchange):
                     return
+                if self._streaming is not None:
+                    return await self._stream_out(self._streaming)
                 if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                     return
                 self._http.start_next_cycle()
@@ -128,8 +133,38 @@ class _Connection:
         except TslgError as error:
             _log.error("a request was not answered: %s", error)
             response = Response(500, TEXT, b"the server cannot keep its state\n")
-        await self._respond(response)
+        if isinstance(response, Streaming):
+            self._streaming = response
+        else:
+            await self._respond(response)
         return True
+
+    async def _stream_out(self, response: Streaming) -> None:
+        """Send chunks until there are none, or the client takes none in time or is gone; then end the connection."""
+        headers = [("content-type", response.type), ("cache-control", "no-store"), ("connection", "close")]
+        async with background() as nursery:
+            nursery.start_soon(self._until_gone, nursery.cancel_scope)
+            await self._send(h11.Response(status_code=response.status, headers=headers))
+            try:
+                async with aclosing(response.chunks()) as chunks:
+                    async for chunk in chunks:
+                        if not await self._within(self._limits.request_ms, partial(self._taken, chunk)):
+                            return
+            except TslgError as error:
+                _log.error("a stream was broken off: %s", error)
+                return
+            await self._send(h11.EndOfMessage())
+
+    async def _taken(self, chunk: bytes) -> bool:
+        await self._send(h11.Data(data=chunk))
+        return True
+
+    async def _until_gone(self, scope: trio.CancelScope) -> None:
+        """Cancel a stream when its client closes the connection; what else it may send is of no interest any more."""
+        with suppress(*_BROKEN):
+            while await self._stream.receive_some(_READ_BYTES):
+                pass
+        scope.cancel()
 
     async def _body(self) -> bytes | None:
         """Read a request's body; None if it is longer than any request."""

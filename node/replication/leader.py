@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 from typing import Final
 
 import trio
 
 from tslg.node.access import WITHHELD, Refused
-from tslg.node.growth import Growth, Watch
+from tslg.node.growth import Growth
 from tslg.node.net.errors import Busy, InvalidRequest, NotAvailable
+from tslg.node.services import Bell
 from tslg.node.sources import StoreSource
 from tslg.node.store.interface import Entry, Store
 from tslg.protocol.codec import Link
@@ -130,7 +131,7 @@ class Leader:
 
     async def _feed(self, asked: SubscribeRequest, peer: str) -> AsyncGenerator[bytes, None]:
         """Send what the asker lacks, the federation's log first, then say where the logs end, then what is new."""
-        with self._place(), _Bell(self._growth) as bell:
+        with self._place(), Bell(self._growth) as bell:
             starts = {self._federation: 0, **dict(asked.logs)}
             feed = Subscription(starts, live=asked.live, batch=BATCH, now_ms=_now(), limits=self._limits)
             owners = await trio.to_thread.run_sync(self._owners, asked)
@@ -202,38 +203,6 @@ class Leader:
         """Return the head of a log; None if it has grown since, since it is told once that was sent too."""
         newest = self._source.newest(agent)
         return None if newest is None or newest.claim.size != size else newest.claim
-
-
-class _Bell:
-    """Waits in trio for logs to grow; a context manager."""
-
-    def __init__(self, growth: Growth) -> None:
-        self._event = trio.Event()
-        self._token = trio.lowlevel.current_trio_token()
-        self._watching = growth.watching(self._wake)
-        self._watch: Watch | None = None
-
-    def __enter__(self) -> _Bell:
-        self._watch = self._watching.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._watching.__exit__(None, None, None)
-
-    def _wake(self) -> None:
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._ring, idempotent=True)
-
-    def _ring(self) -> None:
-        self._event.set()
-
-    async def wait(self, seconds: float) -> list[Link]:
-        """Return the logs that grew since the last call, at the latest after so many seconds."""
-        assert self._watch is not None
-        with trio.move_on_after(max(0.0, seconds)):
-            await self._event.wait()
-        self._event = trio.Event()
-        return self._watch.take()
 
 
 def _now() -> int:
