@@ -88,7 +88,8 @@ def stream(
     import trio
 
     path = directory_of(data, federation)
-    check_peers(peers)
+    if peers:
+        check_peers(peers)
     asked = _Asked(
         path,
         federation,
