@@ -10,13 +10,17 @@ if TYPE_CHECKING:
     from tslg.node.api.client import LocalNode as LocalNode
     from tslg.node.auditor import Auditor as Auditor
     from tslg.node.background import BackgroundNode as BackgroundNode
+    from tslg.node.governing.async_gate import AsyncGate as AsyncGate
+    from tslg.node.governing.gate import Gate as Gate
     from tslg.node.node import Node as Node
 
 _HOMES: Final = {
     "Agent": "tslg.node.agent",
+    "AsyncGate": "tslg.node.governing.async_gate",
     "Auditor": "tslg.node.auditor",
     "BackgroundNode": "tslg.node.background",
     "BlockingAgent": "tslg.node.agent",
+    "Gate": "tslg.node.governing.gate",
     "LocalNode": "tslg.node.api.client",
     "Node": "tslg.node.node",
 }

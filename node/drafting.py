@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tslg.manifests.agent_keys import SigningKey, sign_seats
+from tslg.node import semantic
 from tslg.node.own_log import Blocked
 from tslg.node.proving import Prove, with_proofs
 from tslg.node.store.interface import LogState
@@ -16,6 +17,7 @@ from tslg.protocol import seal as seals
 from tslg.protocol.chains import JOINT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
+from tslg.protocol.governing.state import Semantic
 from tslg.protocol.keys import KEY_EVENTS, Key, key_of
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Peaks
@@ -40,6 +42,7 @@ class Draft:
         prove: makes the proofs that it stays within confidential policies, once its place is known.
         fresh: the key that it registers, which may have to sign it too.
         keyless: it names no key: a recovery, sealed by the fresh key in the place of one that is lost.
+        move: what it does to the semantic state, if it is a governed step.
         co_seal: makes the seal of the record and the agent's own entries where the anchors sign too.
     """
 
@@ -49,11 +52,26 @@ class Draft:
     prove: Prove | None = None
     fresh: SigningKey | None = field(default=None, repr=False)
     keyless: bool = False
+    move: semantic.Move | None = None
     co_seal: Callable[[Record, list[Signature]], bytes] | None = field(default=None, repr=False)
 
     def body_at(self, position: int) -> Mapping[str, Any]:
         """Return the body for a position of the log."""
         return self.body(position) if callable(self.body) else self.body
+
+    def in_state(self, log: OwnLog) -> Draft:
+        """Return the draft with what the end of the log says of the semantic state. Raises StaleError."""
+        move, at = self.move, log.semantic
+        if move is None:
+            return self
+        after = move.leads_to(at, log.owner)
+        body = {**self.body_at(log.size), "before": at.digest} | ({} if after is None else {"after": after})
+        prior = {edge.cid: edge for edge in self.preds.get("prior", ())}
+        if at.mover is not None:
+            prior[at.mover] = Edge(at.mover)
+        if log.prior != log.owner or not prior:
+            prior[log.prior] = Edge(log.prior)
+        return replace(self, body=body, preds={**self.preds, "prior": list(prior.values())})
 
     def build(
         self,
@@ -137,6 +155,8 @@ class OwnLog:
     peaks: Peaks
     prior: Link
     """The newest `state`, or the genesis: what later records derive from."""
+    semantic: Semantic
+    """Where the agent's semantic state stands, which governed steps move."""
     blocked: Blocked | None = None
     """Why nothing may be appended, if so."""
 
@@ -156,6 +176,7 @@ class OwnLog:
             self.last_time,
             self.peaks.copy(),
             self.prior,
+            self.semantic,
             self.blocked,
         )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from tslg.manifests.agent_keys import SigningKey, sign_seats
-from tslg.node import own_log, redacting
+from tslg.node import own_log, redacting, semantic
 from tslg.node.admitting import Admitting
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
@@ -28,6 +28,7 @@ from tslg.protocol.admission import RuleBook
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal, StoreError, UsageError
 from tslg.protocol.flat import flatten, recover
+from tslg.protocol.governing.state import Semantic
 from tslg.protocol.keys import Key
 from tslg.protocol.log import Peaks
 from tslg.protocol.manifest import Manifest
@@ -103,7 +104,17 @@ class Ledger(Admitting):
             plain = signer.alg == Alg.ED25519 and signer.post_quantum is None
             secret = ed25519_secret(signer.seed) if plain else b""
             self._logs[owner] = OwnLog(
-                owner, key, signer, secret, state.size, state.last, state.last_time, state.peaks.copy(), prior, blocked
+                owner,
+                key,
+                signer,
+                secret,
+                state.size,
+                state.last,
+                state.last_time,
+                state.peaks.copy(),
+                prior,
+                semantic.read(self.store, owner, self.context.record),
+                blocked,
             )
 
     def writes(self, owner: Link) -> bool:
@@ -113,6 +124,12 @@ class Ledger(Admitting):
     def prior(self, owner: Link) -> Link:
         """Return the newest state of an own log, or its genesis, as the transaction under way sees it."""
         return self._logs[owner].prior
+
+    def semantic_state(self, owner: Link) -> Semantic:
+        """Return where the semantic state of an own log stands; in a transaction, with what that has staged."""
+        with self._lock:
+            self._find_ends()
+            return self._own(owner).semantic
 
     @property
     def batching(self) -> bool:
@@ -398,6 +415,7 @@ class Ledger(Admitting):
         if log is not None and state.size > log.size:
             log.size, log.last, log.last_time, log.peaks = state.size, state.last, state.last_time, state.peaks.copy()
             log.prior = self._newest_state(state.owner)
+            log.semantic = semantic.read(self.store, state.owner, self.context.record)
             log.blocked = own_log.blocked(self.store, state)
 
     def _newest_state(self, owner: Link) -> Link:
@@ -431,12 +449,15 @@ class Ledger(Admitting):
         assert record.log is not None
         self.context.tails[owner] = Tail(log.size, log.last, log.last_time, record.log.root)
         self._admit_own(record, seal, attachment, plain)
+        if draft.move is not None:
+            draft.move.built.append(record)
         if owner not in self._saved:
             self._saved[owner] = log.copy()
         log.peaks.append(record.id)
         log.size, log.last, log.last_time = record.seq + 1, record.id, record.time
         if record.kind == "state":
             log.prior = record.id
+        log.semantic = log.semantic.after(record)
         if log.blocked is not None:
             log.blocked = log.blocked.after(record.body["seq"])
         self.context.stage(record)
@@ -455,6 +476,7 @@ class Ledger(Admitting):
 
     def _build(self, log: OwnLog, draft: Draft) -> tuple[Record, bytes | None]:
         """Build the next record of a log, and what is attached to it."""
+        draft = draft.in_state(log)
         meant = sayable(draft.kind, draft.preds) if self._flat else draft.preds
         preds = flatten(meant) if self._flat else meant
         time = max(self._clock(), log.last_time)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tslg.node.authoring import Author, Reference, reference_id
+from tslg.node.authoring import Reference, reference_id
+from tslg.node.stepping import Stepping
 from tslg.protocol.record import Record
 
 
-class Letting(Author):
+class Letting(Stepping):
     """The methods by which an agent lets others read, keeps from them, and binds peers."""
 
     def register_peer(self, peer_id: bytes, addresses: Iterable[str] = ()) -> Record:

@@ -6,9 +6,13 @@ import atexit
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tslg.node.agent import BlockingAgent
 from tslg.node.home import Home, default_data_dir
+
+if TYPE_CHECKING:
+    from tslg.node.governing.gate import Gate, PolicySource
 
 _homes: dict[Path, Home] = {}
 _lock = threading.Lock()
@@ -39,6 +43,30 @@ def agent(
             joined = None if federation is None else Path(federation)
             home = _homes[path] = Home.open(path, federation=joined, name=name)
     return home.agent(name)
+
+
+def gate(
+    name: str,
+    policy: PolicySource = None,
+    *,
+    federation: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
+    tier: str | None = None,
+) -> Gate:
+    """Return a gate for the steps of the agent of this name, which is made on first use.
+
+    Args:
+        name, federation, data: as for `agent`.
+        policy: the policy file; None for a policy that admits every step which claims nothing.
+        tier: the capability tier of steps that claim none; None for the policy's.
+
+    Raises:
+        GatePolicyError: the policy cannot be run; and as `agent`.
+    """
+    # Imported here: an agent without a gate need not load it.
+    from tslg.node.governing.gate import Gate
+
+    return Gate(agent(name, federation=federation, data=data), policy, tier=tier)
 
 
 def close() -> None:

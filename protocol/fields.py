@@ -20,6 +20,8 @@ _CHOICES: Final = frozenset(("for", "against", "abstain"))
 _ACTS: Final = frozenset(("amends", "corrects", "retracts"))
 GRANT: Final = "grant"
 RESTRICT: Final = "restrict"
+GRAINS: Final = ("token", "segment", "call", "plan")
+"""What one governed step is: a token's transition, a stretch of tokens, a whole call of a model, a plan of many."""
 READER_GROUPS: Final = ("anyone", "members", "parties")
 """Groups of readers that an access rule can name: everybody; agents of the federation; who takes part in the record."""
 BODY_LEVEL: Final = 2
@@ -317,6 +319,7 @@ TERMS_OF_VOTE = Field("{electorate: sorted set of links, threshold: uint}", _ter
 SIGNERS = Field("list of {agent: link, key: link}", _signers)
 GROUP = Field("{scheme: int, members: [{agent: link, key, possession, consent}], group_key: bytes or null}", _group)
 CORRECTION_RULES = Field("list of {acts, kinds, by}", _correction_rules)
+GRAIN = Field("`token`, `segment`, `call` or `plan`", _one_of(*GRAINS))
 EFFECT = Field(f"`{GRANT}` or `{RESTRICT}`", _one_of(GRANT, RESTRICT))
 READERS = Field("{agents: sorted set of links, groups: sorted set of text, peers: sorted set of links}", is_readers)
 COMMITMENTS = Field(

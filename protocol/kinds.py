@@ -26,6 +26,7 @@ from tslg.protocol.fields import (
     DIGESTS,
     EFFECT,
     FRONTIER,
+    GRAIN,
     GROUP,
     INT,
     LIMITS,
@@ -52,6 +53,7 @@ from tslg.protocol.fields import (
     optional,
 )
 from tslg.protocol.kind import Kind as Kind
+from tslg.protocol.withheld import WITHHELD
 
 _BASE: Final = "prior policy evidence delegation"
 _WEIGHED: Final = "absence consensus counterfactual counters joint observes part"
@@ -78,36 +80,18 @@ _MANIFEST_BODY: Final[Mapping[str, Field]] = {
     "expires": optional(UINT),
 }
 
-_COMMITTED: Final[Mapping[str, str]] = {
-    "state": "data name",
-    "action": "blob input name output",
-    "decision": "blob data name outcome reason",
-    "observation": "blob data source",
-    "joint-authorization": "data name",
-    "correction": "data reason",
-    "amendment": "data reason",
-    "retraction": "reason",
-    "inference": "inputs intent model model_version output token",
-    "rejection": "inputs intent model model_version output reason token",
-    "decomposition": "inputs intent model model_version output reason token",
-    "composite": "inputs intent model model_version output rule token",
-    "artifact": "cohort config family files licences lifecycle name operator operator_version restrictions tokenizer"
-    " training_data vulnerabilities",
-    "evaluation": "passed scores suite suite_digest",
-    "release": "alias reason",
-}
-"""By kind, the fields that no rule reads, and that an author may therefore withhold; every other field is plain."""
-
 _STEP: Final[Mapping[str, Field]] = {
     "model": NAME,
     "model_version": NAME,
     "inputs": DIGEST_MAP,
     "intent": NAME,
+    "grain": optional(GRAIN),
     "token": optional(BYTES),
     "activations": optional(DIGEST),
     "facts": optional(DIGEST),
     "scratch": optional(DIGEST),
     "tools": optional(DIGEST),
+    "before": optional(DIGEST),
     **SCOPE,
     **_PROVED,
 }
@@ -135,7 +119,7 @@ def _kind(
     restricted = {cls: None if where == Leads() else where for cls, where in leads.items()}
     # Where an edge leads whose class is not recovered yet, nobody can say.
     restricted[FLAT] = None
-    committed = tuple(_COMMITTED.get(name, "").split())
+    committed = tuple(WITHHELD.get(name, "").split())
     return Kind(name, issuer, first, needed, allowed, fields, meaning, required, valid, restricted, committed)
 
 
@@ -409,21 +393,28 @@ KINDS: Final[Mapping[str, Kind]] = {
         _kind(
             "inference",
             "a model's step that was admitted",
-            {**_STEP, "output": DIGEST},
+            {**_STEP, "output": optional(DIGEST), "after": optional(DIGEST)},
             mandatory="prior policy",
             also=f"{_BASE} {_WEIGHED}",
         ),
         _kind(
             "rejection",
             "a model's step that was not admitted, at which stage and why",
-            {**_STEP, "output": optional(DIGEST), "stage": NAME, "reason": TEXT},
+            {
+                **_STEP,
+                "output": optional(DIGEST),
+                "stage": NAME,
+                "rule": optional(NAME),
+                "reason": TEXT,
+                "after": optional(DIGEST),
+            },
             mandatory="prior policy",
             also=f"{_BASE} {_WEIGHED}",
         ),
         _kind(
             "decomposition",
             "a model's step that was admitted in parts",
-            {**_STEP, "output": optional(DIGEST), "reason": TEXT},
+            {**_STEP, "output": optional(DIGEST), "parts": optional(UINT), "reason": TEXT},
             mandatory="prior policy",
             also=f"{_BASE} {_WEIGHED}",
         ),

@@ -281,5 +281,22 @@ class Limits:
     import_problems: int = 20
     """Problems of one file that are told one by one; nobody mends more at a time."""
 
+    content_nesting: int = 64
+    """Containers in containers of what a governed step consumed or produced, which is digested as JSON."""
+    step_inputs: int = 256
+    """Named inputs of one governed step: at 40 bytes and a name each they fit a record."""
+    step_token_bytes: int = 4_096
+    """A resource commitment token: several signatures long, and a record still holds it."""
+    step_parts: int = 64
+    """Parts of one decomposed step: they become durable in one transaction."""
+    step_part_nesting: int = 4
+    """Parts of parts of a step."""
+    reason_characters: int = 2_000
+    """What a rejection says to a person; rules and plug-ins may write more, which is cut."""
+    gate_policy_bytes: int = 256 * 1024
+    """One policy file of a gate, which is kept as a blob."""
+    unrecorded_steps: int = 1_000
+    """Rejections that wait for a log that cannot be written, at about 1 KiB each; their callers were told already."""
+
 
 DEFAULT = Limits()

@@ -34,7 +34,7 @@ def rule_scope(record: Record, seal: bytes, context: Context) -> Refusal | None:
         if cited is None or cited.kind != "policy":
             continue
         beyond = policy.out_of_window(record.time, cited.body)
-        if beyond:
+        if beyond and record.kind != _NOT_ADMITTED:
             return refuse("TSLG-A-WINDOW", record, beyond, "cite a policy that is in force")
         if not claims:
             continue

@@ -57,6 +57,7 @@ VALUES: dict[str, tuple[list[object], list[object]]] = {
     "ms or null": ([None, 0, BIG], [-1, True, "now"]),
     "uint or null": ([None, 0, BIG], [-1, True, "all"]),
     "map": ([{}, {"a": [1, {"b": LINK}]}], [[], None, {"a": 1.5}, {"a": BIG + 1}, "map", {"a": {"b": Link(b"x")}}]),
+    "`token`, `segment`, `call` or `plan`": (["token", "segment", "call", "plan"], ["Token", "", None, 1, ["call"]]),
     "`tenant`, `platform` or `hardware`": (["tenant", "platform", "hardware"], ["Tenant", "", None, 1, ["tenant"]]),
     "{alg: int, key: bytes}": (
         [{"alg": -49, "key": b""}],

@@ -1,0 +1,407 @@
+"""The gate: what stands between a model and the world.
+
+Each step that a model is about to take is handed over as a candidate. It is judged by a policy, what was decided
+becomes a durable record, and only then does the caller learn of it and the agent's semantic state advance.
+Normative text: docs/spec/inference.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from tslg.node.agent import BlockingAgent
+from tslg.node.authoring import References, listed
+from tslg.node.governing import policy_file, predicates
+from tslg.node.governing.authority import Authorities, Authority
+from tslg.node.governing.candidate import Candidate, check
+from tslg.node.governing.cedar import Cedar
+from tslg.node.governing.content import Content, digest
+from tslg.node.governing.outcome import Outcome
+from tslg.node.governing.writing import Append, Entry, Writer
+from tslg.node.semantic import Move, StaleError
+from tslg.protocol import codec
+from tslg.protocol.cid import to_text
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import CodecError, Refusal, TslgError, UsageError
+from tslg.protocol.governing.policy import POLICY, Finding, Step, judge
+from tslg.protocol.governing.state import START, state_digest
+from tslg.protocol.record import Record
+
+PolicySource = str | os.PathLike[str] | bytes | None
+"""The path of a policy file, the text of one as bytes, or None for a policy that admits whatever claims nothing."""
+
+
+class State(NamedTuple):
+    """A semantic state.
+
+    Attributes:
+        digest: SHA-256 of its DAG-CBOR (32 bytes).
+        data: the state itself; None where it is not held here any more.
+    """
+
+    digest: bytes
+    data: Mapping[str, Any] | None
+
+
+class Keeper(Protocol):
+    """Whoever keeps more of a step than its digests, as the manifest's `recording` asks."""
+
+    def keep(self, candidate: Candidate, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keep what must be kept of a step before it is recorded; return fields to add to its record.
+
+        Raises:
+            TslgError: it cannot be kept. The step is rejected with stage `recording`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A candidate, what it is to be recorded as, and why it is not admitted, if so."""
+
+    candidate: Candidate
+    authority: Authority
+    body: dict[str, Any]
+    class_: str | None
+    finding: Finding | None
+    parts: tuple[_Judged, ...] = ()
+    why: str = ""
+
+
+class Gate:
+    """Judges and records the steps of one agent. Safe to use from several threads.
+
+    Args:
+        agent: whose steps.
+        policy: the policy, as `PolicySource` says.
+        tier: the capability tier of steps that claim none; None for the policy's.
+        delegation: delegations under which all steps are taken that name none.
+        keeper: keeps what the manifest's `recording` asks for beside digests.
+
+    Raises:
+        GatePolicyError: the policy cannot be run. Refusal: its record is refused.
+    """
+
+    def __init__(
+        self,
+        agent: BlockingAgent,
+        policy: PolicySource = None,
+        *,
+        tier: str | None = None,
+        delegation: References = None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self.agent = agent
+        self.keeper = keeper
+        self._text = policy if isinstance(policy, bytes) else None if policy is None else policy_file.read(Path(policy))
+        self._name = Path(policy).stem if isinstance(policy, str | os.PathLike) else "gate"
+        self._tier = tier
+        self._delegation = delegation
+        self._writer = agent._step_writer(Writer)
+        self._cedar: dict[str, Cedar] = {}
+        self._known: tuple[bytes, Mapping[str, Any]] = (START, {})
+        self._load()
+
+    def __repr__(self) -> str:
+        return f"<Gate {self.policy.policy.name!r} of {self.agent!r}>"
+
+    def _load(self) -> None:
+        """Compile the policy in the words of the manifest in force, and see that it is on record."""
+        manifest = self.agent._manifest()
+        envelope = manifest.envelope
+        self.policy = policy_file.compile_policy(self._text, envelope.classes, envelope.tiers, name=self._name)
+        if self.policy.cedar is not None:
+            self._cedar_of(self.policy.cedar)
+        self._authorities = Authorities(self.agent, self.policy)
+        self._manifest = manifest.id
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def submit(self, candidate: Candidate) -> Outcome:
+        """Judge a candidate and record what was decided; the record is durable when this returns.
+
+        Raises:
+            Unrecorded: it could not be recorded or anchored, and did not take effect.
+            UsageError: it is no candidate, or cites what is not held here. Nothing was recorded.
+        """
+        check(candidate)
+        if self.agent._ledger.batching:
+            raise UsageError("a step is durable before it takes effect", mend="submit it outside the batch")
+        if self.agent._ledger.manifest != self._manifest:
+            self._load()
+        judged = self._judge(candidate)
+        if not judged.parts:
+            return self._record(judged, self._writer.write)
+        first = self._parent(judged, None)
+        return self._writer.write_together(first, lambda append: self._decomposed(judged, first, append))
+
+    def check(self, candidate: Candidate) -> Finding | None:
+        """Return why a candidate would be rejected, None if it would be admitted or decomposed; nothing is recorded."""
+        check(candidate)
+        return self._judge(candidate).finding
+
+    def finish(self, outcome: Outcome, output: Content, **data: Any) -> Record:
+        """Record the result of an admitted step that came after it was admitted; return the observation.
+
+        Args:
+            outcome: the step's.
+            output: the result; only its digest is recorded.
+            data: what else to record, as a record can hold it.
+
+        Raises:
+            UsageError: the step was not admitted.
+        """
+        if outcome.verdict != "admitted":
+            raise UsageError("a step that was not admitted has no result", record=outcome.record.id)
+        body = outcome.record.body
+        said = {"output": digest(output), **data}
+        return self.agent.observe(body["intent"], said, evidence=outcome.record)
+
+    def compose(
+        self,
+        outcomes: Iterable[Outcome | Record | Link],
+        *,
+        rule: str,
+        output: Content,
+        intent: str = "compose",
+        model: str = "composite",
+        version: str = "1",
+        grain: str = "plan",
+        class_: str | None = None,
+        tier: str | None = None,
+    ) -> Record:
+        """Record a result that was put together from admitted steps; return the `composite`.
+
+        Args:
+            outcomes: its constituents, this agent's or others'.
+            rule: the rule of composition.
+            output: the result; only its digest is recorded.
+            intent, model, version, grain: as a candidate's; the model is what composed.
+            class_: its governance class; that of the policy's for its intent by default.
+            tier: the capability tier claimed; the gate's by default.
+
+        Raises:
+            UsageError: a constituent was not admitted. Refusal: the policy does not cover it.
+        """
+        records = [self._constituent(one) for one in outcomes]
+        if not records:
+            raise UsageError("a composite has parts", mend="name what it was put together from")
+        authority = self._authority(None)
+        found = authority.policy.intent(intent)
+        inputs = {f"{at}": one.body["output"] for at, one in enumerate(records) if "output" in one.body}
+        body: dict[str, Any] = {
+            "model": model,
+            "model_version": version,
+            "inputs": inputs,
+            "intent": intent,
+            "grain": grain,
+        }
+        body |= {"rule": rule, "output": digest(output)}
+        scope = {"class": class_ or (found.class_ if found else None), "tier": tier or self._default_tier}
+        body |= {name: value for name, value in scope.items() if value is not None}
+        cites = {"part": records, "delegation": authority.delegations or None}
+        return self._writer.write(Entry("composite", body, authority.record, cites))
+
+    def _constituent(self, one: Outcome | Record | Link) -> Record:
+        if isinstance(one, Outcome):
+            if not one.admitted:
+                raise UsageError("a composite is made of what was admitted", record=one.record.id)
+            return one.record
+        record = one if isinstance(one, Record) else self.agent._held(one)
+        if record.kind == "rejection":
+            raise UsageError("a composite is made of what was admitted", record=record.id)
+        return record
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """The agent's semantic state, as its durable records have it."""
+        found = self._writer.state
+        known, data = self._known
+        if found != known:
+            held = None if found == START else self.agent._ledger.store.get_blob(found)
+            if held is None:
+                return State(found, {} if found == START else None)
+            data = codec.decode(held)
+            self._known = (found, data)
+        return State(found, data)
+
+    # --- judging -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _default_tier(self) -> str | None:
+        return self._tier or self.policy.tier
+
+    def _authority(self, delegation: References) -> Authority:
+        return self._authorities.of(self._delegation if delegation is None else delegation)
+
+    def _judge(self, candidate: Candidate) -> _Judged:
+        finding: Finding | None = None
+        try:
+            authority = self._authority(candidate.delegation)
+        except Refusal as error:
+            authority, finding = self._authorities.own, Finding("admission", error.code, error.detail)
+        step = Step(
+            candidate.intent,
+            candidate.model,
+            candidate.version,
+            candidate.tier or self._default_tier,
+            candidate.grain,
+            frozenset(candidate.uses),
+            candidate.spends,
+            candidate.facts,
+        )
+        body = _body(candidate, step)
+        intent = authority.policy.intent(step.intent)
+        parts, why = candidate.parts, "it came in parts"
+        if finding is None and not parts and intent is not None and intent.decompose:
+            parts, why, finding = self._broken_down(candidate, intent.name)
+        if parts:
+            finding = self._kept(candidate, body)
+            if finding is not None:
+                return _Judged(candidate, authority, body, None, finding)
+            return _Judged(candidate, authority, body, None, None, tuple(map(self._judge, parts)), why)
+        finding = finding or self._asked(candidate, step, authority)
+        class_ = None if intent is None else intent.class_
+        if finding is None and intent is not None:
+            if intent.uses:
+                body["uses"] = sorted(step.uses | intent.uses)
+            if class_ is not None:
+                body["class"] = class_
+        kept = self._kept(candidate, body)
+        finding = finding or kept
+        return _Judged(candidate, authority, body, class_, finding)
+
+    def _asked(self, candidate: Candidate, step: Step, authority: Authority) -> Finding | None:
+        """Ask all that the policy consists of, the cheapest first."""
+        finding = judge(authority.policy, step)
+        for text in authority.cedar:
+            finding = finding or self._cedar_of(text).judge(step)
+        for predicate in self.policy.predicates:
+            finding = finding or predicates.ask(predicate, candidate)
+        return finding
+
+    def _broken_down(self, candidate: Candidate, intent: str) -> tuple[tuple[Candidate, ...], str, Finding | None]:
+        """Break a candidate down as its intent says; with why, and why it cannot be."""
+        rule = f"intents.{intent}.decompose"
+        function = self.policy.decomposers.get(intent)
+        if function is None:
+            return (), "", Finding(POLICY, rule, f"intent {candidate.intent!r} is admitted in parts only, and has none")
+        try:
+            parts = tuple(function(candidate))
+            for part in parts:
+                if not isinstance(part, Candidate):
+                    raise TypeError(f"a part is {type(part).__name__} and no candidate")
+                if part.intent == candidate.intent:
+                    raise ValueError("a part has the intent that was to be broken down")
+                check(part, 2)
+        except Exception as error:
+            # Whatever a plug-in raises, the step is refused and the rejection says what it was.
+            return (), "", Finding(POLICY, rule, f"it could not be broken down: {type(error).__name__}: {error}")
+        if not parts:
+            return (), "", Finding(POLICY, rule, "it was broken down into nothing")
+        return parts, f"the policy has intent {candidate.intent!r} broken down", None
+
+    def _kept(self, candidate: Candidate, body: dict[str, Any]) -> Finding | None:
+        """Have kept what the manifest asks for beside digests."""
+        if self.keeper is None:
+            return None
+        try:
+            body |= self.keeper.keep(candidate, body)
+        except TslgError as error:
+            return Finding("recording", error.code, error.detail)
+        return None
+
+    def _cedar_of(self, text: str) -> Cedar:
+        found = self._cedar.get(text)
+        if found is None:
+            found = self._cedar[text] = Cedar(text, to_text(self.agent.id))
+        return found
+
+    # --- recording ---------------------------------------------------------------------------------------------------
+
+    def _record(self, judged: _Judged, append: Append, parent: Link | None = None) -> Outcome:
+        """Record what was decided of one candidate."""
+        if judged.parts:
+            return self._decomposed(judged, self._parent(judged, parent), append)
+        entry = self._entry(judged, parent)
+        finding = judged.finding
+        if finding is None:
+            try:
+                return Outcome("admitted", append(entry), judged.class_)
+            except StaleError as error:
+                finding = Finding("state", "upon", error.detail)
+            except Refusal as error:
+                finding = Finding("admission", error.code, error.detail)
+        rejection = entry.rejected(finding)
+        record = append(rejection)
+        said = record.body
+        return Outcome("rejected", record, None, said["stage"], said["rule"], said["reason"])
+
+    def _decomposed(self, judged: _Judged, first: Entry, append: Append) -> Outcome:
+        record = append(first)
+        parts = tuple(self._record(part, append, record.id) for part in judged.parts)
+        return Outcome("decomposed", record, parts=parts)
+
+    def _parent(self, judged: _Judged, parent: Link | None) -> Entry:
+        body = {name: value for name, value in judged.body.items() if name not in ("uses", "spends", "tier")}
+        body |= {"parts": len(judged.parts), "reason": judged.why}
+        return Entry("decomposition", body, judged.authority.record, self._cites(judged, parent))
+
+    def _entry(self, judged: _Judged, parent: Link | None) -> Entry:
+        candidate = judged.candidate
+        after = None
+        if candidate.state is not None and judged.finding is None:
+            after = self._keep_state(candidate.state)
+        move = Move(after, candidate.upon)
+        return Entry("inference", judged.body, judged.authority.record, self._cites(judged, parent), move)
+
+    def _keep_state(self, state: Mapping[str, Any]) -> bytes:
+        """Keep a state where it is found again by its digest, before any record names it."""
+        try:
+            wanted = state_digest(state)
+        except CodecError as error:
+            raise UsageError(
+                f"the semantic state cannot be recorded: {error.detail}",
+                code="TSLG-G-CANDIDATE",
+                mend="keep it to text, integers, true, false, null, bytes, lists and maps",
+            ) from error
+        store = self.agent._ledger.store
+        if store.get_blob(wanted) is None:
+            store.put_blob(codec.encode(dict(state)))
+        return wanted
+
+    def _cites(self, judged: _Judged, parent: Link | None) -> dict[str, References]:
+        candidate = judged.candidate
+        return {
+            "evidence": listed(candidate.evidence) or None,
+            "delegation": judged.authority.delegations or None,
+            "observes": listed(candidate.observes) or None,
+            "part": parent,
+        }
+
+
+def _body(candidate: Candidate, step: Step) -> dict[str, Any]:
+    """Return what every outcome of a candidate states."""
+    body: dict[str, Any] = {
+        "model": candidate.model,
+        "model_version": candidate.version,
+        "inputs": candidate.digests(),
+        "intent": candidate.intent,
+        "grain": candidate.grain,
+    }
+    if candidate.output is not None:
+        body["output"] = digest(candidate.output)
+    if candidate.token is not None:
+        body["token"] = candidate.token
+    if step.tier is not None:
+        body["tier"] = step.tier
+    if step.uses:
+        body["uses"] = sorted(step.uses)
+    if step.spends:
+        body["spends"] = dict(step.spends)
+    return body

@@ -1,0 +1,63 @@
+"""Plain Python functions as parts of a policy: predicates that judge a candidate, and functions that break one down.
+
+Whatever goes wrong in one refuses the step: an error, an answer of another type, or none.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tslg.node.governing.errors import GatePolicyError
+from tslg.protocol.governing.policy import Finding
+
+if TYPE_CHECKING:
+    from tslg.node.governing.candidate import Candidate
+
+Predicate = Callable[["Candidate"], bool]
+"""Tells whether a candidate may be admitted; True alone admits."""
+Decomposer = Callable[["Candidate"], Iterable["Candidate"]]
+"""Breaks a candidate down into its parts."""
+
+
+class Named(NamedTuple):
+    """A predicate, and the name under which rejections speak of it."""
+
+    name: str
+    judge: Predicate
+
+
+def load(name: str) -> Callable[..., Any]:
+    """Return the function that `module:function` names. Raises GatePolicyError."""
+    module, _, attribute = name.partition(":")
+    mend = "write it as `module:function`, and see that the module can be imported from here"
+    if not module or not attribute:
+        raise GatePolicyError(f"{name!r} names no function", mend=mend)
+    try:
+        function: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            function = getattr(function, part)
+    except (ImportError, AttributeError) as error:
+        raise GatePolicyError(f"{name!r} cannot be had: {error}", mend=mend) from error
+    if not callable(function):
+        raise GatePolicyError(f"{name!r} is no function", mend=mend)
+    loaded: Callable[..., Any] = function
+    return loaded
+
+
+def ask(predicate: Named, candidate: Candidate) -> Finding | None:
+    """Return why a predicate does not let a candidate through, None if it does."""
+    stage = f"predicate:{predicate.name}"
+    try:
+        answer = predicate.judge(candidate)
+    except Exception as error:
+        # Whatever a plug-in raises, the step is refused and the rejection says what it was.
+        return Finding(stage, predicate.name, f"the predicate failed: {type(error).__name__}: {error}")
+    if answer is True:
+        return None
+    if answer is False:
+        return Finding(stage, predicate.name, "the predicate does not let it through")
+    return Finding(
+        stage, predicate.name, f"the predicate answered {type(answer).__name__}, which is neither yes nor no"
+    )

@@ -1,0 +1,258 @@
+"""Writing what a gate decided: durably, with the semantic state in step, and never silently failing.
+
+A step that could not be recorded or anchored did not take effect. Its caller is told at once by an error, the semantic
+state is as before, and a rejection that names the failure is written as soon as the log can be written again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from tslg.node.agent import BlockingAgent
+from tslg.node.authoring import References
+from tslg.node.governing.errors import Unrecorded
+from tslg.node.semantic import Move
+from tslg.protocol import codec
+from tslg.protocol.cid import short, to_text
+from tslg.protocol.codec import Link
+from tslg.protocol.errors import AnchoringError, NetworkError, StoreError, TslgError, UsageError
+from tslg.protocol.governing.policy import Finding
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.record import Record, parse_as
+from tslg.protocol.recording import STEPS
+
+Made = TypeVar("Made")
+ANCHORING: Final = "anchoring"
+"""The stage of a step that was admitted and could not be recorded, or not be anchored as the manifest asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A governed step as it is to be recorded.
+
+    Attributes:
+        kind: `inference`, `rejection`, `decomposition` or `composite`.
+        body: its body, but for the semantic state.
+        policy: the policy record that it is taken under.
+        cites: what else it cites, by class.
+        move: what it does to the semantic state.
+    """
+
+    kind: str
+    body: Mapping[str, Any]
+    policy: Link
+    cites: Mapping[str, References] = field(default_factory=dict)
+    move: Move = field(default_factory=Move)
+
+    def rejected(self, finding: Finding) -> Entry:
+        """Return the rejection of this step, under the same policy and resting on nothing that may be the cause."""
+        left = ("class", "after", "parts", "rule")
+        body = {name: value for name, value in self.body.items() if name not in left}
+        part = {"part": self.cites["part"]} if self.kind != "composite" and "part" in self.cites else {}
+        return Entry("rejection", body | said(finding), self.policy, part)
+
+
+Append = Callable[[Entry], Record]
+
+
+def said(finding: Finding) -> dict[str, str]:
+    """Return the fields in which a rejection says why."""
+    reason = " ".join(finding.reason.split())
+    return {"stage": finding.stage[:256], "rule": finding.rule[:256], "reason": reason[: DEFAULT.reason_characters]}
+
+
+class Writer:
+    """Writes the governed steps of one agent; all its gates share one. Safe to use from several threads.
+
+    Args:
+        agent: whose log.
+    """
+
+    def __init__(self, agent: BlockingAgent) -> None:
+        self._agent = agent
+        self._lock = threading.Lock()
+        self._waiting: deque[Entry] = deque()
+        self._missed = 0
+        self._undone: dict[int, Record] = {}
+        """By position: steps that are on disk and did not take effect, not yet taken back in the log."""
+        self._key = f"undone/{to_text(agent.id)}"
+        for id in codec.decode(agent._ledger.store.get_meta(self._key) or codec.encode([])):
+            record = agent._ledger.context.record(id)
+            if record is not None and not self._taken_back(record):
+                self._undone[record.seq] = record
+
+    @property
+    def state(self) -> bytes:
+        """The digest of the agent's semantic state: what is durable, without what did not take effect."""
+        with self._lock:
+            if self._undone:
+                before: bytes = self._undone[min(self._undone)].body["before"]
+                return before
+        return self._agent._semantic().digest
+
+    def write(self, entry: Entry) -> Record:
+        """Append a step; it is durable, and anchored as the manifest asks, when this returns.
+
+        Raises:
+            Unrecorded: it is not; the semantic state is as before. Refusal: an admission rule refuses it.
+            StaleError: it was worked out from another state than the agent's.
+        """
+        try:
+            self.catch_up()
+            record = self.append(entry)
+        except (StoreError, NetworkError) as error:
+            if not self._anchored(entry, error):
+                raise self._failed(entry, error) from error
+            record = entry.move.built[-1]
+        self._look_at(record)
+        return record
+
+    def write_together(self, first: Entry, work: Callable[[Append], Made]) -> Made:
+        """Do work that appends several steps, `first` before all others, which become durable together.
+
+        Where the manifest asks for a checkpoint of every record, they become durable one by one.
+
+        Raises:
+            Unrecorded: none of them took effect.
+        """
+        try:
+            self.catch_up()
+            with self._agent.batch():
+                made = work(self.append)
+        except UsageError as error:
+            if error.code != "TSLG-U-CADENCE":
+                raise
+            return work(self.write)
+        except (StoreError, NetworkError) as error:
+            if not self._anchored(first, error):
+                raise self._failed(first, error) from error
+            raise
+        self._look_at(first.move.built[-1])
+        return made
+
+    def catch_up(self) -> None:
+        """Write the rejections that wait for the log. Raises StoreError or NetworkError."""
+        if self._waiting or self._undone:
+            self._catch_up()
+
+    def append(self, entry: Entry) -> Record:
+        """Append a step, whatever comes of it. Raises as `Ledger.append`."""
+        cites = dict(entry.cites)
+        return self._agent._step(
+            entry.kind,
+            entry.body,
+            entry.move,
+            policy=entry.policy,
+            evidence=cites.pop("evidence", None),
+            delegation=cites.pop("delegation", None),
+            cited=cites,
+        )
+
+    def _anchored(self, entry: Entry, error: TslgError) -> bool:
+        """Tell whether another thread had a step anchored after all, whose own attempt failed."""
+        gate, built = self._agent._ledger.gate, entry.move.built
+        return (
+            bool(built)
+            and isinstance(error, AnchoringError)
+            and gate is not None
+            and (gate.anchored(self._agent.id) > built[-1].seq)
+        )
+
+    def _look_at(self, record: Record) -> None:
+        """Raise Unrecorded for a step that went down with one before it."""
+        with self._lock:
+            if record.seq in self._undone:
+                raise _unrecorded(record, "a step before it was not anchored, and did not take effect")
+
+    def _failed(self, entry: Entry, error: TslgError) -> Unrecorded:
+        """Take note of a step that could not be recorded or anchored; return the error that its caller gets."""
+        finding = Finding(ANCHORING, error.code, f"the record could not be anchored: {error.detail}")
+        built = entry.move.built[-1] if entry.move.built else None
+        try:
+            durable = built is not None and self._durable(built)
+        except StoreError:
+            durable = False
+        with self._lock:
+            if built is not None and durable:
+                self._undo_from(built)
+                return _unrecorded(built, error.detail)
+            waiting = entry if entry.kind == "rejection" else entry.rejected(finding)
+            if len(self._waiting) < DEFAULT.unrecorded_steps:
+                self._waiting.append(waiting)
+            else:
+                self._missed += 1
+        return Unrecorded(
+            f"the step was not recorded, and so did not take effect: {error.detail}",
+            mend=error.mend,
+            record=error.record,
+        )
+
+    def _durable(self, record: Record) -> bool:
+        """Tell whether a record is in the log after all. Raises StoreError if that cannot be seen."""
+        ledger = self._agent._ledger
+        ledger.semantic_state(self._agent.id)
+        return ledger.store.at(record.owner, record.seq) == record.id
+
+    def _undo_from(self, first: Record) -> None:
+        """Hold all governed steps from one on for not having taken effect, durably; the lock is held."""
+        store = self._agent._ledger.store
+        state = store.log_state(first.owner)
+        assert state is not None
+        for id, entry in store.log_range(first.owner, first.seq, state.size):
+            record = parse_as(id, entry.data)
+            if record.kind in STEPS and "before" in record.body:
+                self._undone[record.seq] = record
+        self._keep()
+
+    def _keep(self) -> None:
+        ids = [self._undone[seq].id for seq in sorted(self._undone)]
+        self._agent._ledger.store.set_meta(self._key, codec.encode(ids))
+
+    def _catch_up(self) -> None:
+        """Take back what did not take effect, newest first, then write the rejections that wait."""
+        with self._lock:
+            while self._undone:
+                newest = self._undone[max(self._undone)]
+                if not self._taken_back(newest):
+                    self.append(_taking_back(newest))
+                del self._undone[newest.seq]
+                self._keep()
+            while self._waiting:
+                self.append(self._waiting[0])
+                self._waiting.popleft()
+
+    def _taken_back(self, record: Record) -> bool:
+        ledger = self._agent._ledger
+        citing = map(ledger.context.record, ledger.store.children(record.id, ("prior", "evidence", "any")))
+        return any(one is not None and _takes_back(one, record) for one in citing)
+
+
+def _takes_back(one: Record, record: Record) -> bool:
+    return one.kind == "rejection" and one.body["stage"] == ANCHORING and one.owner == record.owner
+
+
+def _taking_back(record: Record) -> Entry:
+    """Return the rejection that says that a step on record did not take effect, and leads back to the state before."""
+    reason = f"step {short(record.id)} is on record and was not anchored: it did not take effect"
+    plain = {name: value for name, value in record.body.items() if name not in _NOT_SAID_AGAIN}
+    body = plain | said(Finding(ANCHORING, "TSLG-N-UNANCHORED", reason))
+    after = record.body.get("after")
+    policy = record.preds["policy"][0].cid
+    if after is None:
+        return Entry("rejection", body, policy, {"evidence": record.id})
+    return Entry("rejection", body, policy, {"prior": record.id}, Move(record.body["before"], undoes=after))
+
+
+_NOT_SAID_AGAIN: Final = frozenset(("class", "before", "after", "parts", "rule", "narrowing"))
+
+
+def _unrecorded(record: Record, why: str) -> Unrecorded:
+    return Unrecorded(
+        f"the step is on disk and not anchored, and so did not take effect: {why}",
+        mend="submit it again once the log can be anchored",
+        record=record.id,
+    )
