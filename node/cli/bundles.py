@@ -31,6 +31,10 @@ depth_option = click.option(
 _FORMATS: Final = {
     "car": Lazy("tslg.node.cli.bundles:export_car", "The ancestry of a record, as a bundle."),
     "tiles": Lazy("tslg.node.cli.tiles:export_tiles", "A log, as a tlog-tiles directory."),
+    "prov": Lazy("tslg.node.cli.exporting:prov", "Records, as W3C PROV-JSON."),
+    "in-toto": Lazy("tslg.node.cli.exporting:in_toto", "Statements about records, as DSSE envelopes."),
+    "openlineage": Lazy("tslg.node.cli.exporting:openlineage", "Steps of agents, as OpenLineage run events."),
+    "scitt": Lazy("tslg.node.cli.exporting:scitt", "Records, as SCITT signed statements with receipts."),
 }
 
 
@@ -70,7 +74,7 @@ def export_car(
     shown = withholding(withhold) if withhold else None
     with read_home(data) as home:
         target = find_record(home.store, id)
-        walked = _walk(_as_read_by(home, reader), target, home.federation, depth)
+        walked = _walk(as_read_by(home, reader), target, home.federation, depth)
     report = walked.report
     written = report.verdict != INVALID and target in report.records
     if written:
@@ -88,7 +92,7 @@ def export_car(
     return report.exit_code
 
 
-def _as_read_by(home: Home, reader: str | None) -> Source:
+def as_read_by(home: Home, reader: str | None) -> Source:
     """Return the directory's store as a source, as far as a reader may read it where one is named."""
     from tslg.node.access import gatekeeper
     from tslg.node.cli.reading import reader_of
