@@ -141,7 +141,7 @@ class _Export:
         self.home = home
         self.standing = standing
         self.stream: BinaryIO = sys.stdout.buffer
-        self.told: dict[str, Any] = {"verification": standing.to_json(), "records": 0}
+        self.told: dict[str, Any] = {"verification": standing.told, "records": 0}
         self.why_left_out = ""
         self.name = HeldNames(home.store).get
         self._chosen = chosen
@@ -231,7 +231,7 @@ def _export(options: Mapping[str, Any], *, binary: bool = False) -> Iterator[_Ex
         raise UsageError("this format is not text", mend="name a file with --out")
     with read_home(options["data"]) as home:
         chosen, standing = _chosen(home, options)
-        if standing.verdict == "invalid" or (standing.report is not None and not chosen.count):
+        if standing.verdict == "invalid" or (standing.report is not None and not chosen.total):
             _refuse(standing, options)
         gate = _gate(home, options["reader"])
         one = _Export(home, chosen, standing, gate, options)
@@ -254,7 +254,7 @@ def _refuse(standing: Standing, options: Mapping[str, Any]) -> None:
 
         for fault in faults[:20]:
             note(f"{fault.code}  {to_text(fault.record)}  {fault.detail}")
-    told = {"verification": standing.to_json(), "records": 0, "file": None}
+    told = {"verification": standing.told, "records": 0, "file": None}
     if options["as_json"] or options["out"] is not None:
         emit(told, options["as_json"], f"{standing.verdict}  nothing was written")
     raise click.exceptions.Exit(EXIT_CODES[standing.verdict])

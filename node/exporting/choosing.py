@@ -37,7 +37,7 @@ class Chosen(NamedTuple):
     logs: Sequence[tuple[Link, Sequence[Link]]]
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many records."""
         return sum(len(ids) for _, ids in self.logs)
 

@@ -130,7 +130,7 @@ def _predicate(item: Item, standing: Standing, names: Names, signer: Signer, bod
         "fields": naming.told(record),
         "attester": naming.uri(signer.agent),
         "verified": item.verified,
-        "verification": standing.to_json(),
+        "verification": standing.told,
     }
     if record.manifest is not None:
         told["manifest"] = naming.uri(record.manifest)
@@ -172,7 +172,7 @@ def _link(item: Item, standing: Standing) -> dict[str, Any]:
             material: dict[str, Any] = {"name": name, "uri": naming.uri(edge.cid)}
             digest = _sha256_of(edge.cid)
             materials.append(material if digest is None else material | {"digest": {"sha256": digest}})
-    about = {"record": naming.uri(record.id), "verified": item.verified, "verification": standing.to_json()}
+    about = {"record": naming.uri(record.id), "verified": item.verified, "verification": standing.told}
     return {"name": named, "command": [], "materials": materials, "byproducts": about, "environment": {}}
 
 

@@ -194,7 +194,7 @@ def _facet(item: Item, standing: Standing, bodies: bool) -> dict[str, Any]:
         "edges": naming.edges(record),
         "fields": naming.told(record),
         "verified": item.verified,
-        "verification": standing.to_json(),
+        "verification": standing.told,
     }
     return told | {"body": naming.plain_json(record.body)} if bodies else told
 

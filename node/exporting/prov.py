@@ -123,7 +123,7 @@ def _describe(
     top: Sections, owner: Link, records: int, standing: Standing, names: Callable[[Link], str | None]
 ) -> None:
     """State, beside the bundle, whose it is and what was verified of it."""
-    told = {f"tslg:verification_{name}": value for name, value in standing.to_json().items() if value is not None}
+    told = {f"tslg:verification_{name}": value for name, value in standing.told.items() if value is not None}
     log = f"log:{to_text(owner)}"
     top.add("agent", *_agent(owner, names(owner), standing.federation))
     top.add("entity", log, {"prov:type": _qualified("prov:Bundle"), "tslg:records": records, **told})
@@ -167,8 +167,8 @@ class _Bundle:
         relate = self.sections.relate
         relate("wasGeneratedBy", {"prov:entity": me, "prov:activity": making, "prov:time": moment})
         relate("wasAttributedTo", {"prov:entity": me, "prov:agent": agent})
-        plans = [f"record:{to_text(edge.cid)}" for edge in record.preds.get("policy", ())] or [None]
-        for plan in plans:
+        plans = [f"record:{to_text(edge.cid)}" for edge in record.preds.get("policy", ())]
+        for plan in plans or (None,):
             relate("wasAssociatedWith", {"prov:activity": making, "prov:agent": agent, "prov:plan": plan})
         for name in sorted(record.preds):
             for edge in record.preds[name]:

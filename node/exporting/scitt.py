@@ -116,7 +116,8 @@ def statement(item: Item, signer: Signer, receipt: bytes | None, *, digest: bool
     header = {ALG: EDDSA, KID: bytes(signer.key), **about}
     protected = _protected(header, signer.agent, record.id, {VERIFIED: item.verified})
     signature = signer.sign(sig_structure(protected, b"", payload))
-    return _sign1(protected, {} if receipt is None else {RECEIPTS: [receipt]}, payload, signature)
+    unprotected: dict[int, Any] = {} if receipt is None else {RECEIPTS: [receipt]}
+    return _sign1(protected, unprotected, payload, signature)
 
 
 def _protected(header: dict[int, Any], issuer: Link, subject: Link, more: dict[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from tslg.node.context import StoreContext
@@ -18,13 +19,13 @@ from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError
 from tslg.protocol.flat import recover
-from tslg.protocol.keys import KEY_KINDS
+from tslg.protocol.keys import KEY_KINDS, revocations_in
 from tslg.protocol.log import Peaks
 from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Record
 from tslg.protocol.report import INVALID, UNDETERMINED, VALID, Report
 from tslg.protocol.rules.context import MANIFEST_KINDS, Rule, Tail
-from tslg.protocol.rules.log import rule_log, rule_revoked
+from tslg.protocol.rules.log import ended, rule_log
 from tslg.protocol.rules.seals import rule_key, rule_seal
 
 WALK: Final = "walk"
@@ -37,7 +38,7 @@ CHUNK: Final = 256
 _MOST_FINDINGS: Final = 100
 """Findings kept of one log: one convicts it, and a broken log has one at every place behind the break."""
 
-_RULES: Final[tuple[Rule, ...]] = (rule_revoked, rule_key, rule_seal)
+_RULES: Final[tuple[Rule, ...]] = (rule_key, rule_seal)
 
 
 class Fault(NamedTuple):
@@ -108,8 +109,9 @@ class Standing:
             return NONE
         return "log" if log.whole else "seal"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as every export states it (docs/spec/exports.md)."""
+    @cached_property
+    def told(self) -> Mapping[str, Any]:
+        """What every export states of it, as JSON values (docs/spec/exports.md); made once for all records."""
         told: dict[str, Any] = {"method": self.method, "verdict": self.verdict, "time": iso(self.at_ms)}
         if self.method != NONE:
             told["federation"] = uri(self.federation)
@@ -173,6 +175,8 @@ class _Reader:
         self._check = check
         self._manifests = manifests
         self._keys: set[Link] = set()
+        self._revoking: list[Record] = []
+        self._revocations = revocations_in(())
         self._peaks: Peaks | None = Peaks()
         self._last: Link | None = None
         self._time = 0
@@ -219,7 +223,7 @@ class _Reader:
         if seq > 0 and self._peaks is not None and self._last is not None:
             context.tails[check.owner] = Tail(seq, self._last, self._time, self._peaks.root())
             rules = (rule_log, *_RULES)
-        refusal = judge(record, seal, context, rules)
+        refusal = ended(record, self._revocations) or judge(record, seal, context, rules)
         if refusal is not None:
             check.find(refusal.code, record.id, refusal.detail)
             return
@@ -228,6 +232,10 @@ class _Reader:
             self._keys.add(record.id)
         if record.kind in MANIFEST_KINDS:
             self._manifests.add(record.id)
+        if record.kind == "revocation":
+            # What a log's store says of it lies in the future of the records before.
+            self._revoking.append(record)
+            self._revocations = revocations_in(self._revoking)
 
     def _rests_on_what_was_read(self, record: Record) -> bool:
         """Whether key and manifest are records of these logs that were found good, and not merely held somewhere."""

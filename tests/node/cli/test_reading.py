@@ -112,3 +112,19 @@ def test_to_ask_as_a_directory_that_bound_no_peer_is_refused_before_anything_is_
     with home(tmp_path, toml().replace("Guarded", "Other"), "other"):
         pass
     assert "another federation" in cli.error(*how[:-1], tmp_path / "other")
+
+
+@pytest.mark.spec("EXP-6")
+def test_exports_for_a_reader_hold_what_it_may_read(clinic, cli, tmp_path):
+    data, decision, seen, author, _ = clinic
+
+    def told(reader, *more, code=0):
+        written = cli.json("export", "prov", *more, "-o", tmp_path / "x", "--for", reader, "--data", data, code=code)
+        text = (tmp_path / "x").read_text() if written["file"] else ""
+        return [f'"record:{id}": {{"prov:type"' in text for id in (decision, seen)]
+
+    assert told("stranger") == [False, False] and told(author) == [True, True]
+    assert told("stranger", decision, code=2) == [False, False] and not list(tmp_path.glob("y*"))
+    cli.json("access", "grant", decision, "--to", "anyone", "--data", data)
+    assert told("stranger") == [True, False] and told("stranger", decision, code=2) == [True, False]
+    assert told(author, decision) == [True, True]

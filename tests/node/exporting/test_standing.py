@@ -47,7 +47,7 @@ def codes(standing):
 def test_honest_logs_are_valid_and_every_record_is_counted(scene, copy):
     standing = checked(copy)
     assert standing.verdict == "valid" and not codes(standing)
-    assert standing.to_json()["records"] == sum(log.held for log in scene.home.store.logs())
+    assert standing.told["records"] == sum(log.held for log in scene.home.store.logs())
     assert standing.of(scene.records["release"]) == "log"
 
 
@@ -129,8 +129,39 @@ def test_bytes_that_are_gone_leave_a_log_whole_only_if_a_prune_record_took_them(
     change(copy, "UPDATE record SET data = NULL, seal = NULL, kind = NULL, time = NULL WHERE cid = ?", scan.id)
     standing = checked(copy)
     assert standing.verdict == "undetermined" and standing.of(scene.records["finding"]) == "seal"
-    assert standing.to_json()["incomplete"] == 1
+    assert standing.told["incomplete"] == 1
     pair = "(SELECT id FROM record WHERE cid = ?), (SELECT id FROM record WHERE cid = ?)"
     change(copy, f"INSERT INTO pruned (prune, record, pending) VALUES ({pair}, 0)", release.id, scan.id)
     standing = checked(copy)
     assert standing.verdict == "valid" and standing.of(scene.records["finding"]) == "log"
+
+
+@pytest.mark.spec("EXP-4")
+def test_a_revoked_key_seals_up_to_its_end_and_not_beyond(tmp_path):
+    home, made = build(tmp_path / "data")
+    alpha = home.agent("alpha")
+    first = alpha.id
+    rotated = home.keyring.rotate(alpha.id)
+    revoked = home.keyring.revoke(alpha.id, first, "stolen")
+    alpha.observe("afterwards")
+    owners = [alpha.id]
+    standing = read_logs(home.store, home.federation, owners, home.clock)
+    assert standing.verdict == "valid" and standing.of(made["release"]) == "log" == standing.of(rotated)
+    # The thief goes on with the key that was revoked.
+    state, seed = home.store.log_state(alpha.id), home.agent_key(alpha.id).key
+    lie = records.build(
+        kind="state",
+        agent=alpha.id,
+        seq=state.size,
+        prev=state.last,
+        time=NOW,
+        manifest=revoked.manifest,
+        key=first,
+        log=Head(state.size, state.peaks.root()),
+        preds={"prior": [Edge(alpha.id)]},
+        body={"data": {"mine": "again"}},
+    )
+    signature = Signature(-19, first, seed.sign(-19, to_be_signed(lie.data, -19)))
+    home.store.append([(lie, encode([signature]))])
+    assert codes(read_logs(home.store, home.federation, owners, home.clock)) == {"TSLG-A-REVOKED"}
+    home.close()
