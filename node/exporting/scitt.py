@@ -8,7 +8,7 @@ docs/spec/exports.md.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
 import cbor2
@@ -113,15 +113,15 @@ def statement(item: Item, signer: Signer, receipt: bytes | None, *, digest: bool
     record = item.record
     about: dict[int, Any] = {HASH_ALG: SHA_256, PREIMAGE_TYPE: DAG_CBOR} if digest else {CONTENT_TYPE: DAG_CBOR}
     payload = hashlib.sha256(record.data).digest() if digest else record.data
-    header = {ALG: EDDSA, KID: bytes(signer.key), **about}
+    header: dict[int, Any] = {ALG: EDDSA, KID: bytes(signer.key), **about}
     protected = _protected(header, signer.agent, record.id, {VERIFIED: item.verified})
     signature = signer.sign(sig_structure(protected, b"", payload))
     unprotected: dict[int, Any] = {} if receipt is None else {RECEIPTS: [receipt]}
     return _sign1(protected, unprotected, payload, signature)
 
 
-def _protected(header: dict[int, Any], issuer: Link, subject: Link, more: dict[str, Any]) -> bytes:
-    claims = {ISSUER: naming.uri(issuer), SUBJECT: naming.uri(subject), **more}
+def _protected(header: dict[int, Any], issuer: Link, subject: Link, more: Mapping[int | str, Any]) -> bytes:
+    claims: dict[int | str, Any] = {ISSUER: naming.uri(issuer), SUBJECT: naming.uri(subject), **more}
     return cbor2.dumps({**header, CWT_CLAIMS: claims}, canonical=True)
 
 
