@@ -50,6 +50,11 @@ class NodeConfig:
     offer_to: tuple[str, ...] = ()
     """Addresses of replicas that are told when logs held here grow, for where announcements are off."""
 
+    sequence: str = ""
+    """The agent of this node, by name, that sequences what tenants delegate to it into its log; none if empty."""
+    tenants: tuple[str, ...] = ()
+    """Agents whose delegations it sequences, by id; any of the federation's if there are none."""
+
     log_format: str = "text"
     """How `tslg node run` logs to stderr: `text`, or `json` for one object a line."""
     log_level: str = "warning"

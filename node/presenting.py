@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import trio
 
-from tslg.node.binding import peer_bytes
+from tslg.node.agent import BlockingAgent
+from tslg.node.binding import peer_bytes, peer_of_seed
 from tslg.node.home import Home
 from tslg.node.net.seam import Network, peer_id_of
 from tslg.protocol.chains import rests_on
@@ -47,6 +48,13 @@ def credentials(home: Home, peer: str, limits: Limits = DEFAULT) -> list[Pair]:
                     found.update({one: _plain(entry) for one, entry in held.items()})
                     todo = [parse_as(one, entry.data) for one, entry in held.items()]
     return [*found.values()] if len(found) <= limits.presented_records else []
+
+
+def bind_to(home: Home, agent: BlockingAgent) -> None:
+    """Let an agent register its directory's own peer, where there are rules of reading and it did not before."""
+    peer = peer_of_seed(home.peer_seed())
+    if home.manifest.envelope.access is not None and not _registrations(home, agent.id, peer):
+        agent.register_peer(peer)
 
 
 def _registrations(home: Home, agent: Link, peer: bytes) -> list[tuple[Link, Record]]:

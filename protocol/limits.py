@@ -213,6 +213,8 @@ class Limits:
     """How long a witness keeps a connection on which nothing is asked."""
     local_connections: int = 256
     """Open connections of a node's local interface: more processes than one host runs agents."""
+    shared_ids: int = 64
+    """Ids in one entry of a shared log: a batch; whoever has more of them anchors the newest record of its log."""
     local_streams: int = 32
     """Streams that are open on the local interface at a time: each reads the store when its logs grow."""
     stream_logs: int = 16

@@ -46,6 +46,8 @@ def node() -> None:
     "--replicate", multiple=True, metavar="ID|federation", help="Hold an agent's log whole, or all of them; repeat."
 )
 @click.option("--replicate-from", multiple=True, metavar="ADDR", help="A peer to follow those logs at; repeat.")
+@click.option("--sequence", metavar="AGENT", help="Keep a log for several tenants by this agent: see `tslg shared`.")
+@click.option("--tenant", "tenants", multiple=True, metavar="ID", help="Whose records it sequences; repeat.  [all]")
 @click.option("--log-format", metavar="text|json", help="How to log to stderr; text if not set.")
 @click.option("--log-level", metavar="LEVEL", help="What to log: debug, info, warning or error; warning if not set.")
 @click.option("--withhold", multiple=True, metavar="KIND/FIELD", help="Give peers no such fields, * for any; repeat.")
@@ -171,8 +173,22 @@ async def _serve(
                     from tslg.node.cli.working import work_by
 
                     opened.on_delegation(await opened.agent(name), work_by(command))
+                if config.sequence:
+                    await _sequence(opened, config)
                 _announce(opened, as_json)
                 await trio.sleep_forever()
+
+
+async def _sequence(opened: Node, config: NodeConfig) -> None:
+    import trio
+
+    from tslg.node.presenting import bind_to
+    from tslg.node.sharing.sequencing import sequencer
+
+    agent = await opened.agent(config.sequence)
+    await trio.to_thread.run_sync(bind_to, opened.home, agent.blocking)
+    tenants = frozenset(map(whole_id, config.tenants))
+    opened.on_delegation(agent, sequencer(opened.gatekeeper, tenants), again=True)
 
 
 def _announce(opened: Node, as_json: bool) -> None:
