@@ -22,6 +22,7 @@ from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError
 from tslg.protocol.exchange import (
+    WALK,
     Have,
     HeadReply,
     HeadRequest,
@@ -138,6 +139,30 @@ class Server:
             ) as chunks:
                 async for chunk in chunks:
                     yield chunk
+
+    def answer(self, protocol: str, request: bytes, peer: str) -> Iterator[bytes]:
+        """Answer a walk or a question about a log in the calling thread, for drivers without an event loop.
+
+        Raises:
+            InvalidRequest: it is none. NotAvailable, RequestRefused: as by `walk` and `log`.
+        """
+        gate = self._gate(peer)
+        try:
+            if protocol == WALK:
+                asked = WalkRequest.from_bytes(request, self._limits)
+                yield from _WalkAnswer(self._store, self._source, asked, self._limits, gate).chunks()
+                return
+            about = read_log_request(request, self._limits)
+        except MessageError as error:
+            raise InvalidRequest(error.detail) from error
+        if isinstance(about, RangeRequest):
+            yield from self._range(about, gate)
+        elif isinstance(about, ProofsRequest):
+            yield self._proofs(about, peer)
+        elif isinstance(about, HeadRequest):
+            yield self._head(about.agent, peer)
+        else:
+            yield LocateReply(tuple(list(self._locate(about.agent))[:64])).to_bytes()
 
     def _range(self, asked: RangeRequest, gate: Gate) -> Iterator[bytes]:
         """Yield the chunks of a range. Over gaps too: of a foreign log only what was once verified is held."""

@@ -245,7 +245,11 @@ def test_what_only_a_type_checker_reads_is_told_from_the_rest(tmp_path):
     assert {one for _, one in imports(outside_type_checking(module))} == {"typing", "two", "four"}
 
 
-OPTIONAL = {"psycopg": ("postgres", "node/store/postgres*.py"), "ray": ("ray", "node/parallel_ray.py")}
+OPTIONAL = {
+    "psycopg": ("postgres", "node/store/postgres*.py"),
+    "pyarrow": ("simulate", "simulations/outcomes.py"),
+    "ray": ("ray", "node/parallel_ray.py"),
+}
 """What an extra brings, and the only modules that may need it."""
 
 AWAITED = {"cedarpy", "license-expression"}

@@ -1,0 +1,196 @@
+"""One run of a scenario on one seed: who is there, what happens to them, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tslg.simulations.adversaries import BEHAVIOURS
+from tslg.simulations.chance import stream
+from tslg.simulations.engine import SECOND
+from tslg.simulations.events import Events
+from tslg.simulations.faults import Faults
+from tslg.simulations.founding import Founding
+from tslg.simulations.member import Member
+from tslg.simulations.oracle import Broken
+from tslg.simulations.remembering import remembering
+from tslg.simulations.scenario import Group, Scenario
+from tslg.simulations.signing import Signing
+from tslg.simulations.work import Worker
+from tslg.simulations.world import World
+
+STEPS: Final = 100
+"""So often a run tells how far it is."""
+_PRUNABLE: Final = ("action", "decision", "observation")
+Tick = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one run.
+
+    Attributes:
+        scenario, seed, agents, hours, signatures: what was run, and with which signatures.
+        digest: of everything that happened; the same for the same seed and code.
+        events: how many events there were.
+        seconds: how long it took, and `founding_s` the founding before it.
+        counts: of records, audits, delegations, …
+        given_up: how often a procedure ended with which code.
+        traffic: messages, those that were lost, and bytes.
+        broken: what did not hold, None if all did.
+    """
+
+    scenario: str
+    seed: int
+    agents: int
+    hours: float
+    signatures: str
+    digest: str
+    events: int
+    seconds: float
+    founding_s: float
+    counts: dict[str, int]
+    given_up: dict[str, int]
+    traffic: dict[str, int]
+    detections_s: list[float] = field(default_factory=list)
+    broken: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as one JSON document."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def run(scenario: Scenario, seed: int, tick: Tick | None = None) -> Outcome:
+    """Run a scenario. The first invariant that does not hold ends it."""
+    signing = Signing(scenario.signatures == "modelled")
+    started = time.perf_counter()
+    with signing.in_force(), remembering():
+        world = populate(scenario, seed, signing)
+        founded = time.perf_counter()
+        broken = None
+        try:
+            for member in world.members:
+                member.enter(_begin)
+            Faults(world, scenario.faults)
+            Events(world, scenario.events)
+            _go(world, scenario, tick)
+        except Broken as error:
+            broken = {
+                "invariant": error.invariant,
+                "at_s": error.time / SECOND,
+                "who": error.who,
+                "event": world.loop.events,
+                "explanation": error.explanation,
+            }
+        ended = time.perf_counter()
+    net, oracle = world.net, world.oracle
+    return Outcome(
+        scenario=scenario.name,
+        seed=seed,
+        agents=len(world.members),
+        hours=scenario.hours,
+        signatures=signing.name,
+        digest=world.loop.log.digest(),
+        events=world.loop.events,
+        seconds=round(ended - founded, 3),
+        founding_s=round(founded - started, 3),
+        counts=dict(sorted(oracle.counts.items())),
+        given_up=dict(sorted(oracle.given_up.items())),
+        traffic={"messages": net.sent, "lost": net.lost, "bytes": net.bytes},
+        detections_s=[taken / SECOND for _, taken in oracle.detections],
+        broken=broken,
+    )
+
+
+def populate(scenario: Scenario, seed: int, signing: Signing) -> World:
+    """Return the world of a scenario as it is when the run begins."""
+    founding = Founding(
+        seed,
+        scheme=scenario.scheme,
+        anchors=scenario.anchors,
+        quorum=scenario.threshold,
+        depth=scenario.verify_depth,
+        attested=scenario.attested,
+    )
+    if scenario.gc_horizon_s:
+        founding.gc_policy(int(scenario.gc_horizon_s * 1_000), _PRUNABLE, 0)
+    world = World(
+        seed,
+        founding,
+        signing,
+        scenario.weather,
+        hops=scenario.hops,
+        journalled=any(fault.kind in ("crash", "churn") for fault in scenario.faults),
+        fork_bound_s=scenario.fork_bound_s,
+    )
+    for link in scenario.links:
+        world.net.link(link.source, link.target, link.weather)
+    for group, count in _sizes(scenario):
+        for _ in range(count):
+            world.join(group.name, group.honest)
+    _connect(world, scenario)
+    groups = {group.name: group for group in scenario.groups}
+    for member in world.members:
+        member.behaviour = _behaviour(world, groups[member.group])
+    return world
+
+
+def _sizes(scenario: Scenario) -> list[tuple[Group, int]]:
+    """Divide the population among the groups by their shares; whoever has one gets at least one member."""
+    total = sum(group.share for group in scenario.groups) or 1.0
+    sizes = []
+    left = scenario.agents
+    for index, group in enumerate(scenario.groups):
+        rest = len(scenario.groups) - index - 1
+        count = left if not rest else max(1, min(left - rest, round(scenario.agents * group.share / total)))
+        sizes.append((group, max(0, count)))
+        left -= count
+    return sizes
+
+
+def _connect(world: World, scenario: Scenario) -> None:
+    """Make every member some neighbours, a ring first so that all are connected, and choose whose logs it follows."""
+    count = len(world.members)
+    chance = stream(world.seed, "neighbours")
+    for member in world.members:
+        wanted = [(member.index + 1) % count]
+        wanted += [chance.randrange(count) for _ in range(max(0, (scenario.peers - 1) // 2))]
+        for other in wanted:
+            _introduce(world, member.index, other)
+    follow = {group.name: group.habits.follow for group in scenario.groups}
+    for member in world.members:
+        for _ in range(min(follow[member.group], count - 1)):
+            other = chance.randrange(count)
+            if other != member.index:
+                member.follows[world.members[other].id] = None
+                world.directory.add(world.members[other].id, member.index)
+
+
+def _introduce(world: World, one: int, other: int) -> None:
+    for a, b in ((one, other), (other, one)):
+        if a != b and b not in world.members[a].peers:
+            world.members[a].peers.append(b)
+
+
+def _behaviour(world: World, group: Group) -> Any:
+    partners = [one.index for one in world.members if one.group in group.delegates_to] if group.delegates_to else None
+    if partners is None:
+        partners = world.everybody
+    if group.honest:
+        return Worker(group.habits, partners)
+    return BEHAVIOURS[group.behaviour](group)
+
+
+def _begin(member: Member) -> None:
+    member.behaviour.begin(member)
+
+
+def _go(world: World, scenario: Scenario, tick: Tick | None) -> None:
+    end = int(scenario.hours * 3_600 * SECOND)
+    for step in range(1, STEPS + 1):
+        world.loop.run(end * step // STEPS)
+        if tick is not None:
+            tick(step / STEPS)
+    world.oracle.at_the_end()
