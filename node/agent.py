@@ -17,6 +17,7 @@ from tslg.node.agreeing import Agreeing
 from tslg.node.authoring import Reference, References, body_of, cited_in, id_or_none, listed, reference_id
 from tslg.node.confiding import Confiding
 from tslg.node.correcting import Correcting
+from tslg.node.destroying import Destroying
 from tslg.node.joining import Joining
 from tslg.node.keyring import Binding, Keyring, KeyState
 from tslg.node.ledger import Ledger
@@ -35,7 +36,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class BlockingAgent(Letting, Confiding, Correcting, Agreeing, Joining):
+class BlockingAgent(Letting, Destroying, Confiding, Correcting, Agreeing, Joining):
     """One agent of this node. Safe to use from several threads.
 
     Attributes:
@@ -358,37 +359,6 @@ class BlockingAgent(Letting, Confiding, Correcting, Agreeing, Joining):
             mend="`tslg query forks` lists what does",
             record=owner,
         )
-
-    def redact(
-        self,
-        target: Reference,
-        *,
-        fields: Iterable[str] = (),
-        blobs: Iterable[bytes] = (),
-        reason: str,
-        policy: References = None,
-    ) -> Record:
-        """Record that fields and blobs of a record are destroyed, and destroy them wherever this node keeps them.
-
-        What was handed over before is out of reach. Not for use inside a batch.
-
-        Args:
-            target: the record; its id, its seal and all proofs stay valid.
-            fields: fields that it commits to.
-            blobs: SHA-256 digests of blobs in the node's store.
-            reason: why, for everybody to read.
-            policy: under which policy; the agent's own by default.
-
-        Raises:
-            Refusal: the manifest does not let this agent redact that. StoreError: `TSLG-D-BUSY`: repeat it.
-        """
-        if self._ledger.batching:
-            raise UsageError("nothing is redacted inside a batch", mend="redact it once the batch is durable")
-        id = reference_id(target)
-        body = {"target": id, "fields": sorted(set(fields)), "blobs": sorted(set(blobs)), "reason": reason}
-        made = self._append("redaction", body, policy=policy, evidence=id, authorised=True)
-        self._ledger.carry_out([made])
-        return made
 
     def blob(self, content: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
         """Put content into the node's blob store; return what a record says of it."""

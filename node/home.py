@@ -7,6 +7,8 @@ DIR/keys/ID.*.key     one file for each further key of an agent (mode 0600)
 DIR/keys/anchor.json  the anchor's key, where this node founded a federation of its own
 DIR/keys/peer         the 32-byte seed of the node's peer id
 DIR/openings/…        what opens confidential policies, one file each (mode 0600)
+DIR/vault/…           plaintexts of models' steps, encrypted, and their keys, wrapped
+DIR/keys/vault.key    the vault's master key, unless it is elsewhere or a passphrase (mode 0600)
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from tslg.node.proving import Prover
 from tslg.node.store.interface import Store
 from tslg.node.store.lock import DataDirLock
 from tslg.node.store.opening import open_store
+from tslg.node.vault.keeping import Plaintexts
 from tslg.protocol.cid import short, to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import AnchoringError, StoreError, UsageError
@@ -93,8 +96,11 @@ class Home:
             self._ask_witnesses,
             clock,
         )
+        self.plaintexts = Plaintexts(self)
+        """What is kept of models' steps beside their digests."""
         if lock is not None:
             self.ledger.gate = self.anchorer
+            self.ledger.also_destroy = self.plaintexts.carry_out
 
     @classmethod
     def open(
@@ -137,6 +143,7 @@ class Home:
                     )
                 home = cls(path, lock, store, Link(store.get_meta(FEDERATION_META) or b""), clock, random_bytes)
                 home.ledger.carry_out(redacting.recorded(store))
+                home.plaintexts.catch_up()
                 home._open_agents()
                 for agent in home.agents:
                     pruning.go_on(store, agent.id)
@@ -166,6 +173,7 @@ class Home:
         """Close the store and let the directory go."""
         if self.witnesses is not None:
             self.witnesses.close()
+        self.plaintexts.close()
         self.store.close()
         if self._lock is not None:
             self._lock.release()

@@ -83,6 +83,8 @@ class Ledger(Admitting):
         self._writer: int | None = None
         self.gate: Anchorer | None = None
         """What holds logs to their anchoring, for a node that is to."""
+        self.also_destroy: Callable[[Sequence[Record]], None] | None = None
+        """What else carries redactions out, such as a vault."""
         self.growth = Growth()
         """Who is told when logs grew."""
 
@@ -375,6 +377,8 @@ class Ledger(Admitting):
         rightful = [record for record in redactions if rule_redaction(record, b"", self.context) is None]
         for id in redacting.carry_out(self.store, rightful):
             self.context.forget(id)
+        if self.also_destroy is not None:
+            self.also_destroy(rightful)
 
     def look_around(self) -> None:
         """Take in what other processes may have stored since, and what an undone transaction left unsure."""

@@ -11,6 +11,7 @@ TslgError
 ├── Refusal               a record that an admission rule refuses                     TSLG-A-…
 ├── ManifestError         a manifest text or ceremony that cannot be used             TSLG-M-…
 ├── StoreError            the data directory cannot be used                           TSLG-D-…
+├── VaultError            a plaintext that cannot be kept, or is not to be had        TSLG-V-…
 ├── NetworkError          a peer that could not be asked, or broke the protocol       TSLG-N-…
 │   └── AnchoringError    a log that is ahead of what witnesses cosigned                 TSLG-N-UNANCHORED
 ├── Rejected, Unrecorded  a step that a gate did not let take effect               TSLG-G-…
@@ -102,6 +103,12 @@ class StoreError(TslgError):
     """A data directory or database that cannot be used."""
 
     code = "TSLG-D-STORE"
+
+
+class VaultError(TslgError):
+    """A plaintext that cannot be kept or handed out. `record` is the one it is of."""
+
+    code = "TSLG-V-VAULT"
 
 
 class NetworkError(TslgError):

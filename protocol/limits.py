@@ -300,5 +300,8 @@ class Limits:
     unrecorded_steps: int = 1_000
     """Rejections that wait for a log that cannot be written, at about 1 KiB each; their callers were told already."""
 
+    plaintext_bytes: int = 1024 * 1024 * 1024
+    """One plaintext in a vault, which is written and read in chunks: an hour of video that a model saw."""
+
 
 DEFAULT = Limits()
