@@ -24,7 +24,7 @@ def traces(folder, secret):
     return [path.name for path in folder.rglob("*") if path.is_file() and secret in path.read_bytes()]
 
 
-@pytest.mark.spec("VLT-1", "VLT-2", "VLT-5")
+@pytest.mark.spec("RCD-9", "RCD-11")
 def test_what_is_kept_for_a_record_is_read_again_and_stands_nowhere_in_plain(node, manifest, step):
     with node(manifest()) as home:
         agent = home.agent("a")
@@ -59,7 +59,7 @@ def test_a_node_that_keeps_nothing_has_no_vault(node):
         assert not (home.path / "vault").exists() and not (home.path / "keys" / "vault.key").exists()
 
 
-@pytest.mark.spec("VLT-3")
+@pytest.mark.spec("RCD-9")
 def test_plaintexts_of_many_threads_are_each_their_own(home, step):
     agent, made = home.agent("a"), {}
 
@@ -78,7 +78,7 @@ def test_plaintexts_of_many_threads_are_each_their_own(home, step):
         assert {name: home.plaintexts.read(id, name) for name in content} == content
 
 
-@pytest.mark.spec("VLT-6")
+@pytest.mark.spec("RCD-12")
 def test_a_long_plaintext_is_streamed_in_and_out(home, draft):
     agent = home.agent("a")
     content = [bytes([i % 256]) * 10_000 for i in range(100)]
@@ -110,7 +110,7 @@ def test_a_plaintext_that_is_too_long_leaves_nothing(home, draft, monkeypatch):
 # --- destroying ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("VLT-8", "VLT-9", "VLT-10")
+@pytest.mark.spec("RCD-13", "RCD-14")
 def test_a_redaction_destroys_the_key_down_to_the_file(home, step):
     agent = home.agent("a")
     others = [step(home, agent, ASKED) for _ in range(30)]
@@ -133,7 +133,7 @@ def test_a_redaction_destroys_the_key_down_to_the_file(home, step):
     assert all(home.plaintexts.read(one.id, "output") == ASKED["output"] for one in others)
 
 
-@pytest.mark.spec("VLT-9")
+@pytest.mark.spec("RCD-13", "RCD-14")
 def test_a_redaction_that_a_crash_left_undone_is_carried_out_before_anything_is_read(node, manifest, step, monkeypatch):
     with node(manifest()) as home:
         agent = home.agent("a")
@@ -170,7 +170,7 @@ def test_a_crash_in_the_midst_of_shredding_is_finished(node, manifest, step, mon
         assert home.plaintexts.vault().entry(made.id, "output").state == GONE
 
 
-@pytest.mark.spec("VLT-11")
+@pytest.mark.spec("RCD-15")
 @pytest.mark.parametrize("recorded", [True, False])
 def test_what_has_had_its_time_is_destroyed_and_recorded_as_the_manifest_says(node, manifest, clock, step, recorded):
     said = 'expiry = "recorded"' if recorded else 'expiry = "silent"'
@@ -195,7 +195,7 @@ def test_what_has_had_its_time_is_destroyed_and_recorded_as_the_manifest_says(no
 # --- crashes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("VLT-4")
+@pytest.mark.spec("RCD-10")
 def test_after_a_crash_records_have_their_plaintexts_and_no_plaintext_is_without_a_record(node, manifest, step, draft):
     with node(manifest()) as home:
         agent = home.agent("a")
@@ -232,6 +232,7 @@ def test_a_redaction_that_came_before_its_plaintext_was_bound_is_carried_out(nod
         assert home.plaintexts.read(made.id, "tools") == b"[]"
 
 
+@pytest.mark.spec("RCD-9")
 def test_what_was_discarded_is_gone_and_a_step_that_was_refused_leaves_nothing(home, draft):
     agent = home.agent("a")
     kept = home.plaintexts.keep(agent.id, ASKED)
@@ -241,6 +242,7 @@ def test_what_was_discarded_is_gone_and_a_step_that_was_refused_leaves_nothing(h
     assert home.plaintexts.vault().select("1", ()) == []
 
 
+@pytest.mark.spec("RCD-9")
 def test_a_full_disk_keeps_the_step_from_being_recorded(home, step, monkeypatch):
     agent = home.agent("a")
     step(home, agent, ASKED)
@@ -260,7 +262,7 @@ def test_a_full_disk_keeps_the_step_from_being_recorded(home, step, monkeypatch)
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("VLT-12")
+@pytest.mark.spec("RCD-18")
 def test_a_tenants_key_is_changed_and_the_old_one_is_nowhere(home, step, monkeypatch):
     monkeypatch.setattr("tslg.node.vault.vault._REWRAPPED", 4)
     agent = home.agent("a")
@@ -289,7 +291,7 @@ def test_a_tenants_key_is_changed_and_the_old_one_is_nowhere(home, step, monkeyp
     assert vault.rotate(agent.id) == 9 and vault.tenants.owners() == [(agent.id, 3)]
 
 
-@pytest.mark.spec("VLT-12")
+@pytest.mark.spec("RCD-18")
 def test_the_master_key_is_changed_and_an_older_copy_of_the_vault_is_closed(node, manifest, step):
     with node(manifest()) as home:
         made = step(home, home.agent("a"), ASKED)
