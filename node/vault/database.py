@@ -121,10 +121,20 @@ class Database:
             yield self._keys
 
     @contextmanager
-    def changing_keys(self) -> Iterator[sqlite3.Connection]:
-        """Commit what is done in the block, durably, or nothing of it."""
-        with self._lock, _transaction(self._keys, self.keys_path):
-            yield self._keys
+    def changing_keys(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Commit what is done in the block, or nothing of it.
+
+        What is not `durable` outlives this process at once, and a power failure from the next durable commit on.
+        """
+        with self._lock:
+            if not durable:
+                self._keys.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with _transaction(self._keys, self.keys_path):
+                    yield self._keys
+            finally:
+                if not durable:
+                    self._keys.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
     def changing_data(self) -> Iterator[sqlite3.Connection]:

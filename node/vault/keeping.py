@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from tslg.node.vault.parts import field_of, names, parts
+from tslg.node.vault.parts import field_of, held_in, names, parts
 from tslg.protocol.access import Reader, reads
 from tslg.protocol.cid import short, to_text
 from tslg.protocol.classes import FLAT
@@ -154,7 +154,6 @@ class Plaintexts:
             mend = "check which file it is"
             raise VaultError(f"that is not what the record has as `{name}`", code="TSLG-V-DIGEST", mend=mend, record=id)
         vault.bind([kept], id)
-        vault.flush()
         return kept.entry
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -198,7 +197,7 @@ class Plaintexts:
         if not reads(reader, self.recording.readers, keeper.subject(record), keeper.members):
             return False
         found = keeper.explain(reader, record)
-        return found.readable and field_of(name) not in found.hidden
+        return found.readable and held_in(record, name) not in found.hidden
 
     def expired(self, record: Record) -> bool:
         """Tell whether the time of a record's plaintexts is over."""

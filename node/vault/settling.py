@@ -13,7 +13,6 @@ from tslg.node.vault.parts import parts
 from tslg.node.vault.vault import Kept, Vault
 from tslg.protocol.codec import Link
 from tslg.protocol.record import Record
-from tslg.protocol.recording import STEPS
 
 _AT_ONCE: Final = 500
 _IN_FLIGHT: Final = 10_000
@@ -31,7 +30,6 @@ def settle(vault: Vault, store: Store, context: StoreContext) -> int:
     for entries in pending.values():
         for entry, record in _found(vault, entries, store, context):
             vault.bind([Kept(entry, vault.key_of(entry))], record)
-    vault.flush()
     left = vault.select(f"state IN ({WRITING}, {PENDING})", ())
     vault.drop([entry.id for entry in left])
     vault.finish_shredding()
@@ -60,5 +58,5 @@ def _steps(owner: Link, since: int, store: Store, context: StoreContext) -> Iter
     for start in range(since, size, _AT_ONCE):
         for id, _ in store.log_range(owner, start, min(start + _AT_ONCE, size)):
             record = context.record(id)
-            if record is not None and record.kind in STEPS:
+            if record is not None:
                 yield record

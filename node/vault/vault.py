@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -75,7 +74,6 @@ class Vault:
         self._limits = limits
         self._lock = threading.Lock()
         self._next = max(self._newest(), self.db.newest_chunk())
-        self._binding: deque[tuple[Kept, Link]] = deque()
         self._data: GroupCommit[list[tuple[int, int, bytes]]] = GroupCommit(self._commit_data)
         self._keys: GroupCommit[Work] = GroupCommit(self._commit_keys)
 
@@ -140,14 +138,10 @@ class Vault:
         return done
 
     def bind(self, kept: Sequence[Kept], record: Link) -> None:
-        """Say which record plaintexts belong to, once it is durable. A crash may forget it; see `settling`."""
-        with self._lock:
-            self._binding.extend((one, record) for one in kept)
-
-    def flush(self) -> None:
-        """Make durable what was bound."""
-        if self._binding and not self.db.readonly:
-            self._keys.submit(lambda keys: None)
+        """Say which record plaintexts belong to, once it is durable. A power failure may forget it: see `settling`."""
+        with self.db.changing_keys(durable=False) as keys:
+            for one in kept:
+                self._set_record(keys, one, record)
 
     def key_of(self, entry: Entry) -> bytes:
         """Return the key of a plaintext that waits for its record. Raises VaultError."""
@@ -172,7 +166,6 @@ class Vault:
 
     def entries(self, record: Link | None = None, owner: Link | None = None) -> list[Entry]:
         """Return what is, or was, kept for records, in the order in which it came; of one record or agent if named."""
-        self.flush()
         where, values = ["record IS NOT NULL"], []
         for column, value in (("record", record), ("owner", owner)):
             if value is not None:
@@ -182,7 +175,6 @@ class Vault:
 
     def entry(self, record: Link, name: str) -> Entry | None:
         """Return what is, or was, kept of one part of a record."""
-        self.flush()
         return next(iter(self.select("record = ? AND name = ?", (record, name))), None)
 
     def open(self, entry: Entry) -> Iterator[bytes]:
@@ -228,7 +220,6 @@ class Vault:
         Raises:
             StoreError: `TSLG-D-BUSY`: another process reads it; repeat it.
         """
-        self.flush()
         ids = [one.id for one in entries if one.wrapped is not None]
         if ids:
             now, said = self._clock(), redactions or {}
@@ -257,7 +248,6 @@ class Vault:
 
         What was wrapped by the old one is then nowhere in the file. A crash leaves some by either; repeat it.
         """
-        self.flush()
         with self.db.changing_keys() as keys:
             version, _ = self.tenants.newest(keys, owner)
             older = "SELECT 1 FROM tenant WHERE owner = ? AND version < ?"
@@ -295,8 +285,7 @@ class Vault:
         return [entry_of(row) for row in rows]
 
     def close(self) -> None:
-        """Make durable what was bound, and close the files."""
-        self.flush()
+        """Close the files."""
         self.db.close()
 
     def _newest(self) -> int:
@@ -331,14 +320,8 @@ class Vault:
 
     def _commit_keys(self, works: Sequence[Work]) -> None:
         with self.db.changing_keys() as keys:
-            with self._lock:
-                binding = list(self._binding)
-            for one, record in binding:
-                self._set_record(keys, one, record)
             for work in works:
                 work(keys)
-        for _ in binding:
-            self._binding.popleft()
 
     def _insert(self, keys: sqlite3.Connection, *kept: Kept) -> None:
         for one in kept:

@@ -200,7 +200,6 @@ def test_after_a_crash_records_have_their_plaintexts_and_no_plaintext_is_without
     with node(manifest()) as home:
         agent = home.agent("a")
         before = step(home, agent, ASKED)
-        home.plaintexts.vault().flush()
         kept = home.plaintexts.keep(agent.id, ASKED)
         made = home.ledger.append(agent.id, draft(home, agent, ASKED))
         lost = home.plaintexts.keep(agent.id, {"output": b"never recorded"})
@@ -248,7 +247,6 @@ def test_a_full_disk_keeps_the_step_from_being_recorded(home, step, monkeypatch)
     step(home, agent, ASKED)
     size = home.store.log_state(agent.id).size
     vault = home.plaintexts.vault()
-    vault.flush()
 
     def full(works):
         raise StoreError("no space", code="TSLG-D-FULL")
