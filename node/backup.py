@@ -26,6 +26,7 @@ from tslg.node.store.lock import DataDirLock
 from tslg.node.store.naming import named
 from tslg.node.store.opening import FILE, has_store, open_store
 from tslg.node.store.sharded import CATALOG, FOLDER
+from tslg.node.vault import database as vaults
 from tslg.protocol.cid import from_text, to_text
 from tslg.protocol.errors import StoreError
 
@@ -36,6 +37,8 @@ _SECRET: Final = ("keys", "openings")
 _TAKEN: Final = (*_SECRET, "node.toml", "store.toml")
 """What is copied beside the store: keys, what opens confidential policies, and settings."""
 _STEP: Final = 1024 * 1024
+MASTER: Final = "vault.key"
+"""The vault's master key among the keys, which no copy has."""
 
 
 def back_up(data: Path, file: Path, *, keys: bool = True) -> dict[str, Any]:
@@ -59,6 +62,7 @@ def back_up(data: Path, file: Path, *, keys: bool = True) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".tslg-backup-") as folder:
             copied = Path(folder)
             _copy_store(data, copied)
+            _copy_vault(data, copied)
             _copy_rest(data, copied, keys=keys)
             index = _index(copied, data)
             _write(partial, copied, index)
@@ -116,9 +120,23 @@ def _copy_store(data: Path, to: Path) -> None:
     # Several databases are one store only while nobody writes.
     with DataDirLock(data):
         for path in sorted(data.rglob("*.sqlite")):
+            if path.parent == data / vaults.FOLDER:
+                continue
             target = to / path.relative_to(data)
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy_database(path, target)
+
+
+def _copy_vault(data: Path, to: Path) -> None:
+    """Copy the vault's files in this order, so that every record copied before has its plaintext, key and bytes.
+
+    The master key is never copied: without it the copy opens nothing, and once it is changed nothing opens the copy.
+    """
+    if not vaults.exists(data / vaults.FOLDER):
+        return
+    (to / vaults.FOLDER).mkdir()
+    for name in (vaults.KEYS, vaults.DATA):
+        _copy_database(data / vaults.FOLDER / name, to / vaults.FOLDER / name)
 
 
 def _copy_database(path: Path, to: Path) -> None:
@@ -133,7 +151,7 @@ def _copy_database(path: Path, to: Path) -> None:
 def _copy_rest(data: Path, to: Path, *, keys: bool) -> None:
     for name in _TAKEN:
         if (data / name).is_dir() and (keys or name not in _SECRET):
-            shutil.copytree(data / name, to / name)
+            shutil.copytree(data / name, to / name, ignore=shutil.ignore_patterns(f"{MASTER}*"))
         elif (data / name).is_file():
             shutil.copy2(data / name, to / name)
 

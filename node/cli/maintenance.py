@@ -97,6 +97,8 @@ def backup(file: Path, without_keys: bool, data: Path | None, as_json: bool) -> 
     text = f"{file}: {len(index['files'])} files; own logs: {sum(logs.values())} records in {len(logs)}"
     if index["database"]:
         note("the records are in a database: back that up with its own tools, before this copy")
+    if any(name.startswith("vault/") for name in index["files"]):
+        note("the vault's master key is not in it: keep a copy of keys/vault.key, or the passphrase, somewhere else")
     emit({"file": str(file), **index}, as_json, text)
 
 

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "disclose": Lazy("tslg.node.cli.disclose:disclose", "Show single fields of a record, with their proofs."),
     "access": Lazy("tslg.node.cli.reading:access", "Say who may read which records, and ask who may."),
     "redact": Lazy("tslg.node.cli.redact:redact", "Destroy fields or blobs of a record, and record that."),
+    "vault": Lazy("tslg.node.cli.vault:vault", "Keep plaintexts of models' steps, encrypted."),
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, a bundle or a proof."),
     "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),
     "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what holds now."),

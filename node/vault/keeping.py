@@ -62,14 +62,14 @@ class Plaintexts:
         """Return the vault, locked or not; made if there is none.
 
         Raises:
-            VaultError: `TSLG-V-NONE`: there is none, and this process may not make it.
+            VaultError: `TSLG-P-NONE`: there is none, and this process may not make it.
         """
         from tslg.node.vault.vault import Vault
 
         with self._lock:
             if self._vault is None:
                 if not self.here and not self._home.writable:
-                    raise VaultError("no plaintexts are kept here", code="TSLG-V-NONE")
+                    raise VaultError("no plaintexts are kept here", code="TSLG-P-NONE")
                 self._vault = Vault(self._home.path, self._home.clock, readonly=not self._home.writable)
             return self._vault
 
@@ -131,7 +131,7 @@ class Plaintexts:
         """Keep a plaintext of a record that is there already, such as one that another engine submitted.
 
         Raises:
-            VaultError: `TSLG-V-DIGEST`: the record has another digest of it; `TSLG-V-KEPT`: it is kept, or was.
+            VaultError: `TSLG-P-DIGEST`: the record has another digest of it; `TSLG-P-KEPT`: it is kept, or was.
             UsageError: the record is not held.
         """
         record = self._record(id)
@@ -140,19 +140,19 @@ class Plaintexts:
         held = vault.entry(id, name)
         if held is not None:
             what = "kept already" if held.wrapped is not None else "destroyed, for good"
-            raise VaultError(f"`{name}` of that record is {what}", code="TSLG-V-KEPT", record=id)
+            raise VaultError(f"`{name}` of that record is {what}", code="TSLG-P-KEPT", record=id)
         if field_of(name) not in self.recording.plaintexts:
             mend = "amend `recording`"
             raise VaultError(
-                f"the manifest has no plaintexts of `{field_of(name)}` kept", code="TSLG-V-DIGEST", mend=mend
+                f"the manifest has no plaintexts of `{field_of(name)}` kept", code="TSLG-P-DIGEST", mend=mend
             )
         if self._destroyed(record, name, wanted or b""):
-            raise VaultError(f"`{name}` of that record was redacted", code="TSLG-V-KEPT", record=id)
+            raise VaultError(f"`{name}` of that record was redacted", code="TSLG-P-KEPT", record=id)
         kept = vault.put_stream(record.owner, name, content, since=record.seq)
         if kept.entry.digest != wanted:
             vault.discard([kept])
             mend = "check which file it is"
-            raise VaultError(f"that is not what the record has as `{name}`", code="TSLG-V-DIGEST", mend=mend, record=id)
+            raise VaultError(f"that is not what the record has as `{name}`", code="TSLG-P-DIGEST", mend=mend, record=id)
         vault.bind([kept], id)
         return kept.entry
 
@@ -171,17 +171,17 @@ class Plaintexts:
             reader: who reads; None for whoever has the master key.
 
         Raises:
-            UsageError: the record is not held. VaultError: `TSLG-V-NONE`: nothing is kept of that part; `TSLG-V-GONE`:
-                it was destroyed or its time is over; `TSLG-V-DENIED`: this reader may not read it; `TSLG-V-BROKEN`.
+            UsageError: the record is not held. VaultError: `TSLG-P-NONE`: nothing is kept of that part; `TSLG-P-GONE`:
+                it was destroyed or its time is over; `TSLG-P-DENIED`: this reader may not read it; `TSLG-P-BROKEN`.
         """
         record = self._record(id)
         if reader is not None and not self.may_read(reader, record, name):
             # The same whether there is anything to read or not.
-            raise VaultError("that reader may not read it", code="TSLG-V-DENIED", record=id)
+            raise VaultError("that reader may not read it", code="TSLG-P-DENIED", record=id)
         entry = self.unlock().entry(id, name) if self.here else None
         if entry is None:
             mend = "`tslg vault list` says what is kept"
-            raise VaultError(f"no plaintext of `{name}` is kept", code="TSLG-V-NONE", mend=mend, record=id)
+            raise VaultError(f"no plaintext of `{name}` is kept", code="TSLG-P-NONE", mend=mend, record=id)
         self._check(record, entry)
         if self.recording.readings:
             self._note_reading(record, entry, reader)

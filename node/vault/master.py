@@ -57,7 +57,7 @@ def from_file(path: Path) -> Master:
     """Read a master key.
 
     Raises:
-        VaultError: `TSLG-V-KEY` if the file is not there or is no such key.
+        VaultError: `TSLG-P-KEY` if the file is not there or is no such key.
     """
     try:
         value = json.loads(read_bytes(path, _FILE_BYTES))
@@ -65,11 +65,11 @@ def from_file(path: Path) -> Master:
         if value.keys() != {"type", "key"} or value["type"] != _TYPE or len(key) != KEY_BYTES:
             raise ValueError("other fields")
     except ManifestError as error:
-        raise VaultError(error.detail, code="TSLG-V-KEY", mend=f"name the key's file by {KEY_ENV}") from error
+        raise VaultError(error.detail, code="TSLG-P-KEY", mend=f"name the key's file by {KEY_ENV}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # The cause is left out on purpose: it could quote the file.
         raise VaultError(
-            f"{path.name} is not a vault's key file", code="TSLG-V-KEY", mend="restore it from your copy"
+            f"{path.name} is not a vault's key file", code="TSLG-P-KEY", mend="restore it from your copy"
         ) from None
     return Master(key, {"kind": "file"})
 
@@ -85,12 +85,12 @@ def from_passphrase(passphrase: str, settings: dict[str, Any] | None = None, wor
     """Derive a master key, as settings say or, without any, anew.
 
     Raises:
-        VaultError: `TSLG-V-KEY` if a new passphrase is too short, or the settings ask for more than is done.
+        VaultError: `TSLG-P-KEY` if a new passphrase is too short, or the settings ask for more than is done.
     """
     if settings is None:
         if len(passphrase) < _SHORTEST:
             raise VaultError(
-                f"a passphrase has at least {_SHORTEST} characters", code="TSLG-V-KEY", mend="take several words"
+                f"a passphrase has at least {_SHORTEST} characters", code="TSLG-P-KEY", mend="take several words"
             )
         salt = os.urandom(argon2id.SALTBYTES)
         settings = {"kind": "passphrase", "salt": salt.hex(), "passes": work.passes, "memory": work.memory}
@@ -101,7 +101,7 @@ def from_passphrase(passphrase: str, settings: dict[str, Any] | None = None, wor
         key = argon2id.kdf(KEY_BYTES, passphrase.encode("utf-8"), salt, opslimit=passes, memlimit=memory)
     except (ValueError, KeyError, TypeError, CryptoError, MemoryError):
         raise VaultError(
-            "the vault's settings of its passphrase cannot be used", code="TSLG-V-KEY", mend="restore the vault"
+            "the vault's settings of its passphrase cannot be used", code="TSLG-P-KEY", mend="restore the vault"
         ) from None
     return Master(key, settings)
 

@@ -78,7 +78,7 @@ def opened_chunks(key: bytes, mark: bytes, chunks: Iterable[bytes]) -> Iterator[
     """Yield the plaintext of the chunks, each once it is authentic.
 
     Raises:
-        VaultError: `TSLG-V-BROKEN`: a chunk is not the one that was sealed in its place, or one is missing.
+        VaultError: `TSLG-P-BROKEN`: a chunk is not the one that was sealed in its place, or one is missing.
     """
     state = bindings.crypto_secretstream_xchacha20poly1305_state()
     begun, ended = False, False
@@ -102,7 +102,7 @@ def opened_chunks(key: bytes, mark: bytes, chunks: Iterable[bytes]) -> Iterator[
 def broken(what: str, record: bytes | None = None) -> VaultError:
     """Return the error of a plaintext that was damaged or exchanged."""
     mend = "restore the vault from a backup; the record stays valid"
-    return VaultError(f"a plaintext cannot be opened: {what}", code="TSLG-V-BROKEN", mend=mend, record=record)
+    return VaultError(f"a plaintext cannot be opened: {what}", code="TSLG-P-BROKEN", mend=mend, record=record)
 
 
 def _ahead(plaintext: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:

@@ -55,7 +55,7 @@ class Tenants:
         """Take the master key given, that of the environment, or the default file's; a new vault gets one.
 
         Raises:
-            VaultError: `TSLG-V-KEY` if there is none, or it is not this vault's.
+            VaultError: `TSLG-P-KEY` if there is none, or it is not this vault's.
         """
         if self._master is not None:
             return
@@ -98,9 +98,9 @@ class Tenants:
         by = self.settings.get("kind")
         if found is None:
             mend = f"set {masters.PASSPHRASE_ENV}" if by == "passphrase" else f"name its file by {masters.KEY_ENV}"
-            raise VaultError("the vault's master key is not here", code="TSLG-V-KEY", mend=mend)
+            raise VaultError("the vault's master key is not here", code="TSLG-P-KEY", mend=mend)
         what = "passphrase" if by == "passphrase" else "key"
-        raise VaultError(f"that {what} is not this vault's", code="TSLG-V-KEY", mend="use the one it was made with")
+        raise VaultError(f"that {what} is not this vault's", code="TSLG-P-KEY", mend="use the one it was made with")
 
     # --- tenants ---------------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class Tenants:
 
     def _need(self) -> Master:
         if self._master is None:
-            raise VaultError("the vault is locked", code="TSLG-V-KEY", mend="unlock it with its key or passphrase")
+            raise VaultError("the vault is locked", code="TSLG-P-KEY", mend="unlock it with its key or passphrase")
         return self._master
 
     def _bound(self, owner: Link, version: int) -> bytes:
@@ -176,4 +176,4 @@ class Tenants:
 
 def _exchanged() -> VaultError:
     mend = "restore the vault from a backup"
-    return VaultError("a tenant's key is not the one that was kept", code="TSLG-V-BROKEN", mend=mend)
+    return VaultError("a tenant's key is not the one that was kept", code="TSLG-P-BROKEN", mend=mend)

@@ -92,7 +92,7 @@ class Vault:
             since: the log's size now.
 
         Raises:
-            VaultError: `TSLG-V-SIZE`, or the vault is locked. StoreError: nothing was kept.
+            VaultError: `TSLG-P-SIZE`, or the vault is locked. StoreError: nothing was kept.
         """
         kept, rows = [], []
         for name, content in contents.items():
@@ -181,8 +181,8 @@ class Vault:
         """Yield a plaintext in pieces, each once it is authentic.
 
         Raises:
-            VaultError: `TSLG-V-GONE` if it was destroyed, `TSLG-V-BROKEN` if it is not what was kept, now or at a
-                later piece; `TSLG-V-KEY` if the vault is locked.
+            VaultError: `TSLG-P-GONE` if it was destroyed, `TSLG-P-BROKEN` if it is not what was kept, now or at a
+                later piece; `TSLG-P-KEY` if the vault is locked.
         """
         if entry.wrapped is None:
             raise gone(entry)
@@ -295,7 +295,7 @@ class Vault:
 
     def _fresh(self, owner: Link, name: str, since: int) -> Kept:
         if not self.tenants.unlocked:
-            raise VaultError("the vault is locked", code="TSLG-V-KEY", mend="unlock it with its key or passphrase")
+            raise VaultError("the vault is locked", code="TSLG-P-KEY", mend="unlock it with its key or passphrase")
         with self._lock:
             self._next += 1
             id = self._next
@@ -306,7 +306,7 @@ class Vault:
         if size > self._limits.plaintext_bytes:
             most = self._limits.plaintext_bytes
             raise VaultError(
-                f"a plaintext of more than {most} bytes", code="TSLG-V-SIZE", mend="record its digest alone"
+                f"a plaintext of more than {most} bytes", code="TSLG-P-SIZE", mend="record its digest alone"
             )
 
     def _bound(self, entry: Entry, record: Link | None) -> bytes:
@@ -344,7 +344,7 @@ class Vault:
 def gone(entry: Entry) -> VaultError:
     """Return the error of a plaintext that was destroyed."""
     return VaultError(
-        f"`{entry.name}` was destroyed", code="TSLG-V-GONE", mend="the record and its digest stay", record=entry.record
+        f"`{entry.name}` was destroyed", code="TSLG-P-GONE", mend="the record and its digest stay", record=entry.record
     )
 
 

@@ -32,7 +32,7 @@ def tampered(path, *statements, file="keys.sqlite"):
             assert db.execute(statement, values).rowcount != 0
 
 
-def broken(node, record, name, code="TSLG-V-BROKEN"):
+def broken(node, record, name, code="TSLG-P-BROKEN"):
     with node() as home, pytest.raises(VaultError) as caught:
         home.plaintexts.read(record.id, name)
     assert caught.value.code == code and SECRET.decode() not in str(caught.value)
@@ -104,7 +104,7 @@ def test_the_key_file_of_another_vault_opens_nothing(node, scene, manifest, step
         step(home, home.agent("a"), ONE)
         other = home.path
     monkeypatch.setenv("TSLG_VAULT_KEY", str(other / "keys" / "vault.key"))
-    assert broken(node, one, "output", "TSLG-V-KEY")
+    assert broken(node, one, "output", "TSLG-P-KEY")
     # Nor does it where the settings that would tell are exchanged too.
     with closing(sqlite3.connect(other / "vault" / "keys.sqlite")) as db:
         settings = db.execute("SELECT value, name FROM setting WHERE name IN ('vault', 'check')").fetchall()
@@ -138,7 +138,7 @@ def test_what_was_destroyed_does_not_come_back_with_an_older_vault(node, scene):
     (path / "copy").rename(path / "vault")
     with node() as home:
         assert [name for name in (path / "vault").iterdir() if entry.wrapped in name.read_bytes()] == []
-    assert broken(node, one, "output", "TSLG-V-GONE")
+    assert broken(node, one, "output", "TSLG-P-GONE")
 
 
 @pytest.mark.spec("RCD-13")
@@ -167,7 +167,7 @@ def test_who_may_read_a_record_may_not_read_its_plaintexts_by_that(home, step):
     assert home.plaintexts.read(made.id, "output", Reader(frozenset((made.owner,)))) == ONE["output"]
     for reader in (STRANGER, Reader(frozenset((b.id,)))):
         for name in ("output", "nothing"):
-            with pytest.raises(VaultError, match="TSLG-V-DENIED"):
+            with pytest.raises(VaultError, match="TSLG-P-DENIED"):
                 home.plaintexts.read(made.id, name, reader)
 
 
@@ -177,7 +177,7 @@ def test_readers_of_plaintexts_must_be_let_read_the_record_too(node, manifest, s
         a, b = home.agent("a"), home.agent("b")
         made = step(home, a, ONE)
         reader = Reader(frozenset((b.id,)))
-        with pytest.raises(VaultError, match="TSLG-V-DENIED"):
+        with pytest.raises(VaultError, match="TSLG-P-DENIED"):
             home.plaintexts.read(made.id, "output", reader)
         a.access_rule("grant", agents=[b.id], records=[made.id])
         assert home.plaintexts.read(made.id, "output", reader) == ONE["output"]

@@ -51,14 +51,14 @@ def test_nothing_that_was_changed_is_opened(data):
         chunks.append(chunks[at])
     with pytest.raises(VaultError) as caught:
         list(opened_chunks(key, MARK, chunks))
-    assert caught.value.code == "TSLG-V-BROKEN"
+    assert caught.value.code == "TSLG-P-BROKEN"
 
 
 def test_nothing_is_opened_by_another_key_or_for_another_mark():
     key = fresh_key()
     chunks = list(sealed_chunks(key, MARK, [b"secret"]))
     for other, mark in ((fresh_key(), MARK), (key, b"\x01" * 16)):
-        with pytest.raises(VaultError, match="TSLG-V-BROKEN"):
+        with pytest.raises(VaultError, match="TSLG-P-BROKEN"):
             list(opened_chunks(other, mark, chunks))
     with pytest.raises(VaultError, match="its end is missing"):
         list(opened_chunks(key, MARK, []))
@@ -113,7 +113,7 @@ def test_a_passphrase_gives_the_same_key_by_its_settings_and_another_one_elsewhe
     ],
 )
 def test_settings_that_ask_for_nonsense_or_endless_work_are_refused(settings):
-    with pytest.raises(VaultError, match="TSLG-V-KEY"):
+    with pytest.raises(VaultError, match="TSLG-P-KEY"):
         master.from_passphrase("correct horse battery", settings)
 
 
@@ -134,8 +134,8 @@ def test_key_files_are_private_and_whatever_else_is_refused(tmp_path):
         '{"type": "x", "key": "' + "00" * 32 + '"}',
     ):
         path.write_text(text)
-        with pytest.raises(VaultError, match="TSLG-V-KEY") as caught:
+        with pytest.raises(VaultError, match="TSLG-P-KEY") as caught:
             master.from_file(path)
         assert caught.value.__cause__ is None
-    with pytest.raises(VaultError, match="TSLG-V-KEY"):
+    with pytest.raises(VaultError, match="TSLG-P-KEY"):
         master.from_file(tmp_path / "absent")

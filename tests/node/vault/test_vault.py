@@ -44,7 +44,7 @@ def test_only_what_the_manifest_wants_is_kept(home, step):
     made = step(home, home.agent("a"), ASKED)
     kept = home.plaintexts.keep(made.owner, {"facts": b"never", "scratch": b"never"})
     assert kept == []
-    with pytest.raises(VaultError, match="TSLG-V-NONE"):
+    with pytest.raises(VaultError, match="TSLG-P-NONE"):
         home.plaintexts.read(made.id, "facts")
     with pytest.raises(UsageError, match="TSLG-U-UNKNOWN"):
         home.plaintexts.read(compute(b"nothing"), "output")
@@ -54,7 +54,7 @@ def test_a_node_that_keeps_nothing_has_no_vault(node):
     with node() as home:
         assert home.plaintexts.keep(home.agent("a").id, {"output": b"x"}) == []
         made = home.agent("a").state({})
-        with pytest.raises(VaultError, match="TSLG-V-NONE"):
+        with pytest.raises(VaultError, match="TSLG-P-NONE"):
             home.plaintexts.read(made.id, "output")
         assert not (home.path / "vault").exists() and not (home.path / "keys" / "vault.key").exists()
 
@@ -88,9 +88,9 @@ def test_a_long_plaintext_is_streamed_in_and_out(home, draft):
     assert entry.size == len(whole)
     pieces = list(home.plaintexts.open(made.id, "output"))
     assert b"".join(pieces) == whole and max(map(len, pieces)) == CHUNK_BYTES
-    with pytest.raises(VaultError, match="TSLG-V-KEPT"):
+    with pytest.raises(VaultError, match="TSLG-P-KEPT"):
         home.plaintexts.put(made.id, "output", [whole])
-    with pytest.raises(VaultError, match="TSLG-V-DIGEST"):
+    with pytest.raises(VaultError, match="TSLG-P-DIGEST"):
         home.plaintexts.put(made.id, "tools", [b"something else"])
     assert home.plaintexts.vault().select("state <> ?", (KEPT,)) == []
 
@@ -100,9 +100,9 @@ def test_a_plaintext_that_is_too_long_leaves_nothing(home, draft, monkeypatch):
     made = home.ledger.append(agent.id, draft(home, agent, {"output": b"x" * 200}))
     vault = home.plaintexts.unlock()
     monkeypatch.setattr(vault, "_limits", Limits(plaintext_bytes=100))
-    with pytest.raises(VaultError, match="TSLG-V-SIZE"):
+    with pytest.raises(VaultError, match="TSLG-P-SIZE"):
         home.plaintexts.put(made.id, "output", [b"x" * 60, b"x" * 60])
-    with pytest.raises(VaultError, match="TSLG-V-SIZE"):
+    with pytest.raises(VaultError, match="TSLG-P-SIZE"):
         home.plaintexts.keep(agent.id, {"output": b"x" * 101})
     assert vault.select(f"state NOT IN ({WRITING})", ()) == []
 
@@ -124,9 +124,9 @@ def test_a_redaction_destroys_the_key_down_to_the_file(home, step):
     assert (ended.wrapped, ended.state, ended.redaction) == (None, GONE, redaction.id)
     assert traces(home.path, wrapped) == []
     assert vault.db.chunk(entry.id, 0) is None
-    with pytest.raises(VaultError, match="TSLG-V-GONE"):
+    with pytest.raises(VaultError, match="TSLG-P-GONE"):
         home.plaintexts.read(made.id, "output")
-    with pytest.raises(VaultError, match="TSLG-V-KEPT"):
+    with pytest.raises(VaultError, match="TSLG-P-KEPT"):
         home.plaintexts.put(made.id, "output", [ASKED["output"]])
     assert home.plaintexts.read(made.id, "tools") == b"[]"
     # The same words elsewhere are other records' plaintexts.
@@ -142,7 +142,7 @@ def test_a_redaction_that_a_crash_left_undone_is_carried_out_before_anything_is_
         monkeypatch.setattr(home.ledger, "also_destroy", None)
         redaction = agent.redact(made.id, blobs=[entry.digest], reason="asked to")
         assert home.plaintexts.vault().entry(made.id, "output").wrapped is not None
-        with pytest.raises(VaultError, match="TSLG-V-GONE"):
+        with pytest.raises(VaultError, match="TSLG-P-GONE"):
             home.plaintexts.read(made.id, "output")
         path = home.path
     (path / "keys" / "vault.key").rename(path / "elsewhere")
@@ -179,7 +179,7 @@ def test_what_has_had_its_time_is_destroyed_and_recorded_as_the_manifest_says(no
         old = [step(home, agent, ASKED) for _ in range(3)]
         clock.now += 2_000
         young = step(home, agent, ASKED)
-        with pytest.raises(VaultError, match="TSLG-V-GONE"):
+        with pytest.raises(VaultError, match="TSLG-P-GONE"):
             home.plaintexts.read(old[0].id, "output")
         assert len(home.plaintexts.expire(dry=True)) == 9
         wrapped = home.plaintexts.vault().entry(old[0].id, "output").wrapped
@@ -225,7 +225,7 @@ def test_a_redaction_that_came_before_its_plaintext_was_bound_is_carried_out(nod
         made = home.ledger.append(agent.id, draft(home, agent, ASKED))
         agent.redact(made.id, blobs=[sha256(ASKED["output"]).digest()], reason="asked to")
     with node() as home:
-        with pytest.raises(VaultError, match="TSLG-V-GONE"):
+        with pytest.raises(VaultError, match="TSLG-P-GONE"):
             home.plaintexts.read(made.id, "output")
         assert home.plaintexts.vault().entry(made.id, "output").wrapped is None
         assert home.plaintexts.read(made.id, "tools") == b"[]"
@@ -304,7 +304,7 @@ def test_the_master_key_is_changed_and_an_older_copy_of_the_vault_is_closed(node
         assert home.plaintexts.read(made.id, "output") == ASKED["output"]
     for name, content in copies.items():
         (path / "vault" / name).write_bytes(content)
-    with node() as home, pytest.raises(VaultError, match="TSLG-V-KEY"):
+    with node() as home, pytest.raises(VaultError, match="TSLG-P-KEY"):
         home.plaintexts.read(made.id, "output")
 
 
@@ -328,7 +328,7 @@ def test_a_vault_goes_over_to_a_passphrase(node, manifest, step, monkeypatch):
         home.plaintexts.vault().tenants.rotate_master("correct horse battery", WORK)
         path = home.path
     assert not (path / "keys" / "vault.key").exists()
-    with node() as home, pytest.raises(VaultError, match=r"TSLG-V-KEY.*TSLG_VAULT_PASSPHRASE"):
+    with node() as home, pytest.raises(VaultError, match=r"TSLG-P-KEY.*TSLG_VAULT_PASSPHRASE"):
         home.plaintexts.read(made.id, "output")
     monkeypatch.setenv("TSLG_VAULT_PASSPHRASE", "wrong horse battery")
     with node() as home, pytest.raises(VaultError, match="passphrase is not this vault's"):
@@ -345,7 +345,7 @@ def test_a_vault_without_its_key_takes_nothing(node, manifest, step):
     (path / "keys" / "vault.key").unlink()
     with node() as home:
         size = home.store.log_state(made.owner).size
-        with pytest.raises(VaultError, match="TSLG-V-KEY"):
+        with pytest.raises(VaultError, match="TSLG-P-KEY"):
             step(home, home.agent("a"), ASKED)
         assert home.store.log_state(made.owner).size == size
     assert not (path / "keys" / "vault.key").exists()
