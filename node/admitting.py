@@ -9,8 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tslg.node import redacting
 from tslg.node.growth import Growth
 from tslg.node.rivalry import Items, Rivalry
 from tslg.node.store.interface import ForkError, LogState
@@ -23,6 +24,10 @@ from tslg.protocol.log import Peaks
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import Tail
+from tslg.protocol.rules.redaction import rule_redaction
+
+if TYPE_CHECKING:
+    from tslg.node.vault.keeping import Plaintexts
 
 READ_BACK: Final = frozenset(("prune", "summary"))
 """Kinds whose rules look at stretches of their log, which must be stored by then."""
@@ -73,6 +78,8 @@ class Admitting(Rivalry, ABC):
 
     federation: Link
     growth: Growth
+    plaintexts: Plaintexts | None = None
+    """What keeps more of models' steps than their digests, and destroys it; None where nothing does."""
     _book: RuleBook
 
     @abstractmethod
@@ -80,12 +87,19 @@ class Admitting(Rivalry, ABC):
         """Commit everything inside the block together."""
 
     @abstractmethod
-    def carry_out(self, redactions: Iterable[Record]) -> None:
-        """Destroy what redactions name."""
-
-    @abstractmethod
     def _take_manifest(self, record: Record) -> None:
         """Go by a manifest version that was stored."""
+
+    def carry_out(self, redactions: Iterable[Record]) -> None:
+        """Destroy what redactions name, as far as it is held here, in the store, in the vault and in memory.
+
+        Each is held against its target once more: a bounded walk that found it valid may not have met that.
+        """
+        rightful = [record for record in redactions if rule_redaction(record, b"", self.context) is None]
+        for id in redacting.carry_out(self.store, rightful):
+            self.context.forget(id)
+        if self.plaintexts is not None:
+            self.plaintexts.carry_out(rightful)
 
     def admit_runs(self, runs: Sequence[Sequence[Opened]], spared: Container[Link] = ()) -> list[Outcome]:
         """Admit records of several logs that others write, each run in the order of its log, in one transaction.

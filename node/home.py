@@ -100,7 +100,7 @@ class Home:
         """What is kept of models' steps beside their digests."""
         if lock is not None:
             self.ledger.gate = self.anchorer
-            self.ledger.also_destroy = self.plaintexts.carry_out
+            self.ledger.plaintexts = self.plaintexts
 
     @classmethod
     def open(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from tslg.manifests.agent_keys import SigningKey, sign_seats
-from tslg.node import own_log, redacting, semantic
+from tslg.node import own_log, semantic
 from tslg.node.admitting import Admitting
 from tslg.node.anchoring import Anchorer
 from tslg.node.context import StoreContext
@@ -35,7 +35,6 @@ from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import Opened
 from tslg.protocol.record import Record
 from tslg.protocol.rules.context import Tail
-from tslg.protocol.rules.redaction import rule_redaction
 from tslg.protocol.rules.seals import seats
 from tslg.protocol.seal import Signature
 from tslg.protocol.signatures import Alg, ed25519_secret
@@ -83,8 +82,6 @@ class Ledger(Admitting):
         self._writer: int | None = None
         self.gate: Anchorer | None = None
         """What holds logs to their anchoring, for a node that is to."""
-        self.also_destroy: Callable[[Sequence[Record]], None] | None = None
-        """What else carries redactions out, such as a vault."""
         self.growth = Growth()
         """Who is told when logs grew."""
 
@@ -368,17 +365,6 @@ class Ledger(Admitting):
             self.carry_out(redactions)
         self.growth.tell(record.owner for record, _ in fresh)
         return len(fresh)
-
-    def carry_out(self, redactions: Iterable[Record]) -> None:
-        """Destroy what redactions name, as far as it is held here, in the store and in memory.
-
-        Each is held against its target once more: a bounded walk that found it valid may not have met that.
-        """
-        rightful = [record for record in redactions if rule_redaction(record, b"", self.context) is None]
-        for id in redacting.carry_out(self.store, rightful):
-            self.context.forget(id)
-        if self.also_destroy is not None:
-            self.also_destroy(rightful)
 
     def look_around(self) -> None:
         """Take in what other processes may have stored since, and what an undone transaction left unsure."""

@@ -139,7 +139,7 @@ def test_a_redaction_that_a_crash_left_undone_is_carried_out_before_anything_is_
         agent = home.agent("a")
         made = step(home, agent, ASKED)
         entry = home.plaintexts.vault().entry(made.id, "output")
-        monkeypatch.setattr(home.ledger, "also_destroy", None)
+        monkeypatch.setattr(home.ledger, "plaintexts", None)
         redaction = agent.redact(made.id, blobs=[entry.digest], reason="asked to")
         assert home.plaintexts.vault().entry(made.id, "output").wrapped is not None
         with pytest.raises(VaultError, match="TSLG-P-GONE"):
