@@ -65,6 +65,7 @@ def run(data: Path | None, federation: str | None, work: tuple[str, ...], as_jso
     """
     import trio
 
+    from tslg.node.allocator import bound_arenas
     from tslg.node.config import NodeConfig
     from tslg.node.logs import configure
 
@@ -75,6 +76,7 @@ def run(data: Path | None, federation: str | None, work: tuple[str, ...], as_jso
     config = NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), api="unix").over(path).with_values(flags)
     joined = _federation(path, federation)
     configure(config.log_format, config.log_level)
+    bound_arenas()
     trio.run(_serve, path, joined, config, _works(work), as_json)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import trio
 
+from tslg.node.allocator import bound_arenas
 from tslg.node.auditor import Auditor
 from tslg.node.config import NodeConfig
 from tslg.node.home import Home, wall_clock
@@ -142,4 +143,5 @@ async def main(settings: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    bound_arenas()
     trio.run(main, json.loads(sys.argv[1]))
