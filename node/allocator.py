@@ -1,4 +1,4 @@
-"""What the C library may keep for threads: a long-lived node works in many, and each would hold on to pages of its own."""
+"""What the C library keeps for threads: a long-lived node works in many, and each would hold on to its own pages."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _log = logging.getLogger(__name__)
 _M_ARENA_MAX: Final = -8
 """From glibc's <malloc.h>."""
 _ARENAS: Final = 2
-"""One more than the interpreter's lock lets work at a time. With eight a core, glibc's default, a day of load kept 60 MB
-that nothing used any more; with two, 12."""
+"""One more than the interpreter's lock lets work at a time. With eight a core, glibc's default, a day of load kept
+60 MB that nothing used any more; with two, 12."""
 
 
 def bound_arenas() -> bool:
