@@ -40,6 +40,9 @@ from tslg.protocol.opening import Opened
 from tslg.protocol.proofs import PrunedProof
 from tslg.protocol.walker import OutsideHead, Walker
 
+PATIENCE_SECONDS: Final = 1.0
+"""How long a peer that says nothing is waited for before the next is asked as well: several round trips round the
+world. Behind a partition each would otherwise cost the whole time that a reply may stand still."""
 MOST_REPLIES: Final = 64
 """Replies in which one peer may hand over one log: 16 GiB."""
 
@@ -130,22 +133,38 @@ class Session:
     # --- records ---------------------------------------------------------------------------------------------------
 
     async def _fetch(self, wanted: Sequence[Link]) -> None:
-        """Ask peer after peer for the ancestry of what is wanted, until all of it is there or nobody is left."""
-        lacking = self._lacking(wanted)
-        while lacking and (ask := await self.asker.next(lacking)) is not None:
-            try:
-                things = set(ask.things)
-                await self._walk(ask, [id for id in wanted if id in things])
-            except TslgError as error:
-                await self.asker.failed(ask, error)
-            lacking = self._lacking(wanted)
+        """Ask peer after peer for the ancestry of what is wanted, until all of it is there or nobody is left.
+
+        Beside one that says nothing the next is asked; once all is there, nobody is waited for.
+        """
+        async with trio.open_nursery() as nursery:
+            while (lacking := self._lacking(wanted)) and (ask := await self.asker.next(lacking)) is not None:
+                reply = _Reply(nursery.cancel_scope)
+                nursery.start_soon(self._ask, ask, wanted, reply)
+                with trio.move_on_after(PATIENCE_SECONDS):
+                    await reply.begun.wait()
+                if reply.begun.is_set():
+                    await reply.over.wait()
+                else:
+                    self.asker.slow(ask)
+
+    async def _ask(self, ask: Ask, wanted: Sequence[Link], reply: _Reply) -> None:
+        things = set(ask.things)
+        try:
+            await self._walk(ask, [id for id in wanted if id in things], reply.begun)
+        except TslgError as error:
+            await self.asker.failed(ask, error)
+        reply.begun.set()
+        reply.over.set()
+        if not self._lacking(wanted):
+            reply.others.cancel()
 
     def _lacking(self, wanted: Sequence[Link]) -> dict[Thing, Link | None]:
         owner = self._walker.owner_of
         return {id: owner(id) or self._authors.get(id) for id in wanted if id not in self._pool.opened}
 
-    async def _walk(self, ask: Ask, roots: Sequence[Link]) -> None:
-        """Ask for an ancestry, and open it as it arrives."""
+    async def _walk(self, ask: Ask, roots: Sequence[Link], begun: trio.Event) -> None:
+        """Ask for an ancestry, and open it as it arrives; `begun` is set when it starts to."""
         request = WalkRequest(tuple(roots), None, self._walker.remaining).to_bytes()
         self.asker.round_trips += 1
         started, waited = trio.current_time(), 0.0
@@ -154,6 +173,7 @@ class Session:
             with pace.kept():
                 async for chunk in chunks:
                     waited = waited or trio.current_time() - started
+                    begun.set()
                     part = read_walk_chunk(chunk, self._limits)
                     if isinstance(part, WalkEnd):
                         self._take_end(ask, part)
@@ -334,6 +354,13 @@ class Session:
             at = at if sum(map(len, left)) < sum(map(len, needs)) else at + most
             needs = left
         return needs
+
+
+class _Reply:
+    """One reply that is waited for: whether it has begun, whether it is over, and who else is asked meanwhile."""
+
+    def __init__(self, others: trio.CancelScope) -> None:
+        self.begun, self.over, self.others = trio.Event(), trio.Event(), others
 
 
 def _weigh(walker: Walker, store: Store | None) -> None:

@@ -50,7 +50,7 @@ class Asker:
     ) -> None:
         self._network = network
         self._finder = finder
-        last = {peer_id_of(address) for address in avoid}
+        self._last = last = {peer_id_of(address) for address in avoid}
         # Peers give addresses too, for their own records, and may give anything.
         named = {address: peer for address in given if (peer := _peer_in(address)) and not finder.shunned(peer)}
         self._resolver = Resolver(
@@ -118,6 +118,10 @@ class Asker:
         self.said[ask.peer] = "answered"
         self._finder.book.reached(ask.address, self._finder.clock())
         self._finder.outcome(ask.peer, Outcome.ANSWERED if something else Outcome.NOTHING, int(1000 * seconds))
+
+    def slow(self, ask: Ask) -> None:
+        """Note that a peer says nothing for long: from here on the others are asked before it."""
+        self._last.add(ask.peer)
 
     async def failed(self, ask: Ask, error: TslgError, *, lasting: bool = True) -> None:
         """Note what went wrong; a peer that broke a rule is cut off and remembered, one that is not there is left.

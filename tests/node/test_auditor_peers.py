@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+import trio
+
+from tslg.node import auditing
 from tslg.node.auditor import Auditor
 from tslg.node.net.memory import MemoryHub
 from tslg.node.net.seam import running
+from tslg.node.node import Node
 from tslg.protocol.cid import compute
-from tslg.protocol.exchange import WALK, records_chunk
+from tslg.protocol.exchange import LOG, WALK, records_chunk
+from tslg.protocol.limits import DEFAULT
 
 TARGET, FEDERATION = compute(b"target"), compute(b"federation")
 
@@ -37,3 +43,52 @@ async def test_a_peer_that_answers_with_garbage_leaves_the_audit_undetermined(ch
     async with running(hostile):
         report = await audit(hub, hostile.addresses[0])
     assert report.verdict == "undetermined" and report.records == {}
+
+
+@pytest.mark.parametrize("silent", ["from the start", "after a part"])
+async def test_beside_a_peer_that_says_nothing_the_next_is_asked(tmp_path, monkeypatch, silent):
+    monkeypatch.setattr(auditing, "PATIENCE_SECONDS", 0.05)
+    hub = MemoryHub()
+    mute = hub.network("mute")
+
+    async def say_nothing(request: bytes, peer: str):
+        if silent == "after a part":
+            yield records_chunk([])
+        await trio.sleep_forever()
+        yield b""
+
+    for protocol in (WALK, LOG):
+        mute.serve(protocol, say_nothing)
+    hasty = replace(DEFAULT, progress_timeout_ms=10_000 if silent == "from the start" else 300)
+    async with running(mute), Node.open(tmp_path / "a", network=hub.network("a")) as node:
+        agent = await node.agent("one")
+        record = await agent.state({"n": 1})
+        stranger = hub.network("stranger")
+        async with running(stranger):
+            auditor = Auditor(stranger, node.federation, clock=node.home.clock, limits=hasty)
+            with trio.fail_after(5):
+                report = await auditor.audit(record.id, [mute.addresses[0], node.addresses[0]])
+    assert report.verdict == "valid"
+
+
+async def test_a_slow_peer_is_waited_for_where_nobody_else_has_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(auditing, "PATIENCE_SECONDS", 0.01)
+    hub = MemoryHub()
+    async with Node.open(tmp_path / "a", network=hub.network("a")) as node:
+        agent = await node.agent("one")
+        record = await agent.state({"n": 1})
+        slow, stranger, empty = hub.network("slow"), hub.network("stranger"), hub.network("empty")
+
+        async def pass_on(protocol: str, request: bytes):
+            await trio.sleep(0.2)
+            async with slow.request(node.addresses[0], protocol, request) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+        for protocol in (WALK, LOG):
+            slow.serve(protocol, lambda request, peer, protocol=protocol: pass_on(protocol, request))
+        async with running(slow), running(stranger), running(empty):
+            auditor = Auditor(stranger, node.federation, clock=node.home.clock)
+            with trio.fail_after(5):
+                report = await auditor.audit(record.id, [slow.addresses[0], empty.addresses[0]])
+    assert report.verdict == "valid"

@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)
 
 PROTOCOL = TProtocol("/tslg/kad/1.0.0")
 _ASKED = 20
-_QUERY_SECONDS = 10.0
-_LOOKUP_SECONDS = 30.0
+_QUERY_SECONDS = 3.0
+_LOOKUP_SECONDS = 8.0
 _TOLD_PER_WINDOW = 100
 """Keys that a peer may provide within ten seconds: the library's ten would lose those of a node with many agents."""
 
