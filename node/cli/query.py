@@ -13,6 +13,7 @@ from tslg.node.cli.composed import verified
 from tslg.node.cli.describing import what, who
 from tslg.node.cli.output import emit, json_option
 from tslg.node.cli.query_heads import forks, heads
+from tslg.node.cli.query_steps import led_to, refinements, rejections
 from tslg.node.cli.standing import considered, operative, policy_at
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ query.add_command(policy_at)
 query.add_command(verified)
 query.add_command(heads)
 query.add_command(forks)
+query.add_command(rejections)
+query.add_command(refinements)
+query.add_command(led_to)
 
 
 def _question(command: C) -> C:
@@ -57,7 +61,7 @@ classes_option = click.option("--class", "classes", multiple=True, help="Only ov
 @classes_option
 def children(id: str, classes: tuple[str, ...], **options: Any) -> None:
     """List the records that cite ID."""
-    _answer(id, lambda store, root, limit: store.children(root, _checked(classes)), options)
+    _answer(id, lambda store, root, limit: store.children(root, checked_classes(classes)), options)
 
 
 @query.command()
@@ -65,7 +69,7 @@ def children(id: str, classes: tuple[str, ...], **options: Any) -> None:
 @classes_option
 def ancestors(id: str, classes: tuple[str, ...], **options: Any) -> None:
     """List what ID derives from, nearest first."""
-    _answer(id, lambda store, root, limit: store.ancestors(root, _checked(classes), limit), options)
+    _answer(id, lambda store, root, limit: store.ancestors(root, checked_classes(classes), limit), options)
 
 
 @query.command()
@@ -73,7 +77,7 @@ def ancestors(id: str, classes: tuple[str, ...], **options: Any) -> None:
 @classes_option
 def descendants(id: str, classes: tuple[str, ...], **options: Any) -> None:
     """List what derives from ID, nearest first."""
-    _answer(id, lambda store, root, limit: _descendants(store, root, _checked(classes), limit), options)
+    _answer(id, lambda store, root, limit: _descendants(store, root, checked_classes(classes), limit), options)
 
 
 @query.command()
@@ -90,7 +94,8 @@ def policy(id: str, **options: Any) -> None:
     _answer(id, lambda store, root, limit: store.ancestors(root, ("policy", "delegation"), limit), options)
 
 
-def _checked(classes: Sequence[str]) -> Sequence[str] | None:
+def checked_classes(classes: Sequence[str]) -> Sequence[str] | None:
+    """Return the classes given, None for none. Raises UsageError for one that there is not."""
     from tslg.protocol.errors import UsageError
     from tslg.protocol.kinds import CLASSES
 

@@ -267,6 +267,13 @@ class Store(Protocol):
         """Return at most `limit` held records of a kind (of one log): newest claimed time first, then seq, then id."""
         ...
 
+    def mentioning(self, content: bytes, kinds: Collection[str], limit: int = 1000) -> list[Link]:
+        """Return at most `limit` held records of these kinds in whose bytes, or attachment, `content` stands, by id.
+
+        It looks for the bytes alone: what they mean there is for the caller to see.
+        """
+        ...
+
     def get_meta(self, key: str) -> bytes | None:
         """Return the value kept under a name, None if there is none."""
         ...

@@ -213,6 +213,15 @@ class MemoryStore(Store):
         records.sort(key=lambda record: (-record.time, -record.seq, record.id))
         return [record.id for record in records[:limit]]
 
+    def mentioning(self, content: bytes, kinds: Collection[str], limit: int = 1000) -> list[Link]:
+        """See `Store.mentioning`."""
+        with self._lock:
+            held = [id for kind in set(kinds) for id in self._kinds.get(kind, {})]
+        found = [
+            id for id, one in self.get_many(held).items() if content in one.data or content in (one.attachment or b"")
+        ]
+        return sorted(found)[:limit]
+
     def get_meta(self, key: str) -> bytes | None:
         """See `Store.get_meta`."""
         return self._meta.get(key)

@@ -248,6 +248,10 @@ class PostgresStore(Store):
             return self._links(queries.BY_KIND, (kind, limit))
         return self._links(queries.BY_KIND_OF, (kind, owner, limit))
 
+    def mentioning(self, content: bytes, kinds: Collection[str], limit: int = 1000) -> list[Link]:
+        """See `Store.mentioning`."""
+        return self._links(queries.MENTIONING, (list(kinds), content, content, limit))
+
     # --- logs ------------------------------------------------------------------------------------------------------
 
     def log_state(self, owner: Link) -> LogState | None:

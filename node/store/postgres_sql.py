@@ -98,6 +98,9 @@ BETWEEN: Final = """
     UNION SELECT cid FROM rival WHERE cid >= %(low)b AND cid < %(high)b ORDER BY cid LIMIT %(most)s"""
 BY_KIND: Final = """
     SELECT cid FROM record WHERE kind = %s AND data IS NOT NULL ORDER BY time DESC, seq DESC, cid LIMIT %s"""
+MENTIONING: Final = """
+    SELECT cid FROM record WHERE kind = ANY(%s::text[]) AND data IS NOT NULL
+    AND (position(%b::bytea in data) > 0 OR position(%b::bytea in attachment) > 0) ORDER BY cid LIMIT %s"""
 BY_KIND_OF: Final = """
     SELECT cid FROM record WHERE kind = %s AND owner = %b AND data IS NOT NULL
     ORDER BY time DESC, seq DESC, cid LIMIT %s"""

@@ -85,6 +85,9 @@ PARENTS: Final = """
 BY_KIND: Final = """
     SELECT cid FROM record WHERE kind = (SELECT id FROM name WHERE text = ?) {owner} AND data IS NOT NULL
     ORDER BY time DESC, seq DESC, cid LIMIT ?"""
+MENTIONING: Final = """
+    SELECT cid FROM record WHERE kind IN (SELECT id FROM name WHERE text IN ({marks})) AND data IS NOT NULL
+    AND (instr(data, ?) > 0 OR instr(attachment, ?) > 0) ORDER BY cid LIMIT ?"""
 OF_OWNER: Final = f"AND log = {_ID}"
 
 ALL_RECORDS: Final = """

@@ -242,6 +242,10 @@ class ShardedStore(Catalogued):
         records.sort(key=lambda record: (-record.time, -record.seq, record.id))
         return [record.id for record in records[:limit]]
 
+    def mentioning(self, content: bytes, kinds: Collection[str], limit: int = 1000) -> list[Link]:
+        """See `Store.mentioning`."""
+        return sorted({cid for shard in self.shards for cid in shard.mentioning(content, kinds, limit)})[:limit]
+
     # --- logs ------------------------------------------------------------------------------------------------------
 
     def log_state(self, owner: Link) -> LogState | None:

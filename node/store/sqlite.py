@@ -258,6 +258,12 @@ class SqliteStore(Store):
                 return _links(db.execute(queries.BY_KIND.format(owner=""), (kind, limit)))
             return _links(db.execute(queries.BY_KIND.format(owner=queries.OF_OWNER), (kind, owner, limit)))
 
+    def mentioning(self, content: bytes, kinds: Collection[str], limit: int = 1000) -> list[Link]:
+        """See `Store.mentioning`."""
+        query = queries.MENTIONING.format(marks=",".join("?" * len(kinds)))
+        with self._readers.use() as db:
+            return _links(db.execute(query, (*kinds, content, content, limit)))
+
     def get_meta(self, key: str) -> bytes | None:
         """See `Store.get_meta`."""
         with self._readers.use() as db:

@@ -260,6 +260,19 @@ def test_by_kind(store, new_log):
     assert store.by_kind("action") == store.by_kind("state", compute(b"nobody")) == []
 
 
+def test_records_in_which_some_bytes_stand(store, new_log):
+    log = new_log("one")
+    for text in ("needle", "straw", "needle too"):
+        log.add(body={"data": {"seen": text.encode()}})
+    store.append(sealed(*log.records))
+    found = sorted((log.records[1].id, log.records[3].id))
+    assert store.mentioning(b"needle", ["state"]) == found
+    assert store.mentioning(b"needle", ["state", "action"], limit=1) == found[:1]
+    assert store.mentioning(b"needle", ["action"]) == store.mentioning(b"haystack", ["state"]) == []
+    store.set_attachment(log.records[2].id, b"beside it a needle")
+    assert log.records[2].id in store.mentioning(b"a needle", ["state"])
+
+
 def test_meta(store):
     assert store.get_meta("federation") is None
     store.set_meta("federation", b"\x01")
