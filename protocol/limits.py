@@ -302,6 +302,20 @@ class Limits:
 
     plaintext_bytes: int = 1024 * 1024 * 1024
     """One plaintext in a vault, which is written and read in chunks: an hour of video that a model saw."""
+    mcp_message_bytes: int = 4 * 1024 * 1024
+    """One message between an MCP client and its server: a picture of some megapixels in base64 fits."""
+    mcp_pending: int = 256
+    """Requests of one MCP client that wait for their answers; a model calls a few tools at a time."""
+    mcp_judging: int = 8
+    """Tool calls of one MCP client that are judged at a time, and as many results recorded: each holds a message."""
+    mcp_call_ms: int = 600_000
+    """How long a tool may take, unless its caller is told otherwise: builds and crawls take minutes."""
+    mcp_tools: int = 4_096
+    """Tools of one MCP server whose definitions are remembered by their digests."""
+    mcp_answer_characters: int = 16_000
+    """Characters of one answer about lineage: a model reads every one of them."""
+    mcp_answer_records: int = 100
+    """Records that one answer about lineage lists."""
 
 
 DEFAULT = Limits()

@@ -246,11 +246,18 @@ def test_what_only_a_type_checker_reads_is_told_from_the_rest(tmp_path):
 
 
 OPTIONAL = {
+    "a2a-sdk": ("a2a", "node/adapters/a2a/*.py"),
+    "anyio": ("mcp", "node/adapters/mcp/*.py"),
+    "httpx2": ("mcp", "node/adapters/mcp/http.py"),
+    "mcp": ("mcp", "node/adapters/mcp/*.py"),
     "psycopg": ("postgres", "node/store/postgres*.py"),
     "pyarrow": ("simulate", "simulations/outcomes.py"),
     "ray": ("ray", "node/parallel_ray.py"),
 }
 """What an extra brings, and the only modules that may need it."""
+
+IMPORTED_AS = {"a2a-sdk": "a2a"}
+"""What is not imported by the name of its distribution."""
 
 AWAITED = {"cedarpy", "license-expression"}
 """What is declared for modules that are about to come."""
@@ -268,7 +275,9 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
         needing = {
             name(path)
             for path, tree in trees.items()
-            if any(module.partition(".")[0] == distribution for _, module in imports(tree))
+            if any(
+                module.partition(".")[0] == IMPORTED_AS.get(distribution, distribution) for _, module in imports(tree)
+            )
         }
         assert needing and all(fnmatch.fnmatch(one, modules) for one in needing)
 

@@ -1,0 +1,140 @@
+"""What of a tool call is judged and recorded: which tool of which server, with which arguments, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tslg.node.adapters.mcp.messages import OURS, RECORD, RESULT, encode, tool_error
+from tslg.node.governing.candidate import Candidate
+from tslg.node.governing.content import Digest, digest
+from tslg.protocol import cid
+from tslg.protocol.errors import UsageError
+from tslg.protocol.limits import DEFAULT, Limits
+
+if TYPE_CHECKING:
+    from tslg.node.governing.gate import Gate
+    from tslg.node.governing.outcome import Outcome
+    from tslg.protocol.record import Record
+
+UNKNOWN: Final = "unknown"
+"""Name and version of a server that said neither."""
+_ASIDE: Final = frozenset({"name", "arguments", "_meta"})
+_MOST: Final = 200
+"""Characters of a server's name or version, or of a tool's name, that go into a record."""
+
+
+class Tool(NamedTuple):
+    """A tool as its server defines it.
+
+    Attributes:
+        digest: SHA-256 over its definition.
+        properties: those of its input schema.
+    """
+
+    digest: bytes
+    properties: Mapping[str, Any]
+
+
+class Judge:
+    """Judges and records the calls to the tools of one server. Safe to use from several threads.
+
+    Attributes:
+        gate: what judges and records.
+        server: the server's name, as far as it has said it.
+        version: the server's version.
+    """
+
+    def __init__(self, gate: Gate, limits: Limits = DEFAULT) -> None:
+        self.gate = gate
+        self.server = UNKNOWN
+        self.version = UNKNOWN
+        self._limits = limits
+        self._tools: dict[str, Tool] = {}
+
+    def introduce(self, info: object) -> None:
+        """Take note of who the server says it is: a map with `name` and `version`."""
+        if isinstance(info, Mapping):
+            self.server = _text(info.get("name"), self.server)
+            self.version = _text(info.get("version"), self.version)
+
+    def learn(self, tools: object) -> None:
+        """Take note of tools as their server lists them: maps with `name` and `inputSchema`."""
+        for definition in tools if isinstance(tools, list) else ():
+            name = definition.get("name") if isinstance(definition, Mapping) else None
+            if isinstance(name, str) and (name in self._tools or len(self._tools) < self._limits.mcp_tools):
+                self._tools[name] = Tool(digest_of(definition).value, _properties(definition))
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a tool was listed."""
+        return name in self._tools
+
+    def declared(self, name: object) -> Mapping[str, Any]:
+        """Return the properties of a tool's input schema, empty where it was not listed."""
+        tool = self._tools.get(name) if isinstance(name, str) else None
+        return {} if tool is None else tool.properties
+
+    def judge(self, params: Mapping[str, Any]) -> Outcome:
+        """Judge a call and record it. The record is durable when this returns.
+
+        Args:
+            params: those of a `tools/call` in which nothing is wrong.
+
+        Raises:
+            TslgError: nothing could be recorded; the call must not go on.
+        """
+        name, arguments = params["name"], params.get("arguments") or {}
+        inputs = {"arguments": digest_of(arguments)}
+        more = {key: value for key, value in params.items() if key not in _ASIDE}
+        if more:
+            inputs["parameters"] = digest_of(more)
+        if (tool := self._tools.get(name)) is not None:
+            inputs["tool"] = Digest(tool.digest)
+        return self.gate.submit(
+            Candidate(
+                intent=name, model=self.server, version=self.version, inputs=inputs, grain="call", facts=arguments
+            )
+        )
+
+    def finish(self, outcome: Outcome, output: Mapping[str, Any]) -> Record:
+        """Record what came of a call: the server's result, or what there was instead. Raises TslgError."""
+        came = {key: value for key, value in output.items() if key != "_meta"}
+        return self.gate.finish(outcome, output=digest_of(came))
+
+
+def ids(outcome: Outcome, result: Record | None = None) -> dict[str, str]:
+    """Return what a result's `_meta` says of its records."""
+    found = {RECORD: cid.to_text(outcome.record.id)}
+    return found if result is None else {**found, RESULT: cid.to_text(result.id)}
+
+
+def refusal(outcome: Outcome) -> dict[str, Any]:
+    """Return the result of a call that was not admitted: the model reads why."""
+    meta = {**ids(outcome), f"{OURS}verdict": outcome.verdict}
+    if outcome.verdict == "decomposed":
+        parts = ", ".join(f"{part.record.body['intent']} ({part.verdict})" for part in outcome.parts)
+        return tool_error(f"Not called: the policy admits it in parts only, each to be called by itself: {parts}", meta)
+    meta[f"{OURS}stage"] = outcome.stage or ""
+    return tool_error(f"Not called, rejected at {outcome.stage}: {outcome.reason}", meta)
+
+
+def digest_of(value: Mapping[str, Any]) -> Digest:
+    """Return the digest of a JSON object: of its canonical form, or of what is handed on where it has none.
+
+    Integers beyond 2^53 have none; servers use them for ids all the same.
+    """
+    try:
+        return Digest(digest(value))
+    except UsageError:
+        return Digest(hashlib.sha256(encode(value)[:-1]).digest())
+
+
+def _properties(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema = definition.get("inputSchema")
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return properties if isinstance(properties, Mapping) else {}
+
+
+def _text(value: object, otherwise: str) -> str:
+    return value[:_MOST] if isinstance(value, str) and value else otherwise
