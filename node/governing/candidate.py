@@ -32,7 +32,10 @@ class Candidate:
         spends: amounts that it claims, by name.
         token: a resource commitment: the authority under which it consumes resources.
         grain: `token`, `segment`, `call` or `plan`.
-        facts: what rules may look at. They are not recorded.
+        facts: what rules may look at. Like the next three they are recorded only if the manifest's `recording` says so.
+        scratch: the intermediate state of the step; None where there is none.
+        activations: summaries of attention or activations; None where there are none.
+        tools: the trace of the tools that it called; None where there is none.
         evidence: records that it rests on.
         delegation: delegations under which it is taken.
         observes: records that were seen and not consumed.
@@ -53,6 +56,9 @@ class Candidate:
     token: bytes | None = None
     grain: str = "call"
     facts: Mapping[str, Any] = field(default_factory=dict)
+    scratch: Content = None
+    activations: Content = None
+    tools: Content = None
     evidence: References = None
     delegation: References = None
     observes: References = None

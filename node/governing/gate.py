@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from tslg.node.agent import BlockingAgent
 from tslg.node.authoring import References, listed
@@ -20,6 +20,7 @@ from tslg.node.governing.authority import Authorities, Authority
 from tslg.node.governing.candidate import Candidate, check
 from tslg.node.governing.cedar import Cedar
 from tslg.node.governing.content import Content, digest
+from tslg.node.governing.keeping import StepKeeper, contents_of
 from tslg.node.governing.outcome import Outcome
 from tslg.node.governing.writing import Append, Entry, Writer
 from tslg.node.semantic import Move, StaleError
@@ -31,6 +32,8 @@ from tslg.protocol.governing.policy import POLICY, Finding, Step, judge
 from tslg.protocol.governing.state import START, state_digest
 from tslg.protocol.record import Record
 
+RECORDING = "recording"
+"""The stage of a step of which the manifest has something kept that could not be."""
 PolicySource = str | os.PathLike[str] | bytes | None
 """The path of a policy file, the text of one as bytes, or None for a policy that admits whatever claims nothing."""
 
@@ -45,17 +48,6 @@ class State(NamedTuple):
 
     digest: bytes
     data: Mapping[str, Any] | None
-
-
-class Keeper(Protocol):
-    """Whoever keeps more of a step than its digests, as the manifest's `recording` asks."""
-
-    def keep(self, candidate: Candidate, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keep what must be kept of a step before it is recorded; return fields to add to its record.
-
-        Raises:
-            TslgError: it cannot be kept. The step is rejected with stage `recording`.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +71,6 @@ class Gate:
         policy: the policy, as `PolicySource` says.
         tier: the capability tier of steps that claim none; None for the policy's.
         delegation: delegations under which all steps are taken that name none.
-        keeper: keeps what the manifest's `recording` asks for beside digests.
 
     Raises:
         GatePolicyError: the policy cannot be run. Refusal: its record is refused.
@@ -92,10 +83,9 @@ class Gate:
         *,
         tier: str | None = None,
         delegation: References = None,
-        keeper: Keeper | None = None,
     ) -> None:
         self.agent = agent
-        self.keeper = keeper
+        self._keeper = StepKeeper(agent)
         self._text = policy if isinstance(policy, bytes) else None if policy is None else policy_file.read(Path(policy))
         self._name = Path(policy).stem if isinstance(policy, str | os.PathLike) else "gate"
         self._tier = tier
@@ -132,11 +122,14 @@ class Gate:
             raise UsageError("a step is durable before it takes effect", mend="submit it outside the batch")
         if self.agent._ledger.manifest != self._manifest:
             self._load()
-        judged = self._judge(candidate)
+        judged = self._kept(self._judge(candidate))
         if not judged.parts:
-            return self._record(judged, self._writer.write)
-        first = self._parent(judged, None)
-        return self._writer.write_together(first, lambda append: self._decomposed(judged, first, append))
+            outcome = self._record(judged, self._writer.write)
+        else:
+            first = self._parent(judged, None)
+            outcome = self._writer.write_together(first, lambda append: self._decomposed(judged, first, append))
+        self._keeper.bind(outcome.records())
+        return outcome
 
     def check(self, candidate: Candidate) -> Finding | None:
         """Return why a candidate would be rejected, None if it would be admitted or decomposed; nothing is recorded."""
@@ -148,17 +141,20 @@ class Gate:
 
         Args:
             outcome: the step's.
-            output: the result; only its digest is recorded.
+            output: the result; its digest is recorded, and it is kept if the manifest wants outputs kept.
             data: what else to record, as a record can hold it.
 
         Raises:
-            UsageError: the step was not admitted.
+            UsageError: the step was not admitted. VaultError, StoreError: it cannot be kept; nothing was recorded.
         """
         if outcome.verdict != "admitted":
             raise UsageError("a step that was not admitted has no result", record=outcome.record.id)
         body = outcome.record.body
         said = {"output": digest(output), **data}
-        return self.agent.observe(body["intent"], said, evidence=outcome.record)
+        self._keeper.keep({"output": output})
+        made = self.agent.observe(body["intent"], said, evidence=outcome.record)
+        self._keeper.bind([made])
+        return made
 
     def compose(
         self,
@@ -184,7 +180,8 @@ class Gate:
             tier: the capability tier claimed; the gate's by default.
 
         Raises:
-            UsageError: a constituent was not admitted. Refusal: the policy does not cover it.
+            UsageError: a constituent was not admitted. Refusal: the policy does not cover it. VaultError, StoreError:
+                the output cannot be kept.
         """
         records = [self._constituent(one) for one in outcomes]
         if not records:
@@ -199,11 +196,15 @@ class Gate:
             "intent": intent,
             "grain": grain,
         }
-        body |= {"rule": rule, "output": digest(output)}
+        body |= {"rule": rule, "output": digest(output)} | self._keeper.digests({})
         scope = {"class": class_ or (found.class_ if found else None), "tier": tier or self._default_tier}
         body |= {name: value for name, value in scope.items() if value is not None}
         cites = {"part": records, "delegation": authority.delegations or None}
-        return self._writer.write(Entry("composite", body, authority.record, cites))
+        # Its inputs are the outputs of its constituents, which are kept where these are.
+        self._keeper.keep({"output": output})
+        made = self._writer.write(Entry("composite", body, authority.record, cites))
+        self._keeper.bind([made])
+        return made
 
     def _constituent(self, one: Outcome | Record | Link) -> Record:
         if isinstance(one, Outcome):
@@ -255,15 +256,12 @@ class Gate:
             candidate.spends,
             candidate.facts,
         )
-        body = _body(candidate, step)
+        body = _body(candidate, step) | self._keeper.digests(contents_of(candidate))
         intent = authority.policy.intent(step.intent)
         parts, why = candidate.parts, "it came in parts"
         if finding is None and not parts and intent is not None and intent.decompose:
             parts, why, finding = self._broken_down(candidate, intent.name)
         if parts:
-            finding = self._kept(candidate, body)
-            if finding is not None:
-                return _Judged(candidate, authority, body, None, finding)
             return _Judged(candidate, authority, body, None, None, tuple(map(self._judge, parts)), why)
         finding = finding or self._asked(candidate, step, authority)
         class_ = None if intent is None else intent.class_
@@ -272,8 +270,6 @@ class Gate:
                 body["uses"] = sorted(step.uses | intent.uses)
             if class_ is not None:
                 body["class"] = class_
-        kept = self._kept(candidate, body)
-        finding = finding or kept
         return _Judged(candidate, authority, body, class_, finding)
 
     def _asked(self, candidate: Candidate, step: Step, authority: Authority) -> Finding | None:
@@ -306,15 +302,13 @@ class Gate:
             return (), "", Finding(POLICY, rule, "it was broken down into nothing")
         return parts, f"the policy has intent {candidate.intent!r} broken down", None
 
-    def _kept(self, candidate: Candidate, body: dict[str, Any]) -> Finding | None:
-        """Have kept what the manifest asks for beside digests."""
-        if self.keeper is None:
-            return None
+    def _kept(self, judged: _Judged) -> _Judged:
+        """Have kept what the manifest wants of a step and of its parts; what cannot be kept is not admitted."""
         try:
-            body |= self.keeper.keep(candidate, body)
+            self._keeper.keep(contents_of(judged.candidate))
         except TslgError as error:
-            return Finding("recording", error.code, error.detail)
-        return None
+            return replace(judged, finding=judged.finding or Finding(RECORDING, error.code, error.detail), parts=())
+        return replace(judged, parts=tuple(map(self._kept, judged.parts))) if judged.parts else judged
 
     def _cedar_of(self, text: str) -> Cedar:
         found = self._cedar.get(text)

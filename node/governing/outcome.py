@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -37,6 +39,14 @@ class Outcome:
         if self.verdict == "decomposed":
             return all(part.admitted for part in self.parts)
         return self.verdict == "admitted"
+
+    def records(self) -> Iterator[Record]:
+        """Yield its record and, level by level, those of its parts."""
+        todo = deque((self,))
+        while todo:
+            one = todo.popleft()
+            yield one.record
+            todo.extend(one.parts)
 
     def or_raise(self) -> Self:
         """Return the outcome if all of it may be done.
