@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "access": Lazy("tslg.node.cli.reading:access", "Say who may read which records, and ask who may."),
     "redact": Lazy("tslg.node.cli.redact:redact", "Destroy fields or blobs of a record, and record that."),
     "vault": Lazy("tslg.node.cli.vault:vault", "Keep plaintexts of models' steps, encrypted."),
+    "replay": Lazy("tslg.node.cli.replay:replay", "Hold a step of a model against what was kept of it."),
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, a bundle or a proof."),
     "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),
     "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what holds now."),

@@ -73,10 +73,10 @@ def get(target: str, part: str, out: Path | None, reader: str | None, data: Path
     from tslg.protocol.access import Reader
     from tslg.protocol.cid import to_text
 
-    with _reading_home(data) as home:
+    with reading_home(data) as home:
         record = held_record(home.store, target)
         who = None if reader is None else Reader(frozenset((agent_id(home, reader),)))
-        _unlock(home)
+        unlock(home)
         pieces = home.plaintexts.open(record.id, part, who)
         if as_json and out is None:
             content = b"".join(pieces)
@@ -101,7 +101,7 @@ def put(target: str, part: str, file: Path, data: Path | None, as_json: bool) ->
     """Keep FILE as the plaintext of a part of the record ID, if the record has its digest."""
     with write_home(data) as home:
         record = find_record(home.store, target)
-        _unlock(home)
+        unlock(home)
         with file.open("rb") as stream:
             entry = home.plaintexts.put(record, part, iter(lambda: stream.read(_STEP), b""))
     emit(_told(entry._replace(record=record)), as_json, f"kept {entry.size} bytes")
@@ -165,7 +165,7 @@ def rotate(
     from tslg.protocol.cid import to_text
 
     with write_home(data) as home:
-        held = _unlock(home)
+        held = unlock(home)
         named = [agent_id(home, agent) for agent in agents]
         owners = [owner for owner, _ in held.tenants.owners() if not named or owner in named]
         counts: dict[str, int] = {}
@@ -182,7 +182,7 @@ def rotate(
     emit({"agents": counts, "master": changed}, as_json, text)
 
 
-def _reading_home(data: Path | None) -> Home:
+def reading_home(data: Path | None) -> Home:
     """Open the directory for reading; for writing where readings are recorded."""
     home = read_home(data)
     if not home.plaintexts.recording.readings:
@@ -191,7 +191,7 @@ def _reading_home(data: Path | None) -> Home:
     return write_home(data)
 
 
-def _unlock(home: Home) -> Vault:
+def unlock(home: Home) -> Vault:
     """Unlock the vault, asking for its passphrase if it has one and somebody is there to ask."""
     from tslg.node.vault import master
 

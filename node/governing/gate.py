@@ -22,6 +22,7 @@ from tslg.node.governing.cedar import Cedar
 from tslg.node.governing.content import Content, digest
 from tslg.node.governing.keeping import StepKeeper, contents_of
 from tslg.node.governing.outcome import Outcome
+from tslg.node.governing.replaying import Replay, Run, replay
 from tslg.node.governing.writing import Append, Entry, Writer
 from tslg.node.semantic import Move, StaleError
 from tslg.protocol import codec
@@ -215,6 +216,15 @@ class Gate:
         if record.kind == "rejection":
             raise UsageError("a composite is made of what was admitted", record=record.id)
         return record
+
+    def replay(self, step: Record | Link, run: Run | None = None) -> Replay:
+        """Hold a step against what was kept of it, ask its policy once more and, with `run`, do it again.
+
+        Raises:
+            UsageError: it is no step that is held here, or an input that `run` needs is not to be had.
+        """
+        ledger, id = self.agent._ledger, step.id if isinstance(step, Record) else step
+        return replay(ledger.context, ledger.store, ledger.plaintexts, (self.agent.id,), id, run)
 
     # --- state -------------------------------------------------------------------------------------------------------
 
