@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tslg.node.governing.replaying import Replay
 
 _CODES: Final = {"same": 0, "other": 1, "undetermined": 2}
+_STATES: Final = {"TSLG-P-NONE": "not kept", "TSLG-P-GONE": "destroyed"}
 _SHOWN: Final = 2_000
 
 
@@ -35,6 +37,9 @@ def replay(target: str, run: str | None, show: bool, data: Path | None, as_json:
     from tslg.node.cli.vault import reading_home, unlock
     from tslg.node.governing import predicates, replaying
 
+    if run is not None:
+        # Behind everything that is installed, so that no file here passes for a part of that.
+        sys.path.append(str(Path.cwd()))
     function = None if run is None else predicates.load(run)
     with reading_home(data) as home:
         id = find_record(home.store, target)
@@ -79,7 +84,7 @@ def _text(found: Replay, show: bool) -> str:
     judged = found.judgement
     lines = [f"{found.verdict}  {found.record.kind}"]
     for part in found.parts:
-        state = part.why if part.content is None else f"{len(part.content)} bytes, as recorded"
+        state = _STATES.get(part.why, part.why) if part.content is None else f"{len(part.content)} bytes, as recorded"
         lines.append(f"  {printable(part.name)}: {state}")
         if show and part.content:
             lines += [f"    {printable(line)}" for line in (_shown(part.content) or "").splitlines()]

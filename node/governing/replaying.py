@@ -102,12 +102,16 @@ class Replay:
 
     @property
     def verdict(self) -> str:
-        """`other` if anything differs, `undetermined` if anything could not be told, else `same`."""
-        broken = any(part.why == "TSLG-P-BROKEN" for part in self.parts)
+        """`other` if anything differs, `undetermined` if anything cannot be told any more, else `same`.
+
+        What was never kept is not missed, as long as anything was.
+        """
+        why = {part.why for part in self.parts}
         answers = (self.judgement.same, *((self.same_output,) if self.ran else ()))
-        if broken or False in answers:
+        if "TSLG-P-BROKEN" in why or False in answers:
             return OTHER
-        return UNDETERMINED if None in answers or any(part.content is None for part in self.parts) else SAME
+        nothing = all(part.content is None for part in self.parts)
+        return UNDETERMINED if None in answers or nothing or not why <= {"", "TSLG-P-NONE"} else SAME
 
 
 def replay(

@@ -207,7 +207,9 @@ def test_what_cannot_be_told_is_said(gate, home, monkeypatch):
 def test_functions_that_another_agents_policy_names_are_not_called(home, monkeypatch):
     called = []
     monkeypatch.setattr("tslg.node.governing.predicates.load", lambda name: called.append(name) or (lambda one: True))
-    theirs = gated(home, 'predicate = "theirs:function"\nclass = "internal"\ntier = "assistant"\n[intents."*"]\n', name="theirs")
+    theirs = gated(
+        home, 'predicate = "theirs:function"\nclass = "internal"\ntier = "assistant"\n[intents."*"]\n', name="theirs"
+    )
     made = theirs.submit(candidate())
     assert made.admitted and theirs.replay(made.record).judgement.same is True
     called.clear()
