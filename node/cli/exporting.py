@@ -176,11 +176,11 @@ class _Export:
     def signer(self, agent: Link) -> Signer | None:
         """Return what signs for an agent, None where no Ed25519 key of it is here."""
         from tslg.node.exporting.signing import signer_of
-        from tslg.protocol.errors import CheckpointError, UsageError
+        from tslg.protocol.errors import UsageError
 
         try:
             return signer_of(self.home.keyring, agent)
-        except (UsageError, CheckpointError):
+        except UsageError:
             return None
 
     @contextmanager

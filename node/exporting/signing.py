@@ -15,6 +15,7 @@ from tslg.manifests.agent_keys import SigningKey
 from tslg.node.keyring import Keyring
 from tslg.protocol.cid import to_text
 from tslg.protocol.codec import Link
+from tslg.protocol.errors import CheckpointError, UsageError
 from tslg.protocol.signatures import Alg
 
 
@@ -44,8 +45,15 @@ def signer_of(keyring: Keyring, agent: Link) -> Signer:
     """Return what signs with an agent's newest Ed25519 key in force.
 
     Raises:
-        UsageError: no secret of the agent is here. CheckpointError: `TSLG-K-SCHEME`: none of such a key is.
+        UsageError: no secret of such a key of the agent is here.
     """
-    secret: SigningKey = keyring.note_key(agent)
+    try:
+        secret: SigningKey = keyring.note_key(agent)
+    except CheckpointError as error:
+        raise UsageError(
+            "exports are signed by Ed25519 keys, and no such key of the agent is in force here",
+            mend="rotate to an Ed25519 key",
+            record=agent,
+        ) from error
     key = next(one.key for one in keyring.states(agent) if one.here and one.key.public == secret.public)
     return Signer(agent, key.record, secret.public, lambda message: secret.sign(Alg.ED25519, message))

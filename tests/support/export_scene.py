@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from homes import opened
 from world import NOW, source
 
 from tslg.node.cli.access import HeldNames
@@ -74,8 +75,12 @@ class Scene(NamedTuple):
         return [json.loads(line) for line in self.written(format, method, **how).splitlines()]
 
 
-def build(path: Path) -> tuple[Home, dict[str, Record]]:
-    home = Home.open(path, name="North Sea", clock=lambda: NOW, random_bytes=source("exports"))
+def build(path: Path, toml: str | None = None) -> tuple[Home, dict[str, Record]]:
+    """Open a directory, of a federation of its own or in that of a text, and have two agents fill it."""
+    if toml is None:
+        home = Home.open(path, name="North Sea", clock=lambda: NOW, random_bytes=source("exports"))
+    else:
+        home = opened(path, toml)
     alpha, beta = home.agent("alpha"), home.agent("beta")
 
     def step(kind, cited=None, **more):
