@@ -75,6 +75,7 @@ class Ledger(Admitting):
         self._queue: deque[Ticket] = deque()
         self._logs: dict[Link, OwnLog] = {}
         self._staged: list[tuple[Record, bytes]] = []
+        self._values: dict[str, bytes] = {}
         self._saved: dict[Link, OwnLog] = {}
         """The logs that the transaction under way touched, as they were before it."""
         self._unsure: set[Link] = set()
@@ -98,7 +99,7 @@ class Ledger(Admitting):
             # Read again, now that nobody else writes it.
             state = self.store.log_state(owner)
             assert state is not None
-            prior = self._newest_state(owner)
+            prior = semantic.newest_state(self.store, owner)
             blocked = own_log.blocked(self.store, state)
             plain = signer.alg == Alg.ED25519 and signer.post_quantum is None
             secret = ed25519_secret(signer.seed) if plain else b""
@@ -275,6 +276,7 @@ class Ledger(Admitting):
             finally:
                 self._writer = None
                 self._staged.clear()
+                self._values = {}
                 self._saved.clear()
                 self.context.settle()
         self.growth.tell(grown)
@@ -404,13 +406,9 @@ class Ledger(Admitting):
         log = self._logs.get(state.owner)
         if log is not None and state.size > log.size:
             log.size, log.last, log.last_time, log.peaks = state.size, state.last, state.last_time, state.peaks.copy()
-            log.prior = self._newest_state(state.owner)
+            log.prior = semantic.newest_state(self.store, state.owner)
             log.semantic = semantic.read(self.store, state.owner, self.context.record)
             log.blocked = own_log.blocked(self.store, state)
-
-    def _newest_state(self, owner: Link) -> Link:
-        states = self.store.by_kind("state", owner, limit=1)
-        return states[0] if states else owner
 
     def _serve_queue(self) -> None:
         tickets = []
@@ -441,6 +439,8 @@ class Ledger(Admitting):
         self._admit_own(record, seal, attachment, plain)
         if draft.move is not None:
             draft.move.built.append(record)
+            if draft.move.content is not None and "after" in record.body:
+                self._values[semantic.content_key(owner)] = draft.move.content
         if owner not in self._saved:
             self._saved[owner] = log.copy()
         log.peaks.append(record.id)
@@ -483,5 +483,5 @@ class Ledger(Admitting):
         if not self._staged:
             return
         states = [self._logs[owner].state() for owner in self._saved]
-        self.store.append(self._staged, states, dict(self.context.attached))
+        self.store.append(self._staged, states, dict(self.context.attached), self._values)
         self.context.remember(self.context.staged)

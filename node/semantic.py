@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tslg.node.store.interface import Store
+from tslg.protocol.cid import to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError
 from tslg.protocol.governing.state import Semantic
@@ -33,12 +34,14 @@ class Move:
         after: the digest of the state that it moves the agent to; None if it leaves the state.
         upon: the digest of the state that the move was worked out from; None for whichever it is.
         undoes: the state that it takes back: elsewhere it leaves the state. None if it takes nothing back.
+        content: the state that it moves the agent to, as DAG-CBOR; None where that is not at hand.
         built: the record made of it, once there is one: whoever is not told whether it was stored can look.
     """
 
     after: bytes | None = None
     upon: bytes | None = None
     undoes: bytes | None = None
+    content: bytes | None = None
     built: list[Record] = field(default_factory=list)
 
     def leads_to(self, at: Semantic, owner: Link) -> bytes | None:
@@ -54,6 +57,17 @@ class Move:
                 record=owner,
             )
         return self.after if self.undoes in (None, at.digest) else None
+
+
+def newest_state(store: Store, owner: Link) -> Link:
+    """Return the newest `state` record of a log, or its genesis: what its later records derive from."""
+    states = store.by_kind("state", owner, limit=1)
+    return states[0] if states else owner
+
+
+def content_key(owner: Link) -> str:
+    """Return the name under which the store keeps an agent's semantic state itself."""
+    return f"semantic/{to_text(owner)}"
 
 
 def read(store: Store, owner: Link, find: Callable[[Link], Record | None]) -> Semantic:

@@ -7,6 +7,7 @@ Normative text: docs/spec/inference.md.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +31,6 @@ from tslg.protocol.cid import to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, Refusal, TslgError, UsageError
 from tslg.protocol.governing.policy import POLICY, Finding, Step, judge
-from tslg.protocol.governing.state import START, state_digest
 from tslg.protocol.record import Record
 
 RECORDING = "recording"
@@ -93,7 +93,6 @@ class Gate:
         self._delegation = delegation
         self._writer = agent._step_writer(Writer)
         self._cedar: dict[str, Cedar] = {}
-        self._known: tuple[bytes, Mapping[str, Any]] = (START, {})
         self._load()
 
     def __repr__(self) -> str:
@@ -232,14 +231,7 @@ class Gate:
     def state(self) -> State:
         """The agent's semantic state, as its durable records have it."""
         found = self._writer.state
-        known, data = self._known
-        if found != known:
-            held = None if found == START else self.agent._ledger.store.get_blob(found)
-            if held is None:
-                return State(found, {} if found == START else None)
-            data = codec.decode(held)
-            self._known = (found, data)
-        return State(found, data)
+        return State(found, self._writer.content(found))
 
     # --- judging -----------------------------------------------------------------------------------------------------
 
@@ -358,26 +350,12 @@ class Gate:
 
     def _entry(self, judged: _Judged, parent: Link | None) -> Entry:
         candidate = judged.candidate
-        after = None
+        move = Move(upon=candidate.upon)
         if candidate.state is not None and judged.finding is None:
-            after = self._keep_state(candidate.state)
-        move = Move(after, candidate.upon)
+            content = _encoded(candidate.state)
+            move = Move(hashlib.sha256(content).digest(), candidate.upon, content=content)
+            self._writer.remember(content)
         return Entry("inference", judged.body, judged.authority.record, self._cites(judged, parent), move)
-
-    def _keep_state(self, state: Mapping[str, Any]) -> bytes:
-        """Keep a state where it is found again by its digest, before any record names it."""
-        try:
-            wanted = state_digest(state)
-        except CodecError as error:
-            raise UsageError(
-                f"the semantic state cannot be recorded: {error.detail}",
-                code="TSLG-G-CANDIDATE",
-                mend="keep it to text, integers, true, false, null, bytes, lists and maps",
-            ) from error
-        store = self.agent._ledger.store
-        if store.get_blob(wanted) is None:
-            store.put_blob(codec.encode(dict(state)))
-        return wanted
 
     def _cites(self, judged: _Judged, parent: Link | None) -> dict[str, References]:
         candidate = judged.candidate
@@ -387,6 +365,18 @@ class Gate:
             "observes": listed(candidate.observes) or None,
             "part": parent,
         }
+
+
+def _encoded(state: Mapping[str, Any]) -> bytes:
+    """Return a semantic state's DAG-CBOR. Raises UsageError."""
+    try:
+        return codec.encode(dict(state))
+    except CodecError as error:
+        raise UsageError(
+            f"the semantic state cannot be recorded: {error.detail}",
+            code="TSLG-G-CANDIDATE",
+            mend="keep it to text, integers, true, false, null, bytes, lists and maps",
+        ) from error
 
 
 def _body(candidate: Candidate, step: Step) -> dict[str, Any]:

@@ -6,6 +6,7 @@ state is as before, and a rejection that names the failure is written as soon as
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,12 +16,13 @@ from typing import Any, Final, TypeVar
 from tslg.node.agent import BlockingAgent
 from tslg.node.authoring import References
 from tslg.node.governing.errors import Unrecorded
-from tslg.node.semantic import Move
+from tslg.node.semantic import Move, content_key
 from tslg.protocol import codec
 from tslg.protocol.cid import short, to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import AnchoringError, NetworkError, StoreError, TslgError, UsageError
 from tslg.protocol.governing.policy import Finding
+from tslg.protocol.governing.state import START
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.recording import STEPS
@@ -28,6 +30,8 @@ from tslg.protocol.recording import STEPS
 Made = TypeVar("Made")
 ANCHORING: Final = "anchoring"
 """The stage of a step that was admitted and could not be recorded, or not be anchored as the manifest asks."""
+_CONTENTS: Final = 256
+"""Semantic states kept at hand: more than can be on their way to the disk at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Writer:
         self._lock = threading.Lock()
         self._waiting: deque[Entry] = deque()
         self._missed = 0
+        self._contents: dict[bytes, bytes] = {}
         self._undone: dict[int, Record] = {}
         """By position: steps that are on disk and did not take effect, not yet taken back in the log."""
         self._key = f"undone/{to_text(agent.id)}"
@@ -84,6 +89,25 @@ class Writer:
             record = agent._ledger.context.record(id)
             if record is not None and not self._taken_back(record):
                 self._undone[record.seq] = record
+
+    def remember(self, content: bytes) -> None:
+        """Keep the DAG-CBOR of a state at hand, of which the record to come has the digest alone."""
+        with self._lock:
+            self._contents[hashlib.sha256(content).digest()] = content
+            while len(self._contents) > _CONTENTS:
+                del self._contents[next(iter(self._contents))]
+
+    def content(self, digest: bytes) -> Mapping[str, Any] | None:
+        """Return the semantic state with this digest, None if it is not held here any more."""
+        held = self._contents.get(digest)
+        if held is None:
+            held = self._agent._ledger.store.get_meta(content_key(self._agent.id))
+        if digest == START:
+            return {}
+        if held is None or hashlib.sha256(held).digest() != digest:
+            return None
+        state: Mapping[str, Any] = codec.decode(held)
+        return state
 
     @property
     def state(self) -> bytes:
@@ -218,7 +242,7 @@ class Writer:
             while self._undone:
                 newest = self._undone[max(self._undone)]
                 if not self._taken_back(newest):
-                    self.append(_taking_back(newest))
+                    self.append(_taking_back(newest, self._contents.get(newest.body["before"])))
                 del self._undone[newest.seq]
                 self._keep()
             while self._waiting:
@@ -235,7 +259,7 @@ def _takes_back(one: Record, record: Record) -> bool:
     return one.kind == "rejection" and one.body["stage"] == ANCHORING and one.owner == record.owner
 
 
-def _taking_back(record: Record) -> Entry:
+def _taking_back(record: Record, content: bytes | None) -> Entry:
     """Return the rejection that says that a step on record did not take effect, and leads back to the state before."""
     reason = f"step {short(record.id)} is on record and was not anchored: it did not take effect"
     plain = {name: value for name, value in record.body.items() if name not in _NOT_SAID_AGAIN}
@@ -244,7 +268,9 @@ def _taking_back(record: Record) -> Entry:
     policy = record.preds["policy"][0].cid
     if after is None:
         return Entry("rejection", body, policy, {"evidence": record.id})
-    return Entry("rejection", body, policy, {"prior": record.id}, Move(record.body["before"], undoes=after))
+    return Entry(
+        "rejection", body, policy, {"prior": record.id}, Move(record.body["before"], undoes=after, content=content)
+    )
 
 
 _NOT_SAID_AGAIN: Final = frozenset(("class", "before", "after", "parts", "rule", "narrowing"))

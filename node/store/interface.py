@@ -22,6 +22,8 @@ _BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 NOTHING_ATTACHED: Final[Mapping[Link, bytes]] = {}
 """What nearly every append attaches."""
+NO_VALUES: Final[Mapping[str, bytes]] = {}
+"""What nearly every append keeps by name."""
 
 
 class Entry(NamedTuple):
@@ -146,10 +148,11 @@ class Store(Protocol):
         items: Sequence[tuple[Record, bytes]],
         states: Sequence[LogState] = (),
         attachments: Mapping[Link, bytes] = NOTHING_ATTACHED,
+        values: Mapping[str, bytes] = NO_VALUES,
     ) -> None:
         """Store records with their seals, and the states of the logs that they complete, in one durable transaction.
 
-        `attachments` holds, by id, what is attached to some of the records.
+        `attachments` holds, by id, what is attached to some of the records, `values` what `set_meta` is to keep.
         Records already held are skipped. A state smaller than the one kept is skipped too, so that two threads may
         finish in either order. Either everything is stored when this returns, or nothing.
 

@@ -10,6 +10,7 @@ from typing import Self
 from tslg.node.store.check import Columns, check_entry, check_log
 from tslg.node.store.heads import keep_heads
 from tslg.node.store.interface import (
+    NO_VALUES,
     NOTHING_ATTACHED,
     EdgeRow,
     Entry,
@@ -56,6 +57,7 @@ class MemoryStore(Store):
         items: Sequence[tuple[Record, bytes]],
         states: Sequence[LogState] = (),
         attachments: Mapping[Link, bytes] = NOTHING_ATTACHED,
+        values: Mapping[str, bytes] = NO_VALUES,
     ) -> None:
         """See `Store.append`."""
         with self._lock:
@@ -75,6 +77,7 @@ class MemoryStore(Store):
                 check_state(state, None if last is None else (last.owner, last.seq, last.time))
             for record, seal in fresh.values():
                 self._insert(record, seal, attachments.get(record.id))
+            self._meta.update(values)
             for state in states:
                 kept = self._states.get(state.owner)
                 if kept is None or kept.size < state.size:

@@ -10,6 +10,7 @@ from tslg.node.store import postgres_sql as queries
 from tslg.node.store.group import GroupCommit
 from tslg.node.store.heads import keep_heads, order_heads
 from tslg.node.store.interface import (
+    NO_VALUES,
     NOTHING_ATTACHED,
     EdgeRow,
     Entry,
@@ -79,11 +80,12 @@ class PostgresStore(Store):
         items: Sequence[tuple[Record, bytes]],
         states: Sequence[LogState] = (),
         attachments: Mapping[Link, bytes] = NOTHING_ATTACHED,
+        values: Mapping[str, bytes] = NO_VALUES,
     ) -> None:
         """See `Store.append`. Threads that call it at the same time share a transaction."""
         if self._group is None:
             raise self._read_only()
-        self._group.submit(Batch(items, states, attachments))
+        self._group.submit(Batch(items, states, attachments, values))
 
     def claim(self, owner: Link) -> None:
         """See `Store.claim`: a lock at the server, which ends with this process."""

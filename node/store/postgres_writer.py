@@ -203,8 +203,10 @@ class Writer:
         states: dict[Link, LogState] = {}
         asked: list[LogState] = []
         attachments: dict[Link, bytes] = {}
+        values: dict[str, bytes] = {}
         for batch in batches:
             attachments.update(batch.attachments)
+            values.update(batch.values)
             asked.extend(batch.states)
             for item in batch.items:
                 fresh.setdefault(bytes(item[0].id), item)
@@ -213,7 +215,7 @@ class Writer:
                 states[state.owner] = state
         if fresh or states:
             rows = _Columns(fresh, attachments)
-            self._insistently(lambda: self._append(fresh, states, asked, rows))
+            self._insistently(lambda: self._append(fresh, states, asked, rows, values))
 
     def _append(
         self,
@@ -221,6 +223,7 @@ class Writer:
         states: Mapping[Link, LogState],
         asked: Sequence[LogState],
         rows: _Columns,
+        values: Mapping[str, bytes],
     ) -> None:
         db = self._session()
         if self._lost:
@@ -231,6 +234,8 @@ class Writer:
         def beside() -> None:
             if kept:
                 db.execute(queries.UPSERT_LOG, _state_columns(kept))
+            for item in values.items():
+                db.execute(queries.SET_META, item)
             if telling(record for record, _ in fresh.values()):
                 db.execute(queries.TOLD)
 

@@ -103,3 +103,4 @@ STRAY_EDGES: Final = """
 ALL_STATES: Final = """
     SELECT owner.cid, log.size, last.cid, last.time, log.peaks FROM log
     JOIN record AS owner ON owner.id = log.id JOIN record AS last ON last.id = log.last"""
+SET_META: Final = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tslg.node.store.interface import LogState
+from tslg.node.store.interface import NO_VALUES, LogState
 from tslg.protocol import cid, codec
 from tslg.protocol.cid import Link
 from tslg.protocol.errors import StoreError, TslgError
@@ -14,11 +14,12 @@ from tslg.protocol.record import Record, parse_as
 
 
 class Redo(NamedTuple):
-    """One append as it was asked for: records with their seals, states of logs, attachments."""
+    """One append as it was asked for: records with their seals, states of logs, attachments, values by name."""
 
     items: Sequence[tuple[Record, bytes]]
     states: Sequence[LogState]
     attachments: Mapping[Link, bytes]
+    values: Mapping[str, bytes] = NO_VALUES
 
     def to_bytes(self) -> bytes:
         """Return the note's bytes."""
@@ -27,6 +28,7 @@ class Redo(NamedTuple):
                 "items": [[bytes(record.id), record.data, seal] for record, seal in self.items],
                 "states": [encode_state(state) for state in self.states],
                 "attachments": [[bytes(id), data] for id, data in self.attachments.items()],
+                "values": dict(self.values),
             }
         )
 
@@ -37,7 +39,8 @@ class Redo(NamedTuple):
             value = codec.decode(data)
             items = [(parse_as(Link(id), record), seal) for id, record, seal in value["items"]]
             states = [decode_state(state) for state in value["states"]]
-            return cls(items, states, {Link(id): attached for id, attached in value["attachments"]})
+            attachments = {Link(id): attached for id, attached in value["attachments"]}
+            return cls(items, states, attachments, value.get("values", NO_VALUES))
         except (TslgError, KeyError, TypeError, ValueError) as error:
             raise StoreError(
                 "the note of an unfinished append is damaged", code="TSLG-D-CORRUPT", mend="restore a backup"

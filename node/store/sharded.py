@@ -16,6 +16,7 @@ from tslg.node.store.catalogued import Catalogued
 from tslg.node.store.check import check_log
 from tslg.node.store.engine import is_file
 from tslg.node.store.interface import (
+    NO_VALUES,
     NOTHING_ATTACHED,
     EdgeRow,
     Entry,
@@ -103,13 +104,14 @@ class ShardedStore(Catalogued):
         items: Sequence[tuple[Record, bytes]],
         states: Sequence[LogState] = (),
         attachments: Mapping[Link, bytes] = NOTHING_ATTACHED,
+        values: Mapping[str, bytes] = NO_VALUES,
     ) -> None:
         """See `Store.append`. Durable with the redo note; the shards follow before this returns."""
         with self._lock:
             absent = set(self.missing([record.id for record, _ in items]))
             fresh = [(record, seal) for record, seal in items if record.id in absent]
             self._check(fresh, states)
-            redo = Redo(fresh, states, {id: data for id, data in attachments.items() if id in absent})
+            redo = Redo(fresh, states, {id: data for id, data in attachments.items() if id in absent}, values)
             self._catalog.set_meta(_REDO, redo.to_bytes())
             self._carry_out(redo)
 
@@ -147,6 +149,8 @@ class ShardedStore(Catalogued):
                 begun.append(state)
             if kept is None or kept.size < state.size:
                 self._catalog.set_meta(_STATE + state.owner.hex(), codec.encode(encode_state(state)))
+        for key, value in redo.values.items():
+            self._catalog.set_meta(key, value)
         for record, _ in redo.items:
             self._prove_crossings(record)
         for state in begun:

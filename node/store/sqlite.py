@@ -17,6 +17,7 @@ from tslg.node.store.fsck import check_tables
 from tslg.node.store.group import GroupCommit
 from tslg.node.store.heads import keep_heads, order_heads
 from tslg.node.store.interface import (
+    NO_VALUES,
     NOTHING_ATTACHED,
     EdgeRow,
     Entry,
@@ -94,11 +95,12 @@ class SqliteStore(Store):
         items: Sequence[tuple[Record, bytes]],
         states: Sequence[LogState] = (),
         attachments: Mapping[Link, bytes] = NOTHING_ATTACHED,
+        values: Mapping[str, bytes] = NO_VALUES,
     ) -> None:
         """See `Store.append`. Threads that call it at the same time share a transaction."""
         if self._group is None:
             raise self._read_only()
-        self._group.submit(Batch(items, states, attachments))
+        self._group.submit(Batch(items, states, attachments, values))
 
     def set_attachment(self, cid: Link, attachment: bytes | None) -> None:
         """See `Store.set_attachment`."""
@@ -273,7 +275,7 @@ class SqliteStore(Store):
     def set_meta(self, key: str, value: bytes) -> None:
         """See `Store.set_meta`."""
         with self._write() as db:
-            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+            db.execute(queries.SET_META, (key, value))
 
     def record_head(self, owner: Link, size: int, root: bytes, record: Link | None, source: str, seen_ms: int) -> None:
         """See `Store.record_head`."""

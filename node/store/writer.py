@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from tslg.node.store import erasing, queries, repairing
 from tslg.node.store.engine import closed, open_writer, translate, translated
-from tslg.node.store.interface import NOTHING_ATTACHED, ForkError, LogState, Problem, check_state
+from tslg.node.store.interface import NO_VALUES, NOTHING_ATTACHED, ForkError, LogState, Problem, check_state
 from tslg.node.store.rows import Recent, Rows
 from tslg.protocol.cid import Link
 from tslg.protocol.record import Record
@@ -29,6 +29,7 @@ class Batch(NamedTuple):
     items: Sequence[tuple[Record, bytes]]
     states: Sequence[LogState]
     attachments: Mapping[Link, bytes] = NOTHING_ATTACHED
+    values: Mapping[str, bytes] = NO_VALUES
 
 
 class Writer:
@@ -96,8 +97,10 @@ class Writer:
         fresh: dict[bytes, tuple[Record, bytes]] = {}
         states: list[LogState] = []
         attachments: dict[Link, bytes] = {}
+        values: dict[str, bytes] = {}
         for batch in batches:
             attachments.update(batch.attachments)
+            values.update(batch.values)
             states.extend(batch.states)
             for item in batch.items:
                 fresh.setdefault(item[0].id, item)
@@ -106,7 +109,7 @@ class Writer:
         with self.transaction() as db:
             if self._expect_new:
                 try:
-                    self._append(db, fresh, states, attachments)
+                    self._append(db, fresh, states, attachments, values)
                     return
                 except sqlite3.IntegrityError:
                     self._expect_new = False
@@ -114,7 +117,7 @@ class Writer:
                     db.execute("BEGIN IMMEDIATE")
                     self._refresh(db)
             try:
-                self._append(db, fresh, states, attachments)
+                self._append(db, fresh, states, attachments, values)
             except sqlite3.IntegrityError as error:
                 self._raise_fork(db, fresh, error)
 
@@ -159,8 +162,9 @@ class Writer:
         fresh: Mapping[bytes, tuple[Record, bytes]],
         states: Sequence[LogState],
         attachments: Mapping[Link, bytes],
+        values: Mapping[str, bytes],
     ) -> None:
-        """Write records and states. sqlite3.IntegrityError if an id or a place expected to be new is not."""
+        """Write records, states and values. sqlite3.IntegrityError if an id or a place expected to be new is not."""
         rows = Rows(db, self._recent, self._next)
         if not self._expect_new:
             rows.look_up(fresh, (cid for state in states for cid in (state.owner, state.last)))
@@ -171,6 +175,8 @@ class Writer:
         rows.write()
         for state in states:
             self._put_state(db, rows, state, fresh)
+        if values:
+            db.executemany(queries.SET_META, values.items())
         self._next = rows.next
         self._recent.update(rows.added)
 
