@@ -320,6 +320,10 @@ class Context:
         """Return None: anchors let nothing go."""
         return
 
+    def semantic(self, owner: Link) -> None:
+        """Return None: the log is not here."""
+        return
+
     def stretch(self, owner: Link, first: int, last: int) -> None:
         """Return None: the log is not here."""
         return

@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
+from tslg.node import semantic
 from tslg.node.store.interface import Store
 from tslg.protocol import signatures
 from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import RecordError
 from tslg.protocol.flat import recover
+from tslg.protocol.governing.state import Semantic
 from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Record
+from tslg.protocol.recording import STEPS
 from tslg.protocol.rules.context import Pruned, Tail, superseded_by
 from tslg.protocol.rules.standing import entitled
 
@@ -45,6 +48,8 @@ class StoreContext:
         self._superseding: dict[Link, tuple[Link, ...]] = {}
         self._staged_superseding: dict[Link, list[Link]] = {}
         self._revocations: dict[Link, Revocations] = {}
+        self._moves: dict[Link, Semantic] = {}
+        self._staged_moves: dict[Link, Semantic] = {}
         self._seen = 0
         self.changes = 0
         """Counts the records that may change who reads what: whoever remembers that knows when to look again."""
@@ -67,6 +72,7 @@ class StoreContext:
         self.changes += 1
         self._superseding.clear()
         self._revocations.clear()
+        self._moves.clear()
         with self._lock:
             self._records.clear()
         return True
@@ -98,6 +104,8 @@ class StoreContext:
             self._staged_superseding.setdefault(id, []).append(record.id)
         if record.kind == "revocation":
             self._revocations.pop(record.owner, None)
+        if "after" in record.body and record.kind in STEPS:
+            self._staged_moves[record.owner] = Semantic().after(record)
 
     def adopted(self, records: Iterable[Record]) -> None:
         """Take note of records that went into the store beside a transaction."""
@@ -108,6 +116,12 @@ class StoreContext:
             if record.kind == "revocation":
                 self._revocations.pop(record.owner, None)
 
+    def stored(self) -> None:
+        """Take note that what the transaction under way staged is in the store, and keep it at hand."""
+        self.remember(self.staged)
+        self._moves.update(self._staged_moves)
+        self._staged_moves.clear()
+
     def settle(self) -> None:
         """Forget what was staged: the transaction is over, however it ended."""
         for id in self._staged_superseding:
@@ -117,6 +131,9 @@ class StoreContext:
             self._note_change(record)
             if record.kind == "revocation":
                 self._revocations.pop(record.owner, None)
+        for owner in self._staged_moves:
+            self._moves.pop(owner, None)
+        self._staged_moves.clear()
         self.staged.clear()
         self.tails.clear()
         self.attached.clear()
@@ -239,6 +256,15 @@ class StoreContext:
             if state is not None:
                 tail = Tail(state.size, state.last, state.last_time, state.peaks.root())
         return tail
+
+    def semantic(self, owner: Link) -> Semantic:
+        """Return where the semantic state of a log that is held whole stands, as the transaction under way sees it."""
+        found = self._staged_moves.get(owner) or self._moves.get(owner)
+        if found is None:
+            if len(self._moves) >= CACHED_RECORDS:
+                self._moves.clear()
+            found = self._moves[owner] = semantic.read(self._store, owner, self.record)
+        return found
 
     def attachment(self, id: Link) -> bytes | None:
         """Return what came beside a record that the transaction under way admits."""

@@ -67,7 +67,8 @@ class Draft:
         after = move.leads_to(at, log.owner)
         body = {**self.body_at(log.size), "before": at.digest} | ({} if after is None else {"after": after})
         prior = {edge.cid: edge for edge in self.preds.get("prior", ())}
-        if at.mover is not None:
+        # What a composite is made of it cites as that, and each record is cited once.
+        if at.mover is not None and all(edge.cid != at.mover for edge in self.preds.get("part", ())):
             prior[at.mover] = Edge(at.mover)
         if log.prior != log.owner or not prior:
             prior[log.prior] = Edge(log.prior)

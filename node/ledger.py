@@ -113,7 +113,7 @@ class Ledger(Admitting):
                 state.last_time,
                 state.peaks.copy(),
                 prior,
-                semantic.read(self.store, owner, self.context.record),
+                self.context.semantic(owner),
                 blocked,
             )
 
@@ -407,7 +407,7 @@ class Ledger(Admitting):
         if log is not None and state.size > log.size:
             log.size, log.last, log.last_time, log.peaks = state.size, state.last, state.last_time, state.peaks.copy()
             log.prior = semantic.newest_state(self.store, state.owner)
-            log.semantic = semantic.read(self.store, state.owner, self.context.record)
+            log.semantic = self.context.semantic(state.owner)
             log.blocked = own_log.blocked(self.store, state)
 
     def _serve_queue(self) -> None:
@@ -484,4 +484,4 @@ class Ledger(Admitting):
             return
         states = [self._logs[owner].state() for owner in self._saved]
         self.store.append(self._staged, states, dict(self.context.attached), self._values)
-        self.context.remember(self.context.staged)
+        self.context.stored()

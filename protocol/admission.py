@@ -43,6 +43,7 @@ from tslg.protocol.rules.recording import rule_binding, rule_recording
 from tslg.protocol.rules.redaction import rule_redaction
 from tslg.protocol.rules.seals import rule_key, rule_seal, rule_suite
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
+from tslg.protocol.rules.steps import rule_state, rule_step, rule_turn
 from tslg.protocol.rules.structure import (
     rule_address,
     rule_classes,
@@ -91,6 +92,8 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_equivocation,
     rule_redaction,
     rule_recording,
+    rule_step,
+    rule_state,
     rule_access,
     rule_checkpoint,
     rule_gc_policy,
@@ -102,7 +105,7 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
 )
 """Rules of one record and its predecessors, in the order in which they run."""
 
-LOG_RULES: Final[tuple[Rule, ...]] = (rule_log, rule_rollback, rule_revoked)
+LOG_RULES: Final[tuple[Rule, ...]] = (rule_log, rule_rollback, rule_revoked, rule_turn)
 """Rules of the log's end, for records that are appended here."""
 
 SEAL_RULES: Final[tuple[Rule, ...]] = (rule_seal,)
@@ -141,6 +144,7 @@ _OF_CLASSES: Final[frozenset[Rule]] = frozenset(
         rule_prune,
         rule_summary,
         rule_equivocation,
+        rule_state,
     )
 )
 """Rules of what a record cites, and does not cite, as what: not judged while edges without a class are left."""

@@ -87,6 +87,9 @@ ELSEWHERE: Final[Mapping[tuple[str, str], Leads]] = {
     ("correction-policy", "amends"): _to("correction-policy", OWN),
     ("gc-policy", "amends"): _to("gc-policy", OWN),
     ("prune", "policy"): _to("policy gc-policy"),
+    ("inference", "part"): _to("decomposition", OWN),
+    ("rejection", "part"): _to("decomposition", OWN),
+    ("decomposition", "part"): _to("decomposition", OWN),
 }
 """Kinds whose edges of a class lead elsewhere than those of other kinds."""
 

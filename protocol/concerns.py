@@ -39,6 +39,7 @@ from tslg.protocol.rules.recording import rule_binding, rule_recording
 from tslg.protocol.rules.redaction import rule_redaction
 from tslg.protocol.rules.seals import fits, rule_key, rule_suite
 from tslg.protocol.rules.standing import rule_correction, rule_in_force
+from tslg.protocol.rules.steps import rule_state, rule_step
 from tslg.protocol.rules.structure import rule_fan_in
 from tslg.protocol.rules.together import rule_consensus
 from tslg.protocol.rules.verifications import rule_verification
@@ -163,6 +164,8 @@ OF_SHAPE: Final[dict[Rule, Concern]] = {
     rule_equivocation: _kinds("equivocation"),
     rule_redaction: _kinds("redaction"),
     # It looks at nothing but the shape: what one record of it breaks, all do.
+    rule_step: lambda record, context: rule_step(record, b"", context) is not None,
+    rule_state: _fields("before"),
     rule_recording: lambda record, context: rule_recording(record, b"", context) is not None,
     rule_binding: _other_binding,
     rule_key: _other_key,

@@ -14,10 +14,10 @@ from tslg.protocol.classes import ACTS, FLAT, Leads
 from tslg.protocol.codec import Link
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.record import Edge, Record
+from tslg.protocol.recording import STEPS
 
 _ABOUT: Final = ("target", "proposal")
 """Body fields that name a record which is weighed, whatever it is."""
-_OF_A_COMPOSITE: Final = frozenset(("inference", "rejection", "decomposition", "composite"))
 _STARTING: Final = frozenset(("state", "genesis", "manifest", "manifest-amendment"))
 _BY_KIND: Final[Mapping[str, str]] = {"consensus": "consensus", "joint-authorization": "joint"}
 
@@ -100,11 +100,11 @@ def _rows(record: Record, edge: Edge, cited: Record) -> Iterable[str]:
         yield _BY_KIND[to]
     if kind == to == "artifact":
         yield "parent"
-    if to == "decomposition" or (kind == "composite" and to in _OF_A_COMPOSITE) or (kind == "summary" and own):
+    if to == "decomposition" or (kind == "composite" and to in STEPS) or (kind == "summary" and own):
         yield "part"
     if to == "observation" and "sought" in cited.body:
         yield "absence"
-    if own and to in _STARTING:
+    if own and (to in _STARTING or (kind in STEPS and to in STEPS and "after" in cited.body)):
         yield "prior"
     yield "evidence"
 

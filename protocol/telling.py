@@ -173,6 +173,9 @@ class Context:
     def pruned(self, root: bytes) -> None:
         """Nothing was held that is gone."""
 
+    def semantic(self, owner: Link) -> None:
+        """No part of a log is held."""
+
     def stretch(self, owner: Link, first: int, last: int) -> None:
         """No part of a log is held."""
 

@@ -95,6 +95,10 @@ class Walker(Beside):
         """A walk holds no record that is gone."""
         return
 
+    def semantic(self, owner: Link) -> None:
+        """A walk holds parts of logs."""
+        return
+
     def stretch(self, owner: Link, first: int, last: int) -> None:
         """A walk holds parts of logs."""
         return

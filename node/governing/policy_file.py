@@ -7,7 +7,7 @@ file's whole text is kept, so that an auditor sees by which rules a step was jud
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from tslg.node.governing import predicates
 from tslg.node.governing.errors import GatePolicyError
 from tslg.node.governing.predicates import Decomposer, Named
 from tslg.protocol.fields import NAME
-from tslg.protocol.governing.conditions import TESTS, Condition, operand_fault
+from tslg.protocol.governing.conditions import Condition, operand_fault
 from tslg.protocol.governing.policy import ANY_INTENT, Intent, Policy, Rule
 from tslg.protocol.limits import DEFAULT
 
@@ -295,22 +295,13 @@ def _conditions(given: Any, place: str) -> tuple[Condition, ...]:
     if not isinstance(given, dict):
         raise _wrong(place, "a table of facts and what they must be")
     found: list[Condition] = []
-    for path, tests in _paths(given, ""):
+    for path, tests in given.items():
         for test, operand in (tests if isinstance(tests, dict) else {"is": tests}).items():
             fault = operand_fault(test, operand)
             if fault is not None:
-                raise _wrong(f"{place}.{path}", fault)
+                raise _wrong(f"{place}.{path}", f"{fault} (a path with dots stands in quotes)")
             found.append(Condition(path, test, operand))
     return tuple(found)
-
-
-def _paths(given: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Yield each fact's path and tests. TOML reads `user.verified = true` as a table in a table, which is one path."""
-    for name, tests in given.items():
-        if isinstance(tests, dict) and tests and tests.keys().isdisjoint(TESTS):
-            yield from _paths(tests, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", tests
 
 
 def _moment(given: Any, place: str) -> int | None:

@@ -22,14 +22,12 @@ from tslg.protocol.cid import short, to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import AnchoringError, NetworkError, StoreError, TslgError, UsageError
 from tslg.protocol.governing.policy import Finding
-from tslg.protocol.governing.state import START
+from tslg.protocol.governing.state import ANCHORING, START
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.recording import STEPS
 
 Made = TypeVar("Made")
-ANCHORING: Final = "anchoring"
-"""The stage of a step that was admitted and could not be recorded, or not be anchored as the manifest asks."""
 _CONTENTS: Final = 256
 """Semantic states kept at hand: more than can be on their way to the disk at a time."""
 
@@ -85,10 +83,7 @@ class Writer:
         self._undone: dict[int, Record] = {}
         """By position: steps that are on disk and did not take effect, not yet taken back in the log."""
         self._key = f"undone/{to_text(agent.id)}"
-        for id in codec.decode(agent._ledger.store.get_meta(self._key) or codec.encode([])):
-            record = agent._ledger.context.record(id)
-            if record is not None and not self._taken_back(record):
-                self._undone[record.seq] = record
+        self._remember_undone()
 
     def remember(self, content: bytes) -> None:
         """Keep the DAG-CBOR of a state at hand, of which the record to come has the digest alone."""
@@ -233,8 +228,22 @@ class Writer:
         self._keep()
 
     def _keep(self) -> None:
-        ids = [self._undone[seq].id for seq in sorted(self._undone)]
-        self._agent._ledger.store.set_meta(self._key, codec.encode(ids))
+        """Keep, durably, what is not taken back yet, and the state to which that leads."""
+        undone = [self._undone[seq] for seq in sorted(self._undone)]
+        content = self._contents.get(undone[0].body["before"]) if undone else None
+        note = {"ids": [one.id for one in undone], "content": content}
+        self._agent._ledger.store.set_meta(self._key, codec.encode(note))
+
+    def _remember_undone(self) -> None:
+        ledger = self._agent._ledger
+        note = ledger.store.get_meta(self._key)
+        kept = {"ids": [], "content": None} if note is None else codec.decode(note)
+        if kept["content"] is not None:
+            self.remember(kept["content"])
+        for id in kept["ids"]:
+            record = ledger.context.record(id)
+            if record is not None and not self._taken_back(record):
+                self._undone[record.seq] = record
 
     def _catch_up(self) -> None:
         """Take back what did not take effect, newest first, then write the rejections that wait."""

@@ -21,6 +21,8 @@ def state_digest(state: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(codec.encode(dict(state))).digest()
 
 
+ANCHORING: Final = "anchoring"
+"""The stage of a step that was admitted and could not be recorded, or not be anchored as the manifest asks."""
 START: Final = state_digest({})
 """The state that every agent starts in: the empty map."""
 

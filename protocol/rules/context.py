@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
+from tslg.protocol.governing.state import Semantic
 from tslg.protocol.keys import Key, Revocations
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.record import Record
@@ -86,6 +87,9 @@ class Context(Protocol):
 
     def tail(self, owner: Link) -> Tail | None:
         """Return the end of a log that is held whole, None for a log of which nothing is held."""
+
+    def semantic(self, owner: Link) -> Semantic | None:
+        """Return where the semantic state stands at the end of a log that is held whole, None if that is not known."""
 
     def attachment(self, id: Link) -> bytes | None:
         """Return what came beside the record that is judged, if anything did and it holds."""

@@ -46,5 +46,6 @@ def rows(record: Record, cid: bytes, own: bool, cited: Record) -> list[tuple[str
         ("part", other == "decomposition" or (one == "composite" and other in STEPS) or (one == "summary" and own)),
         ("absence", other == "observation" and "sought" in cited.body),
         ("prior", own and other in ("state", "genesis", "manifest", "manifest-amendment")),
+        ("prior", own and one in STEPS and other in STEPS and "after" in cited.body),
         ("evidence", True),
     ]

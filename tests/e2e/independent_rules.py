@@ -244,6 +244,30 @@ def check_envelope(envelope: dict, threshold: int) -> None:
 # --- delegation.md ---------------------------------------------------------------------------------------------------
 
 
+STEPS = {"composite", "decomposition", "inference", "rejection"}
+EMPTY = sha256(b"\xa0").digest()
+
+
+def check_step(record: Record, held: dict[bytes, Record], manifest: Record) -> None:
+    """[INF-1], [INF-7] to [INF-9]"""
+    if record.kind not in STEPS:
+        return
+    body, envelope = record.body, manifest.body["envelope"]
+    if record.kind in ("inference", "composite"):
+        need("class" in body or not envelope["classes"], "TSLG-A-STEP")
+        need("tier" in body or not envelope["tiers"], "TSLG-A-STEP")
+    need("before" in body or "after" not in body, "TSLG-A-STEP")
+    own = [cid for name in ("prior", "part") for cid, agent in record.cited(name) if agent is None]
+    if "before" not in body or not all(cid in held for cid in own):
+        return
+    cited = [held[cid].body for cid in own if held[cid].kind in STEPS]
+    here = [other for other in cited if other.get("after") == body["before"]]
+    moved = record.kind != "composite" and any("after" in other for other in cited)
+    need(here or (body["before"] == EMPTY and not moved), "TSLG-A-STATE")
+    if record.kind == "rejection" and "after" in body:
+        need(body["stage"] == "anchoring" and any(x["before"] == body["after"] for x in here), "TSLG-A-STATE")
+
+
 def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) -> None:
     """[DEL-1] to [DEL-6]"""
     check_commitments(record)
@@ -254,9 +278,9 @@ def check_policies(record: Record, held: dict[bytes, Record], manifest: Record) 
         if policy is None or policy.kind != "policy":
             continue
         body = policy.body
-        need(body["not_before"] is None or record.time >= body["not_before"], "TSLG-A-WINDOW")
-        need(body["not_after"] is None or record.time <= body["not_after"], "TSLG-A-WINDOW")
-        if record.kind != "rejection":  # [DEL-2]
+        if record.kind != "rejection":  # [DEL-2], [INF-14]
+            need(body["not_before"] is None or record.time >= body["not_before"], "TSLG-A-WINDOW")
+            need(body["not_after"] is None or record.time <= body["not_after"], "TSLG-A-WINDOW")
             if concerned(record, policy):
                 check_proof(record, policy, "TSLG-A-SCOPE")
             else:
@@ -550,6 +574,7 @@ def check_by_class(record: Record, held: dict[bytes, Record], manifests: dict, m
     if record.kind == "redaction":
         check_redaction(record, held, envelope, federation)
     check_kept(record, envelope)
+    check_step(record, held, manifest)
     if record.kind == "access-rule":
         check_access_rule(record, held, envelope, federation)
     check_pruning(record, held, envelope)

@@ -116,7 +116,8 @@ def decide(world: Federation, log: Log | None = None, *, body=None, preds=None, 
 def inferred(world: Federation, kind="inference", **claims):
     """A model's step of A's that claims something under its policy."""
     body = {"model": "m", "model_version": "1", "inputs": {}, "intent": "act", "output": bytes(32)} | claims
-    more = {"stage": "scope", "reason": "beyond the policy"} if kind == "rejection" else {}
+    governed = {"class": "low", "tier": "basic"}
+    more = {"stage": "scope", "reason": "beyond the policy"} if kind == "rejection" else governed | claims
     return world.a.add(kind, {"policy": [own(world.policy)], "prior": [own(world.a.last)]}, body | more)
 
 

@@ -17,7 +17,7 @@ from tslg.protocol.rules.seals import rule_seal
 
 BREACHES = (
     "structure access answers attestation authority bodies checkpoints confidential federation flat joint keys logs"
-    " pruning recording redaction seals standing together"
+    " pruning recording redaction seals standing steps together"
 )
 for part in BREACHES.split():
     import_module(f"breaches_{part}")
@@ -60,6 +60,28 @@ def test_a_record_that_breaks_one_rule_is_refused_by_that_rule(case):
     assert case.rule(record, sealed, world).code == case.code
     if case.alone:
         assert world.judge(record, sealed, without=case.rule) is None, "another rule refuses it too"
+
+
+@pytest.mark.spec("INF-1", "INF-6", "INF-7", "INF-8", "INF-9")
+def test_governed_steps_that_chain_the_state_are_admitted():
+    world, steps = Scene(OPEN), import_module("breaches_steps")
+    first = world.take(steps.moved(world, 1))
+    again = world.take(steps.taken(world, first, after=steps.at(2)))
+    world.take(steps.taken(world, again))
+    back = world.take(steps.led_back(world, again))
+    assert world.semantic(world.a.owner) == (steps.at(1), back.id)
+    world.take(steps.taken(world, back, kind="composite", cls="part"))
+
+
+@pytest.mark.spec("DEL-1", "INF-14")
+def test_that_a_policy_had_ended_can_be_said_in_a_rejection():
+    world = Scene(OPEN)
+    world.policy = world.add(world.a, "policy", {"not_after": world.a.last.time})
+    world.now_ms += 60_000
+    step = import_module("breaches_authority").step
+    admit(*step(world, "rejection"), world)
+    with pytest.raises(Refusal, match="TSLG-A-WINDOW"):
+        admit(*step(world, "inference"), world)
 
 
 @pytest.mark.spec("DEL-2")

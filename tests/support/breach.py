@@ -37,6 +37,11 @@ class Scene(World):
         record = self.make(author, kind, *args, **fields)
         return record, self.seal(record, author)
 
+    def take(self, sealed: tuple[Record, bytes]) -> Record:
+        """Admit a record of the first agent's that is sealed."""
+        self.admit(*sealed, self.a)
+        return sealed[0]
+
     def under(self, **body: object) -> dict[str, object]:
         """Return the body of a policy of the delegate's own that keeps to the delegation."""
         return {"not_after": NOW + 400_000} | body

@@ -70,12 +70,13 @@ def a_tier_that_is_not_allowed(w):
 
 
 STEP = {"model": "m", "model_version": "1", "inputs": {}, "intent": "act", "output": bytes(32)}
+GOVERNED = {"class": "internal", "tier": "low"}
 
 
 def step(w, kind, **claims):
     """A model's step, claiming something under a policy of its agent's."""
     preds = {"prior": [w.seen], "policy": [w.policy]} | ({"part": [w.seen]} if kind == "composite" else {})
-    more = {"composite": {"rule": "all"}, "inference": {}}.get(kind, {"reason": "because"})
+    more = {"composite": {"rule": "all"} | GOVERNED, "inference": GOVERNED}.get(kind, {"reason": "because"})
     more |= {"stage": "scope"} if kind == "rejection" else {}
     return w.sealed(w.a, kind, STEP | more | claims, preds)
 

@@ -28,7 +28,7 @@ decompose = true
 [[rules]]
 name = "confirmed"
 intents = ["refund"]
-when = { user.confirmed = { not = true } }
+when = { "user.confirmed" = { not = true } }
 reason = "the user has not confirmed"
 """
 

@@ -25,6 +25,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal
 from tslg.protocol.exchange import Pair
 from tslg.protocol.flat import flatten, recover
+from tslg.protocol.governing.state import Semantic
 from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
 from tslg.protocol.kinds import KINDS
 from tslg.protocol.log import Tree
@@ -191,6 +192,12 @@ class World:
         if author is None:
             return None
         return Tail(len(author.log), author.last.id, author.last.time, author.tree.root())
+
+    def semantic(self, owner: Link) -> Semantic:
+        at = Semantic()
+        for record in self.authors[owner].log if owner in self.authors else ():
+            at = at.after(record)
+        return at
 
     def attachment(self, id: Link) -> bytes | None:
         return self.attached.get(id)

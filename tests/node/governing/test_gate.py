@@ -29,6 +29,7 @@ def gate(home, request):
 CONFIRMED = {"user": {"confirmed": True}}
 
 
+@pytest.mark.spec("INF-1", "INF-2")
 def test_an_admitted_step_states_all_that_governs_it(gate, home):
     outcome = gate.submit(
         candidate("look-up", inputs={"prompt": "where is it?", "order": {"id": 7}}, output=b"it left", token=b"paid")
@@ -87,6 +88,7 @@ def test_a_rejection_names_stage_rule_and_reason(gate, home, given, stage, rule)
     assert verdict(home, outcome.record) == "valid"
 
 
+@pytest.mark.spec("INF-5", "INF-6")
 def test_the_state_moves_with_admitted_steps_alone(gate):
     assert gate.state == (START, {})
     first = gate.submit(candidate(state={"stage": "asked"}))
@@ -113,6 +115,7 @@ def test_the_state_is_read_from_the_log_when_a_directory_is_opened_again(tmp_pat
         assert len(home.store.by_kind("policy", home.agent("bot").id)) == 2  # the default one, and the gate's
 
 
+@pytest.mark.spec("INF-4")
 def test_a_decomposed_step_is_a_parent_and_a_child_for_every_part(gate, home):
     outcome = gate.submit(
         candidate("clean-up", parts=[candidate("look-up"), candidate("drop-tables"), candidate(state={"clean": True})])
@@ -128,6 +131,7 @@ def test_a_decomposed_step_is_a_parent_and_a_child_for_every_part(gate, home):
     assert all(verdict(home, one.record) == "valid" for one in outcome.parts)
 
 
+@pytest.mark.spec("INF-4")
 def test_a_composite_names_its_parts_and_the_rule(gate):
     outcomes = [gate.submit(candidate(output=text)) for text in ("one", "two")]
     made = gate.compose(outcomes, rule="concatenate", output="one two", intent="answer")
@@ -137,6 +141,7 @@ def test_a_composite_names_its_parts_and_the_rule(gate):
         gate.compose([gate.submit(candidate("drop-tables"))], rule="concatenate", output="")
 
 
+@pytest.mark.spec("INF-3")
 def test_a_result_that_comes_later_cites_its_step(gate):
     outcome = gate.submit(candidate("look-up"))
     assert "output" not in outcome.record.body
@@ -145,6 +150,7 @@ def test_a_result_that_comes_later_cites_its_step(gate):
     assert [edge.cid for edge in made.preds["evidence"]] == [outcome.record.id]
 
 
+@pytest.mark.spec("INF-9")
 def test_of_steps_worked_out_from_one_state_one_alone_is_admitted(gate):
     start = gate.state.digest
     verdicts = []
@@ -206,6 +212,7 @@ def test_what_a_digest_stands_for_need_not_be_at_hand(gate):
         Digest(b"short")
 
 
+@pytest.mark.spec("INF-12")
 def test_a_changed_policy_amends_the_one_on_record(home):
     first = gated(home, name="amended")
     again = gated(home, name="amended")

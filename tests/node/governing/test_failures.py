@@ -1,0 +1,277 @@
+"""Where a step cannot be recorded or anchored it did not take effect, its caller is told, and the log says so later."""
+
+from __future__ import annotations
+
+import resource
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from gates import POLICY, candidate, gated
+
+from tslg.manifests import examples, text
+from tslg.manifests import genesis as geneses
+from tslg.node.governing.errors import Unrecorded
+from tslg.node.home import Home
+from tslg.node.sources import StoreSource
+from tslg.node.store.sqlite import SqliteStore
+from tslg.node.verifying import verify
+from tslg.node.witness.key import WitnessKey
+from tslg.protocol import witnessing
+from tslg.protocol.checkpoint import Signed
+from tslg.protocol.cosignature import cosigned
+from tslg.protocol.errors import NetworkError, StoreError
+from tslg.protocol.governing.state import START, Semantic
+from tslg.protocol.note import COSIGNATURE
+from tslg.protocol.record import parse_as
+
+NOW = 1_700_000_000_000
+KEY = WitnessKey("w.example/a", COSIGNATURE, b"a" * 32)
+
+
+class Witness:
+    """A witness at hand, which can be away; `then` is called by each request before it is answered."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.then = lambda: None
+
+    def gather(self, signed, policy, prove, shown=None):
+        self.then()
+        if self.away:
+            raise NetworkError("nobody answers", code="TSLG-N-QUORUM")
+        merged = witnessing.merge(signed, [Signed(signed.checkpoint, (KEY.cosign(signed.checkpoint, NOW // 1000),))])
+        assert cosigned(merged, policy)
+        return merged
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.fixture
+def witness():
+    return Witness()
+
+
+@pytest.fixture
+def witnessed(tmp_path, witness, monkeypatch):
+    """Open a directory whose federation asks for a witness; call again to open it anew."""
+    monkeypatch.setattr(Home, "_ask_witnesses", lambda self: witness)
+    homes = []
+
+    def open_home(cadence="batch"):
+        sealed = None
+        if homes:
+            homes.pop().close()
+        else:
+            plain = text.parse(examples.read("single-organisation"))
+            asks = {"cadence": cadence, "witnesses": [KEY.public.text], "quorum": 1}
+            wanted = replace(plain, envelope={**plain.envelope, "anchoring": asks, "genesis": {"anchors": 0}})
+            founded = geneses.found_federation(wanted, random_bytes=lambda n: bytes(range(n)), time_ms=NOW)
+            sealed = (founded.manifest_record, founded.seal)
+        homes.append(Home.open(tmp_path / "d", federation=sealed, clock=lambda: NOW))
+        return homes[0]
+
+    yield open_home
+    for home in homes:
+        home.close()
+
+
+def log_of(gate) -> list:
+    store, owner = gate.agent._ledger.store, gate.agent.id
+    return [parse_as(id, entry.data) for id, entry in store.log_range(owner, 0, store.log_state(owner).size)]
+
+
+def agree(gate) -> None:
+    """The state is what the log says, and what the store kept is that state."""
+    at = Semantic()
+    for record in log_of(gate):
+        at = at.after(record)
+    assert gate.state.digest == at.digest and gate.state.data is not None
+
+
+# --- the store ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def no_room(path):
+    """Let no file grow beyond where the database's log is now, by the kernel's own limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def read_only(home):
+    """Have the engine refuse to write."""
+    home.store._writer._db.execute("PRAGMA query_only = ON")
+    try:
+        yield
+    finally:
+        home.store._writer._db.execute("PRAGMA query_only = OFF")
+
+
+@pytest.mark.spec("INF-13")
+@pytest.mark.parametrize("failure", ["no room", "read-only"])
+def test_what_the_disk_does_not_take_did_not_take_effect(tmp_path, failure):
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        gate.submit(candidate(state={"turn": 1}))
+        size = len(log_of(gate))
+        broken = read_only(home) if failure == "read-only" else no_room(home.path / "tslg.sqlite-wal")
+        with broken:
+            for turn in (2, 3):
+                with pytest.raises(Unrecorded, match="TSLG-G-UNRECORDED: the step was not recorded") as raised:
+                    gate.submit(candidate(state={"turn": turn}))
+                assert isinstance(raised.value.__cause__, StoreError)
+            with pytest.raises(Unrecorded):
+                gate.submit(candidate("drop-tables"))
+            assert gate.state.data == {"turn": 1} and len(log_of(gate)) == size
+        outcome = gate.submit(candidate(state={"turn": 4}, upon=gate.state.digest))
+        assert outcome.admitted and gate.state.data == {"turn": 4}
+        late = log_of(gate)[size:]
+        assert [record.kind for record in late] == ["rejection"] * 3 + ["inference"]
+        assert [record.body["stage"] for record in late[:3]] == ["anchoring", "anchoring", "policy"]
+        assert all("could not be anchored" in record.body["reason"] for record in late[:2])
+        agree(gate)
+        assert home.store.check() == []
+
+
+def test_a_failed_step_in_parts_leaves_none_of_them(tmp_path):
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        size = len(log_of(gate))
+        with read_only(home), pytest.raises(Unrecorded):
+            gate.submit(candidate("clean-up", parts=(candidate(state={"n": 1}), candidate())))
+        assert len(log_of(gate)) == size and gate.state.digest == START
+        gate.submit(candidate())
+        assert [record.kind for record in log_of(gate)[size:]] == ["rejection", "inference"]
+
+
+def test_what_was_stored_although_the_store_said_no_is_taken_back(tmp_path, monkeypatch):
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        gate.submit(candidate(state={"turn": 1}))
+        real = SqliteStore.append
+
+        def append(self, *args):
+            real(self, *args)
+            raise StoreError("the server went away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteStore, "append", append)
+            with pytest.raises(Unrecorded, match="is on disk and not anchored") as raised:
+                gate.submit(candidate(state={"turn": 2}))
+        assert log_of(gate)[-1].id == raised.value.record and gate.state.data == {"turn": 1}
+        gate.submit(candidate())
+        back = log_of(gate)[-2]
+        assert back.kind == "rejection" and back.body["stage"] == "anchoring"
+        assert gate.state.data == {"turn": 1} and back.body["after"] == gate.state.digest
+        agree(gate)
+
+
+# --- witnesses ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("INF-13", "INF-8")
+@pytest.mark.parametrize("cadence", ["record", "batch"])
+def test_what_no_witness_saw_did_not_take_effect(witnessed, witness, cadence):
+    home = witnessed(cadence)
+    gate = gated(home)
+    gate.submit(candidate(state={"turn": 1}))
+    witness.away = True
+    with pytest.raises(Unrecorded, match="is on disk and not anchored") as raised:
+        gate.submit(candidate(state={"turn": 2}))
+    failed = home.ledger.context.record(raised.value.record)
+    assert failed.kind == "inference" and gate.state.data == {"turn": 1}
+    with pytest.raises(Unrecorded, match="was not recorded"):
+        gate.submit(candidate(state={"turn": 3}))
+    witness.away = False
+    assert gate.submit(candidate()).admitted
+    back, unrecorded, _ = log_of(gate)[-3:]
+    assert (back.kind, back.body["stage"], back.body["rule"]) == ("rejection", "anchoring", "TSLG-N-UNANCHORED")
+    assert back.body["before"] == failed.body["after"] and back.body["after"] == failed.body["before"]
+    assert unrecorded.body["stage"] == "anchoring" and "after" not in unrecorded.body
+    assert gate.state.data == {"turn": 1}
+    agree(gate)
+    found = verify(StoreSource(home.store), log_of(gate)[-1].id, home.federation, now_ms=NOW)
+    assert found.verdict == "valid"
+
+
+def test_a_step_that_moves_nothing_is_taken_back_too(witnessed, witness):
+    home = witnessed()
+    gate = gated(home)
+    witness.away = True
+    with pytest.raises(Unrecorded) as raised:
+        gate.submit(candidate())
+    witness.away = False
+    gate.submit(candidate())
+    back = log_of(gate)[-2]
+    assert [edge.cid for edge in back.preds["evidence"]] == [raised.value.record] and "after" not in back.body
+
+
+def test_what_did_not_take_effect_is_taken_back_after_a_restart(witnessed, witness):
+    gate = gated(witnessed())
+    gate.submit(candidate(state={"turn": 1}))
+    witness.away = True
+    with pytest.raises(Unrecorded):
+        gate.submit(candidate(state={"turn": 2}))
+    gate = gated(witnessed())
+    assert gate.state.digest == log_of(gate)[-1].body["before"]
+    witness.away = False
+    gate.submit(candidate())
+    assert [record.kind for record in log_of(gate)[-3:]] == ["inference", "rejection", "inference"]
+    gate.submit(candidate())
+    assert sum(record.kind == "rejection" for record in log_of(gate)) == 1
+    agree(gate)
+
+
+def test_all_that_was_built_on_a_step_that_was_not_anchored_goes_down_with_it(witnessed, witness):
+    home = witnessed()
+    gate = gated(home)
+    gate.submit(candidate(state={"turn": 0}))
+    witness.away = True
+    told = []
+
+    def submit(turn):
+        with pytest.raises(Unrecorded):
+            gate.submit(candidate(state={"turn": turn}))
+        told.append(turn)
+
+    threads = [threading.Thread(target=submit, args=(turn,)) for turn in range(1, 7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == [1, 2, 3, 4, 5, 6] and gate.state.data == {"turn": 0}
+    witness.away = False
+    gate.submit(candidate())
+    assert gate.state.data == {"turn": 0}
+    agree(gate)
+    assert sum(record.kind == "rejection" for record in log_of(gate)) == 6
+
+
+def test_a_step_that_another_threads_checkpoint_covers_took_effect(witnessed, witness):
+    home = witnessed()
+    gate = gated(home)
+    gate.submit(candidate(state={"turn": 0}))
+    real = home.anchorer.anchor
+
+    def anchor_elsewhere():
+        witness.then = lambda: None
+        real(gate.agent.id)
+        raise NetworkError("this answer was lost", code="TSLG-N-QUORUM")
+
+    home.anchorer._locks[gate.agent.id] = threading.RLock()
+    witness.then = anchor_elsewhere
+    assert gate.submit(candidate(state={"turn": 1})).admitted and gate.state.data == {"turn": 1}
+
+
+def test_the_policy_stays_one_record_through_all_of_it(witnessed, witness):
+    home = witnessed()
+    first = gated(home, POLICY)._authorities.own.record
+    assert gated(home, POLICY)._authorities.own.record == first

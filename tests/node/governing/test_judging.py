@@ -1,0 +1,147 @@
+"""Policy files, Cedar texts and plug-ins: slips are told when a policy is read, and whatever goes wrong later refuses."""
+
+from __future__ import annotations
+
+import pytest
+from gates import POLICY, candidate, gated
+from homes import opened
+
+from tslg.node.governing.errors import GatePolicyError
+from tslg.node.governing.policy_file import compile_policy
+
+CLASSES = ("internal", "personal-data", "public")
+ORDER = ("observer", "assistant", "autonomous")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    with opened(tmp_path_factory.mktemp("judged") / "node") as home:
+        yield home
+
+
+def check(home, policy, **more):
+    return gated(home, policy, name=f"agent {hash(policy)}").check(candidate(**more))
+
+
+CEDAR = """
+class = "internal"
+cedar = '''
+@id("anybody-may-ask")
+permit(principal, action == Action::"answer", resource);
+@id("few-tokens")
+forbid(principal, action, resource == Model::"model-x") when { context.tokens > 1000 };
+@id("not-as-observer")
+forbid(principal, action, resource) when { context.step.tier == "observer" };
+'''
+"""
+
+
+@pytest.mark.spec("INF-10")
+def test_cedar_names_the_policy_that_refused(home):
+    tier = {"tier": "assistant"}
+    assert check(home, CEDAR, facts={"tokens": 1000}, **tier) is None
+    assert check(home, CEDAR, facts={"tokens": 1001}, **tier) == ("cedar", "few-tokens", "forbidden by few-tokens")
+    assert check(home, CEDAR, facts={"tokens": 1}).rule == "not-as-observer"
+    assert check(home, CEDAR, intent="look-up", facts={"tokens": 1}, **tier).rule == "none permits"
+
+
+@pytest.mark.spec("INF-11")
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"tokens": "many"},
+        {"tokens": 0.5},
+        {"tokens": 2**70},
+        {"tokens": float("nan")},
+        {"tokens": object()},
+        {"tokens": {"__extn": {"fn": "ip", "arg": "::1"}}},
+        {"tokens": 1, "user": {"__entity": {"type": "Agent", "id": "root"}}},
+    ],
+    ids=str,
+)
+def test_what_goes_wrong_in_cedar_refuses_though_a_policy_permits(home, facts):
+    found = check(home, CEDAR, facts=facts, tier="assistant")
+    assert found.stage == "cedar" and found.reason
+
+
+def test_no_fact_passes_for_what_the_step_states_in_cedar(home):
+    found = check(home, CEDAR, facts={"tokens": 1, "step": {"tier": "assistant"}})
+    assert found.rule == "not-as-observer"
+
+
+def test_names_cannot_break_out_of_cedar(home):
+    policy = 'cedar = "permit(principal, action == Action::\\"ok\\", resource);"'
+    assert check(home, policy, intent='ok"', model='m", evil: "').stage == "cedar"
+    assert check(home, policy, intent="ok", model='m"\n\\') is None
+
+
+@pytest.mark.spec("INF-10", "INF-11")
+def test_a_predicate_admits_by_true_alone(home):
+    assert check(home, 'predicate = "plugins:calm"') is None
+    assert check(home, 'predicate = "plugins:calm"', facts={"angry": 1}).stage == "predicate:plugins:calm"
+    assert "no such customer" in check(home, 'predicate = ["plugins:calm", "plugins:broken"]').reason
+    assert "neither yes nor no" in check(home, 'predicate = "plugins:silent"').reason
+
+
+def decomposing(function: str) -> str:
+    return POLICY.replace("decompose = true", f'decompose = "plugins:{function}"')
+
+
+def test_an_intent_can_be_broken_down_by_a_plug_in(home):
+    gate = gated(home, decomposing("in_two"), name="broken down")
+    outcome = gate.submit(candidate("clean-up", inputs={"prompt": "tidy"}))
+    assert outcome.verdict == "decomposed" and outcome.admitted
+    assert [part.record.body["intent"] for part in outcome.parts] == ["answer", "look-up"]
+
+
+@pytest.mark.parametrize("function", ["into_itself", "into_words", "into_nothing", "broken"])
+def test_what_cannot_be_broken_down_is_rejected(home, function):
+    found = check(home, decomposing(function), intent="clean-up")
+    assert (found.stage, found.rule) == ("policy", "intents.clean-up.decompose")
+
+
+def test_a_policy_without_a_file_admits_what_claims_nothing(home):
+    gate = gated(home, None, name="open")
+    assert gate.submit(candidate("anything")).class_ == "internal"
+    assert gate.submit(candidate("anything", uses=["shell"])).rule == "capabilities"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("name = ", "no TOML"),
+        ('colour = "red"', "unknown entry 'colour'"),
+        ('tiers = ["emperor"]', "none of the federation's capability tiers"),
+        ('class = "secret"', "none of the federation's governance classes"),
+        ("[intents.a]", "intents.a: it has no class"),
+        ('class = "internal"\n[intents.a]\nuses = ["x"]', "intents.a.uses"),
+        ('class = "internal"\n[intents.a]\nlimits = { n = 1 }', "go beyond the policy's limits"),
+        ('class = "internal"\nclasses = ["public"]\n[intents.a]', "intents.a.class"),
+        ("limits = { n = -1 }", "limits.n"),
+        ("[[rules]]", "rule 1: name"),
+        ('[[rules]]\nname = "r"\nwhen = { n = { over = 1 } }', "rules.r.when.n: unknown test 'over'"),
+        ('[[rules]]\nname = "r"\nwhen = { n = { above = "x" } }', "rules.r.when.n: 'above' compares"),
+        ('[[rules]]\nname = "r"\n[[rules]]\nname = "r"', "another rule has this name"),
+        ('class = "internal"\n[intents.a]\n[[rules]]\nname = "r"\nintents = ["b"]', "no intents of this policy"),
+        ('predicate = "plugins:nobody"', "cannot be had"),
+        ('predicate = "plugins"', "names no function"),
+        ("not_after = 2030-01-31T12:00:00", "with an offset"),
+        ("cedar = 1", "cedar: a text"),
+        ('tier = "observer"\ntiers = ["assistant"]', "not among the policy's tiers"),
+    ],
+)
+def test_a_slip_in_a_policy_is_told_with_its_place(text, place):
+    with pytest.raises(GatePolicyError) as raised:
+        compile_policy(text.encode(), CLASSES, ORDER)
+    assert place in raised.value.detail and raised.value.mend
+
+
+def test_cedar_that_is_none_is_told_when_the_gate_is_made(home):
+    with pytest.raises(GatePolicyError, match="Cedar"):
+        gated(home, 'cedar = "permit everything"')
+
+
+def test_a_federation_without_classes_and_tiers_has_none_to_claim():
+    compiled = compile_policy(b"[intents.a]", (), ())
+    assert compiled.tier is None and compiled.policy.intents["a"].class_ is None
