@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from tslg.node.store.interface import NOTHING_ATTACHED, LogState
+from tslg.node.store.interface import NO_VALUES, NOTHING_ATTACHED, LogState
 from tslg.node.store.memory import MemoryStore
 from tslg.protocol.cid import Link
 from tslg.protocol.record import Record
@@ -45,15 +45,16 @@ class Disk(MemoryStore):
         items: Sequence[tuple[Record, bytes]],
         states: Sequence[LogState] = (),
         attachments: Mapping[Link, bytes] = NOTHING_ATTACHED,
+        values: Mapping[str, bytes] = NO_VALUES,
     ) -> None:
         """See `Store.append`."""
-        super().append(items, states, attachments)
+        super().append(items, states, attachments, values)
         if self.watch is not None:
             for record, seal in items:
                 self.watch(record, seal)
         if self._journal is not None:
             kept = [state._replace(peaks=state.peaks.copy()) for state in states]
-            self._journal.append(("append", (list(items), kept, dict(attachments))))
+            self._journal.append(("append", (list(items), kept, dict(attachments), dict(values))))
         self._written("")
 
     def set_attachment(self, cid: Link, attachment: bytes | None) -> None:

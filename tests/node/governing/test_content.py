@@ -67,12 +67,13 @@ def test_nesting_has_an_end_and_a_loop_none():
         digest(loop)
 
 
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+numbers = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 def number(text: str) -> int | float:

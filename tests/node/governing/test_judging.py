@@ -1,4 +1,4 @@
-"""Policy files, Cedar texts and plug-ins: slips are told when a policy is read, and whatever goes wrong later refuses."""
+"""Policy files, Cedar texts and plug-ins: slips are told when a policy is read, and what goes wrong later refuses."""
 
 from __future__ import annotations
 

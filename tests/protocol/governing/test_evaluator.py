@@ -1,4 +1,4 @@
-"""The pure evaluator: whatever is not allowed, or cannot be decided, is refused, and narrower policies admit no more."""
+"""The pure evaluator: what is not allowed, or cannot be decided, is refused, and narrower policies admit no more."""
 
 from __future__ import annotations
 
