@@ -176,7 +176,7 @@ class Gate:
             rule: the rule of composition.
             output: the result; only its digest is recorded.
             intent, model, version, grain: as a candidate's; the model is what composed.
-            class_: its governance class; that of the policy's for its intent by default.
+            class_: its governance class; by default that of its intent, that of all its parts, or the policy's.
             tier: the capability tier claimed; the gate's by default.
 
         Raises:
@@ -197,7 +197,10 @@ class Gate:
             "grain": grain,
         }
         body |= {"rule": rule, "output": digest(output)} | self._keeper.digests({})
-        scope = {"class": class_ or (found.class_ if found else None), "tier": tier or self._default_tier}
+        scope = {
+            "class": class_ or (found.class_ if found else None) or self._class_of(records),
+            "tier": tier or self._default_tier,
+        }
         body |= {name: value for name, value in scope.items() if value is not None}
         cites = {"part": records, "delegation": authority.delegations or None}
         # Its inputs are the outputs of its constituents, which are kept where these are.
@@ -205,6 +208,10 @@ class Gate:
         made = self._writer.write(Entry("composite", body, authority.record, cites))
         self._keeper.bind([made])
         return made
+
+    def _class_of(self, records: Iterable[Record]) -> str | None:
+        classes = {one.body.get("class") for one in records}
+        return classes.pop() if len(classes) == 1 else self.policy.class_
 
     def _constituent(self, one: Outcome | Record | Link) -> Record:
         if isinstance(one, Outcome):

@@ -7,7 +7,7 @@ file's whole text is kept, so that an auditor sees by which rules a step was jud
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from tslg.node.governing import predicates
 from tslg.node.governing.errors import GatePolicyError
 from tslg.node.governing.predicates import Decomposer, Named
 from tslg.protocol.fields import NAME
-from tslg.protocol.governing.conditions import Condition, operand_fault
+from tslg.protocol.governing.conditions import TESTS, Condition, operand_fault
 from tslg.protocol.governing.policy import ANY_INTENT, Intent, Policy, Rule
 from tslg.protocol.limits import DEFAULT
 
@@ -43,6 +43,7 @@ class Compiled:
         cedar: the text of its Cedar policies, if it has any.
         predicates: Python functions that are asked last.
         decomposers: by intent, what breaks its steps down.
+        class_: the class of an intent that names none, if the file says so.
         tier: the tier of a step that claims none; None where the federation has none.
         not_before, not_after: ms since 1970 UTC, None for open.
     """
@@ -52,6 +53,7 @@ class Compiled:
     cedar: str | None = None
     predicates: tuple[Named, ...] = ()
     decomposers: Mapping[str, Decomposer] = field(default_factory=dict)
+    class_: str | None = None
     tier: str | None = None
     not_before: int | None = None
     not_after: int | None = None
@@ -146,6 +148,7 @@ class _Reader:
             self._cedar(),
             self._predicates(),
             decomposers,
+            default,
             self._tier(tiers),
             _moment(given.get("not_before"), "not_before"),
             _moment(given.get("not_after"), "not_after"),
@@ -295,13 +298,22 @@ def _conditions(given: Any, place: str) -> tuple[Condition, ...]:
     if not isinstance(given, dict):
         raise _wrong(place, "a table of facts and what they must be")
     found: list[Condition] = []
-    for path, tests in given.items():
+    for path, tests in _paths(given, ""):
         for test, operand in (tests if isinstance(tests, dict) else {"is": tests}).items():
             fault = operand_fault(test, operand)
             if fault is not None:
-                raise _wrong(f"{place}.{path}", f"{fault} (a path with dots stands in quotes)")
+                raise _wrong(f"{place}.{path}", fault)
             found.append(Condition(path, test, operand))
     return tuple(found)
+
+
+def _paths(given: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield each fact's path and tests. TOML reads `user.verified = true` as a table in a table, which is one path."""
+    for name, tests in given.items():
+        if isinstance(tests, dict) and tests and tests.keys().isdisjoint(TESTS):
+            yield from _paths(tests, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", tests
 
 
 def _moment(given: Any, place: str) -> int | None:

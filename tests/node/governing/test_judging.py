@@ -120,7 +120,7 @@ def test_a_policy_without_a_file_admits_what_claims_nothing(home):
         ('class = "internal"\nclasses = ["public"]\n[intents.a]', "intents.a.class"),
         ("limits = { n = -1 }", "limits.n"),
         ("[[rules]]", "rule 1: name"),
-        ('[[rules]]\nname = "r"\nwhen = { n = { over = 1 } }', "rules.r.when.n: unknown test 'over'"),
+        ('[[rules]]\nname = "r"\nwhen = { n = { above = 0, over = 1 } }', "rules.r.when.n: unknown test 'over'"),
         ('[[rules]]\nname = "r"\nwhen = { n = { above = "x" } }', "rules.r.when.n: 'above' compares"),
         ('[[rules]]\nname = "r"\n[[rules]]\nname = "r"', "another rule has this name"),
         ('class = "internal"\n[intents.a]\n[[rules]]\nname = "r"\nintents = ["b"]', "no intents of this policy"),
@@ -135,6 +135,12 @@ def test_a_slip_in_a_policy_is_told_with_its_place(text, place):
     with pytest.raises(GatePolicyError) as raised:
         compile_policy(text.encode(), CLASSES, ORDER)
     assert place in raised.value.detail and raised.value.mend
+
+
+def test_a_path_with_dots_needs_no_quotes():
+    text = b'[[rules]]\nname = "r"\nwhen.user.verified = false\nunless = { "user.role" = { in = ["chief"] } }'
+    rule = compile_policy(text, CLASSES, ORDER).policy.rules[0]
+    assert [one.path for one in (*rule.when, *rule.unless)] == ["user.verified", "user.role"]
 
 
 def test_cedar_that_is_none_is_told_when_the_gate_is_made(home):
