@@ -37,6 +37,13 @@ class Author:
     _policy: Link | None
     _prover: Prover
 
+    @property
+    def fan_in(self) -> int:
+        """The most edges of one record, by the manifest in force."""
+        manifest = self._ledger.context.manifest(self._ledger.manifest)
+        assert manifest is not None
+        return manifest.envelope.fan_in_max
+
     def _append(
         self,
         kind: str,

@@ -280,6 +280,26 @@ class Limits:
     """Characters of a tool's name, and of an id that is kept as it is: twice what chat interfaces allow."""
     transcript_prompts: int = 16
     """System prompts of one trajectory: every later turn cites them all as its policies."""
+    transcript_line_bytes: int = 16 * 1024 * 1024
+    """One line of a stream of transcripts: one message, or a whole conversation. No more is held of the stream."""
+    transcript_talks: int = 1_000
+    """Conversations of one stream that are under way at a time; whichever was silent longest ends for a new one."""
+    span_name: int = 256
+    """Characters of whatever a span names: a model, a tool, an agent, a call; a record's names are as long."""
+    span_tool_calls: int = 256
+    """Tool calls of one answer that are joined to the spans of the tools."""
+    spans_open: int = 10_000
+    """Spans under way that are remembered of one process, at about 1 KiB each; the oldest are forgotten."""
+    spans_ended: int = 10_000
+    """Ended spans of which it is remembered which record they became, at about 300 bytes each, for links to them."""
+    span_evidence: int = 64
+    """Earlier steps that one step is shown to rest on: what came since the last answer, and linked spans."""
+    span_line_bytes: int = 64 * 1024 * 1024
+    """One line of a file of traces: the collector writes what it received at once into one."""
+    span_file_bytes: int = 256 * 1024 * 1024
+    """One file of traces: the collector starts another after 100 MB. Its spans are held until they are in order."""
+    span_file_spans: int = 200_000
+    """Spans of one file, at about 1 KiB each beside what they say."""
     import_problems: int = 20
     """Problems of one file that are told one by one; nobody mends more at a time."""
 

@@ -41,6 +41,11 @@ class _Done(NamedTuple):
 @click.option("--tools", default="tools", show_default=True, help="Name of the agent that the tools are.")
 @click.option("--lenient", is_flag=True, help="Leave out unknown roles and results without a call, with a warning.")
 @click.option("--again", is_flag=True, help="Import also what is imported already.")
+@click.option("--stream", is_flag=True, help="Record JSON Lines as they come, by the assistant alone.")
+@click.option("--follow", is_flag=True, help="… and go on as the file grows; Ctrl-C ends it.")
+@click.option("--policy", type=FILE, help="Judge every step by this policy, after the fact; implies --stream.")
+@click.option("--tier", help="The capability tier that the steps claim.  [the policy's]")
+@click.option("--model", help="The model that takes the assistant's turns, for streams.")
 @click.option("--verify/--no-verify", "check", default=True, help="Verify every trajectory afterwards.  [yes]")
 @json_option
 @click.pass_context
@@ -50,8 +55,16 @@ def transcripts(ctx: click.Context, /, files: Sequence[Path], **options: Any) ->
     Every FILE is imported whole or not at all, and none is if one cannot be read. It holds messages with roles, as a
     list or under `messages` or `traj`, a list of such, or JSON Lines.
 
+    With --stream, --follow or --policy, each line is recorded as it is read: it is a conversation, or one message of
+    one. What was read before is not recorded again, and nothing is verified.
+
     Exit code: 0 valid, 1 invalid, 2 undetermined, 3 nothing could be imported.
     """
+    if options["stream"] or options["follow"] or options["policy"] is not None:
+        from tslg.node.cli.import_stream import import_streams
+
+        import_streams(files, options)
+        return
     from tslg.node.adapters.transcripts import parse
     from tslg.node.home import Home
     from tslg.protocol.cid import to_text
