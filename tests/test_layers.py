@@ -250,13 +250,14 @@ OPTIONAL = {
     "anyio": ("mcp", "node/adapters/mcp/*.py"),
     "httpx2": ("mcp", "node/adapters/mcp/http.py"),
     "mcp": ("mcp", "node/adapters/mcp/*.py"),
+    "opentelemetry-sdk": ("otel", "node/adapters/otel/sdk/*.py"),
     "psycopg": ("postgres", "node/store/postgres*.py"),
     "pyarrow": ("simulate", "simulations/outcomes.py"),
     "ray": ("ray", "node/parallel_ray.py"),
 }
 """What an extra brings, and the only modules that may need it."""
 
-IMPORTED_AS = {"a2a-sdk": "a2a"}
+IMPORTED_AS = {"a2a-sdk": "a2a", "opentelemetry-sdk": "opentelemetry"}
 """What is not imported by the name of its distribution."""
 
 AWAITED = {"cedarpy", "license-expression"}

@@ -16,7 +16,7 @@ from tslg.node.cli.terminal import counting
 
 if TYPE_CHECKING:
     from tslg.node.adapters.otel.importing import ImportedTraces
-    from tslg.node.adapters.otel.spans import Span
+    from tslg.node.adapters.seen.steps import Span
 
 _MOST: Final = 20
 """Traces that are listed to people; `--json` has all."""

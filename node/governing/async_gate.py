@@ -25,6 +25,9 @@ class AsyncGate:
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
         self.agent = gate.agent
+        # Both serve either kind of function and block.
+        self.step = gate.step
+        self.governed = gate.governed
 
     def __repr__(self) -> str:
         return f"<AsyncGate of {self.gate!r}>"

@@ -58,7 +58,10 @@ class GovernedStep:
         self._inner: list[Record] = []
         self._lock = threading.Lock()
         self._token: Token[GovernedStep | None] | None = None
+        self._around: GovernedStep | None = None
+        """The step that runs around this one, whichever gate it is under …"""
         self._above: GovernedStep | None = None
+        """… and the next one around it that is under the same gate."""
         self._outcome: Outcome | None = None
         self.output: Any = None
 
@@ -140,9 +143,9 @@ class GovernedStep:
     def _prepared(self) -> Candidate:
         if self._outcome is not None:
             raise UsageError("a step is entered once", mend="make a new one for each time")
-        above = _running.get()
+        above = self._around = _running.get()
         while above is not None and above._gate is not self._gate:
-            above = above._above
+            above = above._around
         self._above = above
         if above is None:
             return self._candidate
@@ -282,7 +285,7 @@ class _Calls:
             )
         self._gate = gate
         self._signature = inspect.signature(function)
-        self._intent = intent or getattr(function, "__name__", type(function).__name__)
+        self._intent: str = intent or getattr(function, "__name__", type(function).__name__)
         self._model = _name(function)
         self._version = _version(function)
         self._spends = spends

@@ -21,6 +21,7 @@ from tslg.node.governing.authority import Authorities, Authority
 from tslg.node.governing.candidate import Candidate, check
 from tslg.node.governing.cedar import Cedar
 from tslg.node.governing.content import Content, digest
+from tslg.node.governing.functions import Functions
 from tslg.node.governing.keeping import StepKeeper, contents_of
 from tslg.node.governing.outcome import Outcome
 from tslg.node.governing.replaying import Replay, Run, replay
@@ -64,7 +65,7 @@ class _Judged:
     why: str = ""
 
 
-class Gate:
+class Gate(Functions):
     """Judges and records the steps of one agent. Safe to use from several threads.
 
     Args:
@@ -340,8 +341,12 @@ class Gate:
                 finding = Finding("state", "upon", error.detail)
             except Refusal as error:
                 finding = Finding("admission", error.code, error.detail)
-        rejection = entry.rejected(finding)
-        record = append(rejection)
+            record = append(entry.rejected(finding))
+        else:
+            try:
+                record = append(entry.rejected(finding, resting=True))
+            except Refusal:
+                record = append(entry.rejected(finding))
         said = record.body
         return Outcome("rejected", record, None, said["stage"], said["rule"], said["reason"])
 

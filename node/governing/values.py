@@ -36,7 +36,7 @@ def as_content(value: Any) -> Content:
         UsageError: `TSLG-G-CONTENT`: nothing does.
     """
     if isinstance(value, (*_BYTES, Digest)):
-        return value  # type: ignore[return-value]
+        return value
     content: Content = _json(value, 0)
     # Whatever cannot be digested is told here, where it is known which argument it is.
     plain(content)

@@ -50,12 +50,16 @@ class Entry:
     cites: Mapping[str, References] = field(default_factory=dict)
     move: Move = field(default_factory=Move)
 
-    def rejected(self, finding: Finding) -> Entry:
-        """Return the rejection of this step, under the same policy and resting on nothing that may be the cause."""
+    def rejected(self, finding: Finding, *, resting: bool = False) -> Entry:
+        """Return the rejection of this step, under the same policy.
+
+        It rests on what the step rests on where that is not what it may have been rejected for (`resting`).
+        """
         left = ("class", "after", "parts", "rule")
         body = {name: value for name, value in self.body.items() if name not in left}
-        part = {"part": self.cites["part"]} if self.kind != "composite" and "part" in self.cites else {}
-        return Entry("rejection", body | said(finding), self.policy, part)
+        kept = ("part", "evidence", "observes") if resting else ("part",)
+        cites = {name: self.cites[name] for name in kept if name in self.cites and self.kind != "composite"}
+        return Entry("rejection", body | said(finding), self.policy, cites)
 
 
 Append = Callable[[Entry], Record]

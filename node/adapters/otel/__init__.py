@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tslg.node.adapters.otel.processor import LineageProcessor
-    from tslg.node.adapters.otel.sampling import RecordAll
+    from tslg.node.adapters.otel.sdk.processor import LineageProcessor
+    from tslg.node.adapters.otel.sdk.sampling import RecordAll
 
 __all__ = ["LineageProcessor", "RecordAll"]
 
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from tslg.node.adapters.otel import processor, sampling
+        from tslg.node.adapters.otel.sdk import processor, sampling
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise

@@ -212,8 +212,11 @@ class GateSink(AgentSink):
 
 def sink_for(recorder: Any, tier: str | None = None, notes: Notes | None = None) -> Sink:
     """Return where steps go that a gate, or an agent alone, shall record. Raises UsageError."""
+    from tslg.node.governing.async_gate import AsyncGate
     from tslg.node.governing.gate import Gate
 
+    if isinstance(recorder, AsyncGate):
+        recorder = recorder.gate
     if isinstance(recorder, Gate):
         return GateSink(recorder, tier, notes)
     if isinstance(recorder, BlockingAgent):

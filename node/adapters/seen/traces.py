@@ -57,7 +57,7 @@ class _Open:
         self.parts: list[Made] = []
         self.over = False
         self._own: _Scope | None = None
-        self.scope = self.inner() if above is None else above.inner() if above.is_run() else above.scope
+        self.scope: _Scope = self.inner() if above is None else above.inner() if above.is_run() else above.scope
 
     def is_run(self) -> bool:
         """Tell whether it is known by now to be the run of an agent."""

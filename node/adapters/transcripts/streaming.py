@@ -208,6 +208,10 @@ class Stream:
         if line.at < self._read_before and self._begun.get(name, line.at + 1) > line.at:
             # Its conversation had ended before reading stopped.
             return
+        if not messages:
+            self.done.left_out += 1
+            self._warn(f"{self._name}: line {line.number}: a message of an unknown role")
+            return
         one = self._talks.get(name)
         if one is None:
             one = self._begin(name, line)
@@ -239,6 +243,9 @@ class Stream:
 
     def _end(self, name: str, talk: Talk) -> None:
         before = self._notes.made
+        while (made := talk.unanswered()) is not None:
+            self._count(made, before)
+            before = self._notes.made
         made = talk.end()
         if made is not None:
             self._count(made, before)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from tslg.node.adapters.seen.sinks import Made
 from tslg.node.adapters.seen.steps import CONVERSATION, TRANSCRIPT, UNSTATED, Span, SpanKey, Step
 from tslg.node.adapters.seen.traces import About, Traces
-from tslg.node.adapters.transcripts.model import Content, Message, ToolCall, Trajectory
+from tslg.node.adapters.transcripts.model import Content, Message, ToolCall
 from tslg.node.governing.content import Digest
 from tslg.protocol.limits import DEFAULT, Limits
 
@@ -91,11 +91,12 @@ class Talk:
         step = Step(f"{message.role} message", message.role, inputs=inputs, role="message")
         return self._seen(step, number, number, {"index": number})
 
+    def unanswered(self) -> Made | None:
+        """Record the oldest call that has had no result as one that never has; None if there is none."""
+        return self._result(self._open.pop(0), None, self.messages) if self._open else None
+
     def end(self) -> Made | None:
-        """Record what the conversation is composed of, and the calls that never had a result."""
-        for called in self._open:
-            self._result(called, None, self.messages)
-        self._open.clear()
+        """Record what the conversation is composed of; calls that are not `unanswered` by then are in no record."""
         step = Step(CONVERSATION, CONVERSATION, role="run")
         about = {"messages": self.messages, **self.about}
         return self.traces.end(self._span(self.key, None, 0, self.messages, about), step)
@@ -153,13 +154,6 @@ class Talk:
 
     def _span(self, key: SpanKey, parent: SpanKey | None, start: int, end: int, about: Mapping[str, Any]) -> Span:
         return Span(key, parent, "", start, end, {}, source=TRANSCRIPT, timed=False, about=about)
-
-
-def tell(talk: Talk, trajectory: Trajectory) -> Made | None:
-    """Record a conversation that is known whole; return what it is composed of."""
-    for message in trajectory.messages:
-        talk.say(Said(message))
-    return talk.end()
 
 
 def _told(said: Said) -> bytes:

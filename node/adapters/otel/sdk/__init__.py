@@ -1,0 +1,1 @@
+"""What needs OpenTelemetry's SDK, which the extra `otel` brings."""
