@@ -285,7 +285,7 @@ class _Calls:
             )
         self._gate = gate
         self._signature = inspect.signature(function)
-        self._intent: str = intent or getattr(function, "__name__", type(function).__name__)
+        self._intent = intent or str(getattr(function, "__name__", type(function).__name__))
         self._model = _name(function)
         self._version = _version(function)
         self._spends = spends
