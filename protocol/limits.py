@@ -330,11 +330,11 @@ class Limits:
     """Tool calls of one MCP client that are judged at a time, and as many results recorded: each holds a message."""
     mcp_call_ms: int = 600_000
     """How long a tool may take, unless its caller is told otherwise: builds and crawls take minutes."""
-    mcp_tools: int = 4_096
-    """Tools of one MCP server whose definitions are remembered by their digests."""
+    mcp_tools: int = 1_024
+    """Tools of one MCP server whose definitions are remembered, at up to 64 KiB each."""
     mcp_answer_characters: int = 16_000
     """Characters of one answer about lineage: a model reads every one of them."""
-    mcp_answer_records: int = 100
+    mcp_answer_records: int = 25
     """Records that one answer about lineage lists."""
 
 

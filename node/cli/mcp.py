@@ -33,6 +33,7 @@ def mcp() -> None:
 @click.option("--policy", type=FILE, required=True, help="The gate's policy file.")
 @click.option("--agent", "name", default="mcp-proxy", show_default=True, help="In whose log the calls are recorded.")
 @click.option("--data", type=Named(path_type=Path), help="The agent's data directory.  [one by its name]")
+@click.option("--federation", type=FILE, help="The sealed root manifest of a federation to join, where it is made.")
 @click.option("--url", help="The server's address, for streamable HTTP in place of a command.")
 @click.option(
     "--header", "headers", multiple=True, metavar="NAME=VARIABLE", help="Send a header, from an environment variable."
@@ -56,7 +57,7 @@ def proxy(policy: Path, name: str, data: Path | None, url: str | None, command: 
     if headers and url is None:
         raise UsageError("a command is sent no headers", mend="leave out --header")
     limits = _limits(more["call_timeout"], more["max_message"])
-    gate = tslg.gate(name, policy=policy, data=data)
+    gate = tslg.gate(name, policy=policy, federation=more["federation"], data=data)
     left, status = _relay(gate, command, url, headers, limits)
     if more["as_json"]:
         note(json.dumps({"ended": "client" if left else "server", "status": status}))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from a2a.types.a2a_pb2 import AgentCard, AgentExtension, Artifact, Message, Task
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import Error, MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
 from tslg.node.governing.content import digest
@@ -68,7 +68,7 @@ def attach(to: Message | Task, attached: Attached) -> None:
 
 def read(metadata: Struct) -> Attached | None:
     """Return the entry in metadata, None if there is none. Raises UsageError: `TSLG-U-DELEGATION`."""
-    entry = MessageToDict(metadata).get(URI)
+    entry = _plain(metadata).get(URI)
     if entry is None:
         return None
     if not isinstance(entry, dict):
@@ -104,7 +104,7 @@ def party_of(card: AgentCard) -> Party:
     """Return whom a card says that its agent speaks for; the card's word alone. Raises UsageError."""
     for extension in card.capabilities.extensions:
         if extension.uri == URI:
-            params = MessageToDict(extension.params)
+            params = _plain(extension.params)
             return Party(_id(params, "federation"), _id(params, "agent"), _addresses(params.get("addresses", [])))
     raise refused(f"the agent's card does not have the extension {URI}", "ask an agent that works under delegations")
 
@@ -126,7 +126,15 @@ def refused(detail: str, mend: str = "") -> UsageError:
 
 
 def _parts(parts: Iterable[Any]) -> list[Any]:
-    return [MessageToDict(part) for part in parts]
+    return [_plain(part) for part in parts]
+
+
+def _plain(message: Any) -> dict[str, Any]:
+    """Return a part of a message as JSON has it. Raises UsageError for what it cannot say, such as infinity."""
+    try:
+        return dict(MessageToDict(message))
+    except Error as error:
+        raise refused("it holds a number that JSON does not know") from error
 
 
 def _id(entry: Mapping[str, Any], name: str) -> Link:

@@ -29,6 +29,7 @@ class Child:
         self._input = process.stdin
         self._output = process.stdout
         self._lines = Lines(process.stdout, process.stdin, limits)
+        self._finished = False
 
     @property
     def status(self) -> int | None:
@@ -52,7 +53,10 @@ class Child:
                 break
             self._signal(number)
         await self._process.wait()
-        self._signal(signal.SIGKILL)
+        if not self._finished:
+            # Once: later its group's number may be another's.
+            self._finished = True
+            self._signal(signal.SIGKILL)
         await self._output.aclose()
 
     def _signal(self, number: int) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tslg.node.adapters.mcp.messages import OURS, RECORD, RESULT, encode, tool_error
 from tslg.node.governing.candidate import Candidate
-from tslg.node.governing.content import Digest, digest
+from tslg.node.governing.content import Digest, digest, plain
 from tslg.protocol import cid
 from tslg.protocol.errors import UsageError
 from tslg.protocol.limits import DEFAULT, Limits
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 UNKNOWN: Final = "unknown"
 """Name and version of a server that said neither."""
 _ASIDE: Final = frozenset({"name", "arguments", "_meta"})
+_LONG: Final = 64 * 1024
+"""Bytes of a definition that is kept in memory, should somebody want to keep what steps consumed."""
 _MOST: Final = 200
 """Characters of a server's name or version, or of a tool's name, that go into a record."""
 
@@ -29,11 +30,11 @@ class Tool(NamedTuple):
     """A tool as its server defines it.
 
     Attributes:
-        digest: SHA-256 over its definition.
+        definition: its definition in canonical JSON, or the digest of a long one.
         properties: those of its input schema.
     """
 
-    digest: bytes
+    definition: bytes | Digest
     properties: Mapping[str, Any]
 
 
@@ -64,7 +65,9 @@ class Judge:
         for definition in tools if isinstance(tools, list) else ():
             name = definition.get("name") if isinstance(definition, Mapping) else None
             if isinstance(name, str) and (name in self._tools or len(self._tools) < self._limits.mcp_tools):
-                self._tools[name] = Tool(digest_of(definition).value, _properties(definition))
+                text = content_of(definition)
+                kept = text if len(text) <= _LONG else Digest(digest(text))
+                self._tools[name] = Tool(kept, _properties(definition))
 
     def knows(self, name: str) -> bool:
         """Tell whether a tool was listed."""
@@ -85,12 +88,12 @@ class Judge:
             TslgError: nothing could be recorded; the call must not go on.
         """
         name, arguments = params["name"], params.get("arguments") or {}
-        inputs = {"arguments": digest_of(arguments)}
+        inputs: dict[str, bytes | Digest] = {"arguments": content_of(arguments)}
         more = {key: value for key, value in params.items() if key not in _ASIDE}
         if more:
-            inputs["parameters"] = digest_of(more)
+            inputs["parameters"] = content_of(more)
         if (tool := self._tools.get(name)) is not None:
-            inputs["tool"] = Digest(tool.digest)
+            inputs["tool"] = tool.definition
         return self.gate.submit(
             Candidate(
                 intent=name, model=self.server, version=self.version, inputs=inputs, grain="call", facts=arguments
@@ -100,7 +103,7 @@ class Judge:
     def finish(self, outcome: Outcome, output: Mapping[str, Any]) -> Record:
         """Record what came of a call: the server's result, or what there was instead. Raises TslgError."""
         came = {key: value for key, value in output.items() if key != "_meta"}
-        return self.gate.finish(outcome, output=digest_of(came))
+        return self.gate.finish(outcome, output=content_of(came))
 
 
 def ids(outcome: Outcome, result: Record | None = None) -> dict[str, str]:
@@ -119,15 +122,15 @@ def refusal(outcome: Outcome) -> dict[str, Any]:
     return tool_error(f"Not called, rejected at {outcome.stage}: {outcome.reason}", meta)
 
 
-def digest_of(value: Mapping[str, Any]) -> Digest:
-    """Return the digest of a JSON object: of its canonical form, or of what is handed on where it has none.
+def content_of(value: Mapping[str, Any]) -> bytes:
+    """Return the bytes that stand for a JSON object: its canonical form, or what is handed on where it has none.
 
     Integers beyond 2^53 have none; servers use them for ids all the same.
     """
     try:
-        return Digest(digest(value))
+        return plain(value)
     except UsageError:
-        return Digest(hashlib.sha256(encode(value)[:-1]).digest())
+        return encode(value)[:-1]
 
 
 def _properties(definition: Mapping[str, Any]) -> Mapping[str, Any]:

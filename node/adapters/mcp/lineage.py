@@ -55,17 +55,17 @@ class Lineage:
     def show_record(self, id: str) -> dict[str, Any]:
         """Return what one record says, by whom, and what it cites; its text is its author's, and proves nothing."""
         record = held_record(self._store, id)
-        cites = {
-            name: [to_text(edge.cid) for edge in edges[: self.limits.mcp_answer_records]]
-            for name in CLASSES
-            if (edges := list(record.edges(name)))
-        }
+        edges = [(name, to_text(edge.cid)) for name in CLASSES for edge in record.edges(name)]
+        cites: dict[str, list[str]] = {}
+        for name, cited in edges[: self.limits.mcp_answer_records]:
+            cites.setdefault(name, []).append(cited)
         body = dag_json(dict(record.body))
         text = json.dumps(body, ensure_ascii=False)
         if len(text) > self.limits.mcp_answer_characters // 2:
             body = {"cut": plain(text, self.limits.mcp_answer_characters // 2)}
         told = {"time": when(record.time), "seq": record.seq, "body": body, "cites": cites}
-        return {**self._about(record), **told, **self._verdict(record.id, 0)}
+        shown = {**self._about(record), **told, **self._verdict(record.id, 0)}
+        return shown | _more(len(edges), self.limits.mcp_answer_records)
 
     def verify(self, id: str, depth: int | None = None) -> dict[str, Any]:
         """Verify a record and so many edges behind it, from what is held here."""

@@ -106,6 +106,11 @@ def marked(result: Mapping[str, Any], meta: Mapping[str, str]) -> Message:
     return {**result, "_meta": {**kept, **meta}}
 
 
+def is_nearly_call(method: str) -> bool:
+    """Tell whether a method is not that of a call, and a careless reader would take it for that."""
+    return method != CALL and "".join(method.split()).casefold() == CALL
+
+
 def parameters(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the params of a message, empty where it has none that are named."""
     params = message.get("params")
@@ -189,10 +194,27 @@ def _checked(value: object) -> Message | Malformed:
     known = value["id"] if is_id(value.get("id")) else None
     if not value.keys() <= _ENVELOPE:
         return Malformed(INVALID_REQUEST, "its envelope has members that JSON-RPC 2.0 does not know", known)
-    if "method" in value:
-        right = isinstance(value["method"], str) and not {"result", "error"} & value.keys()
-        right = right and ("id" not in value or known is not None)
-    else:
-        right = "params" not in value and ("result" in value) != ("error" in value)
-        right = right and (known is not None or ("error" in value and value.get("id", 0) is None))
+    right = _is_asking(value, known) if "method" in value else _is_answering(value, known)
     return value if right else Malformed(INVALID_REQUEST, "it is no request, notification or response", known)
+
+
+def _is_asking(value: Message, known: Id | None) -> bool:
+    """Tell whether it is a request or a notification; MCP gives parameters by name alone."""
+    params = value.get("params")
+    return (
+        isinstance(value["method"], str)
+        and (params is None or _is_map(params))
+        and not {"result", "error"} & value.keys()
+        and ("id" not in value or known is not None)
+    )
+
+
+def _is_answering(value: Message, known: Id | None) -> bool:
+    """Tell whether it is a response; MCP's results are objects. An error may answer what nobody could read."""
+    if "params" in value or ("result" in value) == ("error" in value):
+        return False
+    if "result" in value:
+        return known is not None and _is_map(value["result"])
+    error = value["error"]
+    told = _is_map(error) and type(error.get("code")) is int and isinstance(error.get("message"), str)
+    return told and (known is not None or value.get("id", 0) is None)

@@ -85,6 +85,7 @@ class Relay:
         self._ending = trio.Event()
         self._listening = trio.CancelScope()
         self._left = False
+        self._warned: set[str] = set()
         self._server_gone = False
 
     def leave(self) -> None:
@@ -117,8 +118,8 @@ class Relay:
                 await self._tell(messages.error(message.id, message.code, f"Not a message: {message.reason}"))
             elif "method" in message and "id" in message:
                 await self._request(message, calls)
-            elif message.get("method") == messages.CALL:
-                _log.warning("a call that wants no answer was not forwarded: it could not be refused")
+            elif message.get("method") == messages.CALL or messages.is_nearly_call(message.get("method", "")):
+                self._warn("a call that wants no answer was not forwarded: it could not be refused")
             elif message.get("method") == messages.CANCELLED:
                 await self._cancelled(message)
             else:
@@ -147,12 +148,14 @@ class Relay:
             )
         elif len(self._pending) >= self._limits.mcp_pending:
             await self._tell(messages.error(id, messages.CLOSED, f"{len(self._pending)} requests wait already"))
+        elif messages.is_nearly_call(method):
+            await self._tell(messages.error(id, messages.INVALID_REQUEST, f"Not called: the method is {messages.CALL}"))
         elif method == messages.CALL:
             await self._call_request(message, calls)
         else:
             pending = self._pending[id] = Pending(method, self._task_of(message), forwarded=True)
             if pending.recorded:
-                calls.start_soon(self._complete, id, pending)
+                calls.start_soon(self._task_result, id, pending)
             await self._forward(message)
 
     async def _call_request(self, message: Message, calls: trio.Nursery) -> None:
@@ -183,6 +186,12 @@ class Relay:
         except trio.BrokenResourceError:
             self._ending.set()
 
+    def _warn(self, text: str) -> None:
+        """Log what a side did wrong, once: it can do so as often as it likes."""
+        if text not in self._warned:
+            self._warned.add(text)
+            _log.warning("%s; said once", text)
+
     # --- calls ------------------------------------------------------------------------------------------------------
 
     async def _call(self, message: Message, pending: Pending) -> None:
@@ -199,17 +208,21 @@ class Relay:
             await self._respond(id, pending, messages.answer(id, refusal(judged)))
             return
         pending.outcome = judged
-        if not (pending.cancelled or self._ending.is_set()):
-            pending.forwarded = True
-            await self._forward(message)
-        del message
+        with trio.move_on_after(self._limits.mcp_call_ms / 1000):
+            if not (pending.cancelled or self._ending.is_set()):
+                pending.forwarded = True
+                await self._forward(message)
+                del message
+                await pending.answered.wait()
+        await self._complete(id, pending)
+
+    async def _task_result(self, id: Id, pending: Pending) -> None:
+        """Wait for the result of a task, as long as its client does."""
+        await pending.answered.wait()
         await self._complete(id, pending)
 
     async def _complete(self, id: Id, pending: Pending) -> None:
-        """Wait for the answer to a call, record it, and hand it on."""
-        if pending.forwarded:
-            with trio.move_on_after(self._limits.mcp_call_ms / 1000):
-                await pending.answered.wait()
+        """Record what came of a call, and hand it on."""
         answer, outcome = pending.answer, pending.outcome
         assert outcome is not None
         if answer is None:
@@ -235,14 +248,13 @@ class Relay:
         """Record that nothing came of a call, and say so."""
         if self._pending.get(id) is pending:
             del self._pending[id]
+        late = False
         if pending.cancelled:
             reason = "its caller cancelled it"
         elif self._ending.is_set():
             reason = _GONE
         else:
-            reason = f"no answer came within {self._limits.mcp_call_ms} ms"
-            params = {"requestId": id, "reason": reason}
-            await self._forward({"jsonrpc": "2.0", "method": messages.CANCELLED, "params": params})
+            reason, late = f"no answer came within {self._limits.mcp_call_ms} ms", True
         made = await self._try(
             lambda: self._judge.finish(outcome, {"unanswered": reason, "forwarded": pending.forwarded}),
             "that could not be recorded",
@@ -253,6 +265,9 @@ class Relay:
         else:
             answer = messages.tool_error(text, ids(outcome, made))
         await self._respond(id, pending, messages.answer(id, answer))
+        if late:
+            params = {"requestId": id, "reason": reason}
+            await self._forward({"jsonrpc": "2.0", "method": messages.CANCELLED, "params": params})
 
     async def _try(self, work: Callable[[], R], failed: str) -> R | str:
         """Do what waits for the disk in a thread; return why it failed, without a word of what it was about."""
@@ -296,7 +311,7 @@ class Relay:
     async def _from_server(self) -> None:
         while (message := await self._server.receive()) is not None:
             if isinstance(message, Malformed):
-                _log.warning("what the server sent is not a message: %s", message.reason)
+                self._warn(f"what the server sent is not a message: {message.reason}")
                 if message.id is None:
                     continue
                 text = f"the server's answer cannot be read: {message.reason}"
@@ -310,7 +325,7 @@ class Relay:
         """Hand the server's answer to who waits for it; what nobody asked for goes no further."""
         pending = self._pending.get(message["id"])
         if pending is None or not pending.forwarded:
-            _log.warning("the server answered what it was not asked")
+            self._warn("the server answered what it was not asked")
             return
         self._look_at(pending.method, message.get("result"))
         if not pending.recorded:

@@ -222,6 +222,41 @@ def test_without_a_delegation_nothing_is_done(scene):
     assert scene.theirs.node.home.store.log_state(scene.scanner.id).size == before
 
 
+def test_what_json_cannot_say_is_refused(scene):
+    async def work():
+        message = text()
+        await scene.delegator.attach(message, scene.card, scene.grant, expires=soon())
+        message.parts[0].metadata.update({"x": float("inf")})
+        context = SimpleNamespace(message=message)
+        await scene.delegate._verified(context)
+
+    with pytest.raises(UsageError, match="JSON does not know"):
+        asyncio.run(work())
+
+
+def test_a_delegation_that_comes_twice_at_a_time_is_worked_on_once(scene):
+    runs = []
+
+    class Slow(AgentExecutor):
+        async def execute(self, context, event_queue):
+            runs.append(context.task_id)
+            await asyncio.sleep(0.5)
+            await event_queue.enqueue_event(new_text_message("done", role=Role.ROLE_AGENT))
+
+        async def cancel(self, context, event_queue):
+            raise NotImplementedError
+
+    message = text()
+    attached(scene, message)
+
+    async def work(client):
+        return await asyncio.gather(_all(client, message), _all(client, message))
+
+    first, second = conversing(scene, work, delegate=Delegate(scene.theirs, scene.scanner, Slow()))
+    told = [events[-1].WhichOneof("payload") for events in (first, second)]
+    assert len(runs) == 1 and sorted(told) == ["message", "task"]
+
+
 def test_where_none_is_required_a_message_without_one_is_worked_on(scene):
     lenient = Delegate(scene.theirs, scene.scanner, Scanner(), required=False)
 

@@ -57,6 +57,12 @@ def line(**changes):
         (line(result={}), "no request"),
         (b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}', "no request"),
         (b'{"jsonrpc":"2.0","id":1}', "no request"),
+        (line(params=["add"]), "no request"),
+        (b'{"jsonrpc":"2.0","id":1,"result":[]}', "no request"),
+        (b'{"jsonrpc":"2.0","id":null,"result":{}}', "no request"),
+        (b'{"jsonrpc":"2.0","id":1,"error":"no"}', "no request"),
+        (b'{"jsonrpc":"2.0","id":1,"error":{"code":true,"message":""}}', "no request"),
+        (b'{"jsonrpc":"2.0","id":1,"params":{},"result":{}}', "no request"),
     ],
 )
 def test_what_readers_disagree_about_is_no_message(data, reason):
@@ -119,3 +125,8 @@ def test_nobody_but_the_gate_says_which_record_a_result_has():
     before = {"content": [], "_meta": {"tslg/record": "forged", "tslg/result": "forged", "other": 1}}
     assert messages.marked(before, {"tslg/record": "b1"})["_meta"] == {"tslg/record": "b1", "other": 1}
     assert messages.marked({"_meta": "none"}, {})["_meta"] == {}
+
+
+def test_a_method_that_a_careless_reader_takes_for_a_call_is_known():
+    assert all(map(messages.is_nearly_call, ("Tools/Call", "tools/call ", "\ttools/call", "tools /CALL")))
+    assert not any(map(messages.is_nearly_call, ("tools/call", "tools/list", "tools", "call")))

@@ -150,7 +150,8 @@ async def test_what_is_judged_is_tool_arguments_definition_and_server():
         assert (seen.intent, seen.model, seen.version, seen.grain) == ("add", "calc", "2", "call")
         assert dict(seen.facts) == {"a": 1, "A": 2**60}
         assert sorted(seen.inputs) == ["arguments", "parameters", "tool"]
-        assert len({one.value for one in seen.inputs.values()}) == 3
+        assert seen.inputs["arguments"] == b'{"a":1,"A":1152921504606846976}'
+        assert seen.inputs["parameters"] == b'{"requestState":"s"}' and b"inputSchema" in seen.inputs["tool"]
         await made.client.send(request(3, "tools/call", {"name": "unlisted"}))
         await made.served()
         assert sorted(made.gate.candidates[1].inputs) == ["arguments"]
@@ -316,22 +317,54 @@ async def test_a_client_that_leaves_has_its_calls_ended_in_the_log():
     assert made.gate.written == [("call", "add"), ("result", "add")]
 
 
-async def test_a_side_that_does_not_read_holds_the_other_one_up():
-    ours, theirs = trio.testing.lockstep_stream_pair()
-    below, server = trio.testing.memory_stream_pair()
-    relay = Relay(Lines(ours, ours, LIMITS), Upstream(below, below, LIMITS), Judge(Books(), LIMITS), LIMITS)
-    sent = 0
+def still(pair, limits=LIMITS):
+    """Return a relay whose sides take a message only while somebody reads, and the other ends of both."""
+    (ours, theirs), (below, server) = pair(), pair()
+    relay = Relay(Lines(ours, ours, limits), Upstream(below, below, limits), Judge(Books(), limits), limits)
+    return relay, Lines(theirs, theirs), Lines(server, server)
+
+
+async def test_a_client_that_does_not_read_holds_its_server_up():
+    relay, client, server = still(trio.testing.lockstep_stream_pair)
+    note = {"jsonrpc": "2.0", "method": "notifications/message"}
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.run)
-            for _ in range(3):
-                await Lines(server, server).send({"jsonrpc": "2.0", "method": "notifications/message"})
-                sent += 1
-            await trio.testing.wait_all_tasks_blocked()
-            heard = Lines(theirs, theirs)
-            for _ in range(sent):
-                assert (await heard.receive())["method"] == "notifications/message"
-            await theirs.aclose()
+            await server.send(note)
+            with trio.move_on_after(0.05) as scope:
+                await server.send(note)
+                await server.send(note)
+            assert scope.cancelled_caught
+            assert await client.receive() == note
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_does_not_read_is_given_up():
+    relay, client, _ = still(trio.testing.lockstep_stream_pair, replace(LIMITS, mcp_call_ms=20))
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay.run)
+            await client.send(request(1, "tools/call", {"name": "add"}))
+            assert "no answer came within 20 ms" in text_of(await client.receive())
+
+
+async def test_what_is_nearly_a_call_is_none():
+    async with scene() as made:
+        await made.client.send(request(1, "Tools/Call", {"name": "add"}))
+        assert (await made.told())["error"]["code"] == -32600
+        await made.client.send({"jsonrpc": "2.0", "method": "tools/call ", "params": {"name": "add"}})
+        await made.client.send(request(2, "ping"))
+        assert await made.served() == request(2, "ping")
+        assert made.gate.written == []
+
+
+async def test_who_does_wrong_a_thousand_times_is_told_of_once(caplog):
+    async with scene() as made:
+        for id in range(100):
+            await made.server.send(result(id))
+        await made.server.send(request(1, "ping"))
+        await made.told()
+    assert len(caplog.records) == 1
 
 
 async def test_the_result_of_a_task_is_recorded_as_that_of_its_call():
