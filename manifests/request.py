@@ -328,6 +328,10 @@ class Context:
         """Return None: the log is not here."""
         return
 
+    def taken(self, record: Record) -> None:
+        """Return None: the log is not here."""
+        return
+
     def tail(self, owner: Link) -> Tail | None:
         """Return None: the log is not here."""
         return None

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import sniffio
 
 from tslg.node.agreeing import Agreeing
+from tslg.node.artifacts.making import Making
 from tslg.node.authoring import Reference, References, body_of, cited_in, id_or_none, listed, reference_id
 from tslg.node.confiding import Confiding
 from tslg.node.correcting import Correcting
@@ -36,7 +37,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class BlockingAgent(Letting, Destroying, Confiding, Correcting, Agreeing, Joining):
+class BlockingAgent(Letting, Destroying, Confiding, Correcting, Agreeing, Joining, Making):
     """One agent of this node. Safe to use from several threads.
 
     Attributes:
@@ -451,6 +452,12 @@ class Agent:
         self.revoke = _awaited(blocking.revoke)
         self.register_peer = _awaited(blocking.register_peer)
         self.access_rule = _awaited(blocking.access_rule)
+        self.artifact = _awaited(blocking.artifact)
+        self.cohort = _awaited(blocking.cohort)
+        self.evaluation = _awaited(blocking.evaluation)
+        self.advisory = _awaited(blocking.advisory)
+        self.transition = _awaited(blocking.transition)
+        self.release = _awaited(blocking.release)
 
     def __repr__(self) -> str:
         return f"<Agent {self.name!r} {cid.short(self.id)}>"

@@ -14,6 +14,7 @@ from tslg.protocol.errors import RecordError
 from tslg.protocol.flat import recover
 from tslg.protocol.governing.state import Semantic
 from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
+from tslg.protocol.lifecycle import place
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import disclosed
@@ -247,6 +248,18 @@ class StoreContext:
         if state is None or last >= state.size:
             return None
         return self._store.leaves(owner, last + 1)[first:]
+
+    def taken(self, record: Record) -> Record | None:
+        """Return an earlier transition or release that follows the same one, or was the first of its subject too."""
+        kind, after, subject = wanted = place(record)
+        cited = after if after is not None else subject if isinstance(subject, Link) else None
+        if cited is None:
+            ids = self._store.by_kind(kind, record.owner, limit=DEFAULT.releases)
+        else:
+            ids = [row.child for row in self._store.citing((cited,), ("evidence", FLAT), (kind,))]
+        held = (one for one in (*map(self.record, ids), *self.staged.values()) if one is not None)
+        own = (one for one in held if one.kind == kind and one.owner == record.owner and one.seq < record.seq)
+        return next((one for one in own if place(one) == wanted), None)
 
     def tail(self, owner: Link) -> Tail | None:
         """Return the end of a log that is held whole, as the transaction under way sees it."""

@@ -28,7 +28,7 @@ CHUNK: Final = 5_000
 _MANY: Final = 1_000_000
 _AUTHORITY: Final = ("amends", "consensus", "corrects", "delegation", "joint", "part", "policy", "retracts")
 """Classes by which a record rests on another so that it cannot be judged without it."""
-_WHOLE: Final = ("consensus", "equivocation", "joint-authorization", "prune", "redaction")
+_WHOLE: Final = ("consensus", "equivocation", "joint-authorization", "prune", "redaction", "release", "transition")
 """Kinds whose every predecessor is needed to judge them."""
 
 Tick = Callable[[int], None]
@@ -215,7 +215,7 @@ def go_on(store: Store, owner: Link, tick: Tick | None = None) -> Link | None:
             if tick is not None:
                 tick(count)
         if under_way["blobs"]:
-            store.drop_blobs(set(under_way["blobs"]) - _referenced(store))
+            store.drop_blobs(set(under_way["blobs"]) - referenced(store))
         store.reclaim()
     store.set_meta(note_key(owner), b"")
     return made
@@ -238,7 +238,7 @@ def _blobs(store: Store, ids: Iterable[Link]) -> set[bytes]:
     return found
 
 
-def _referenced(store: Store) -> set[bytes]:
+def referenced(store: Store) -> set[bytes]:
     """Return the digests of the blobs that any record held names."""
     found: set[bytes] = set()
     for log in store.logs():

@@ -20,6 +20,7 @@ from tslg.protocol.flat import recover
 from tslg.protocol.record import Edge, Record
 from tslg.protocol.rules.access import rule_access
 from tslg.protocol.rules.answers import rule_answer
+from tslg.protocol.rules.artifacts import rule_artifact, rule_evaluation, rule_release, rule_transition
 from tslg.protocol.rules.authority import (
     rule_delegating,
     rule_delegation,
@@ -99,6 +100,10 @@ STRUCTURE_RULES: Final[tuple[Rule, ...]] = (
     rule_gc_policy,
     rule_prune,
     rule_summary,
+    rule_artifact,
+    rule_evaluation,
+    rule_transition,
+    rule_release,
     rule_key,
     rule_suite,
     rule_binding,
@@ -145,6 +150,10 @@ _OF_CLASSES: Final[frozenset[Rule]] = frozenset(
         rule_summary,
         rule_equivocation,
         rule_state,
+        rule_artifact,
+        rule_evaluation,
+        rule_transition,
+        rule_release,
     )
 )
 """Rules of what a record cites, and does not cite, as what: not judged while edges without a class are left."""

@@ -42,7 +42,7 @@ def _to(kinds: str, log: str | None = None, field: str | None = None) -> Leads:
 
 STATEMENTS: Final = (
     "state action decision observation verification correction amendment inference rejection decomposition composite "
-    "artifact evaluation release"
+    "artifact evaluation advisory transition release"
 )
 """Kinds that state something which can turn out wrong or be superseded."""
 AUTHORITY: Final = "policy delegation consensus joint-authorization access-rule"

@@ -17,6 +17,7 @@ from tslg.protocol.record import Record
 from tslg.protocol.recording import STEPS
 from tslg.protocol.rules.access import rule_access
 from tslg.protocol.rules.answers import rule_answer
+from tslg.protocol.rules.artifacts import rule_artifact, rule_evaluation, rule_release, rule_transition
 from tslg.protocol.rules.authority import (
     rule_delegating,
     rule_delegation,
@@ -174,5 +175,9 @@ OF_SHAPE: Final[dict[Rule, Concern]] = {
     rule_gc_policy: _kinds("gc-policy"),
     rule_prune: _kinds("prune"),
     rule_summary: _kinds("summary"),
+    rule_artifact: _kinds("artifact"),
+    rule_evaluation: _kinds("evaluation", "advisory"),
+    rule_transition: _kinds("transition"),
+    rule_release: _kinds("release"),
 }
 """Rules whose concern is the shape of a record; a rule that is neither here nor there concerns every record."""

@@ -16,6 +16,7 @@ TslgError
 │   └── AnchoringError    a log that is ahead of what witnesses cosigned                 TSLG-N-UNANCHORED
 ├── Rejected, Unrecorded  a step that a gate did not let take effect               TSLG-G-…
 ├── AdapterError          material of another format that cannot be imported          TSLG-I-…
+├── PackageError          files that cannot be a package, or are not the one recorded  TSLG-P-…
 └── UsageError            a call or command that cannot be carried out as given       TSLG-U-…
 """
 
@@ -133,6 +134,12 @@ class AdapterError(TslgError, ValueError):
     """Material of another format that cannot be imported; `detail` has a line for each thing that is wrong."""
 
     code = "TSLG-I-IMPORT"
+
+
+class PackageError(TslgError, ValueError):
+    """Files that cannot be the package of an artifact, or that are not the one that its record names."""
+
+    code = "TSLG-P-PACKAGE"
 
 
 class UsageError(TslgError, ValueError):

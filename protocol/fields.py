@@ -24,6 +24,8 @@ GRAINS: Final = ("token", "segment", "call", "plan")
 """What one governed step is: a token's transition, a stretch of tokens, a whole call of a model, a plan of many."""
 READER_GROUPS: Final = ("anyone", "members", "parties")
 """Groups of readers that an access rule can name: everybody; agents of the federation; who takes part in the record."""
+ISSUES: Final = ("licence", "restriction", "vulnerability")
+"""What descendants of an artifact inherit until a record resolves it."""
 BODY_LEVEL: Final = 2
 """Nesting level of a record's body map, the record itself being level 1."""
 
@@ -260,6 +262,22 @@ def _narrowing(value: Any) -> bool:
     return True
 
 
+def _resolves(value: Any) -> bool:
+    if type(value) is not list or not 0 < len(value) <= DEFAULT.fan_in:
+        return False
+    last: tuple[bytes, str, str] = (b"", "", "")
+    for item in value:
+        if type(item) is not dict or item.keys() != {"origin", "what", "name"} or not _link(item["origin"]):
+            return False
+        if item["what"] not in ISSUES or not _name(item["name"]):
+            return False
+        here = (item["origin"], item["what"], item["name"])
+        if here <= last:
+            return False
+        last = here
+    return True
+
+
 def _anchors(value: Any) -> bool:
     return (
         type(value) is dict
@@ -327,6 +345,7 @@ COMMITMENTS = Field(
     _commitments,
 )
 NARROWING = Field("list of {policy: link, proof: bytes (32)}, sorted by policy", _narrowing)
+RESOLVES = Field("list of {origin: link, what: text, name: text}, sorted", _resolves)
 ANCHORS = Field(
     "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}", _anchors
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from tslg.protocol.artifact_fields import ADVISORY, ARTIFACT, EVALUATION, RELEASE, TRANSITION
 from tslg.protocol.classes import CLASSES as CLASSES
 from tslg.protocol.classes import ELSEWHERE, FLAT, Leads
 from tslg.protocol.classes import PRUNABLE as PRUNABLE
@@ -427,36 +428,36 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
         _kind(
             "artifact",
-            "a package of files, such as a model, and what it was made with",
-            {
-                "name": NAME,
-                "files": DIGEST_MAP,
-                "operator": NAME,
-                "operator_version": NAME,
-                "config": optional(DIGEST),
-                "family": optional(NAME),
-                "tokenizer": optional(DIGEST),
-                "training_data": optional(DIGEST),
-                "licences": NAMES,
-                "restrictions": NAMES,
-                "vulnerabilities": NAMES,
-                "lifecycle": NAME,
-                "cohort": optional(NAME),
-            },
+            "a package of files, such as a model or a data set: what it holds, and what it was made of and with",
+            ARTIFACT,
             mandatory="prior",
             also=f"{_BASE} parent part",
         ),
         _kind(
             "evaluation",
-            "what an artifact scored on a suite of tests",
-            {"suite": NAME, "suite_digest": DIGEST, "scores": LIMITS, "passed": optional(NAMES)},
+            "what one exact package scored on a suite of tests, what it passed, and what that resolves",
+            EVALUATION,
             mandatory="evidence",
             also=f"{_BASE} counters",
         ),
         _kind(
+            "advisory",
+            "what became known of an artifact after it was made: vulnerabilities, restrictions, licences withdrawn",
+            ADVISORY,
+            mandatory="evidence",
+            also=_BASE,
+        ),
+        _kind(
+            "transition",
+            "moves an artifact from one lifecycle state to the next",
+            TRANSITION,
+            mandatory="policy evidence",
+            also=f"{_BASE} consensus joint",
+        ),
+        _kind(
             "release",
             "points an alias at an artifact from here on",
-            {"alias": NAME, "reason": optional(TEXT)},
+            RELEASE,
             mandatory="policy evidence",
             also=f"{_BASE} consensus joint",
         ),

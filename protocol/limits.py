@@ -239,6 +239,8 @@ class Limits:
     """Members of a manifest's anchor set: each costs a pairing to check."""
     revocations: int = 256
     """Revoked keys of one log: every walk that meets the log is handed all of them."""
+    releases: int = 10_000
+    """Releases of one log that are looked through for the first of an alias: more than a product has in its life."""
     heads_per_log: int = 64
     """Sources whose heads of one log are remembered: more witnesses and peers than any quorum asks for."""
     rivals_per_log: int = 64
@@ -264,6 +266,22 @@ class Limits:
     proof_hashes: int = 64
     """Hashes of one Merkle proof: a tree of 2^53 leaves needs fewer."""
 
+    package_files: int = 100_000
+    """Files of one package: its listing is held whole, at about 200 bytes each."""
+    package_path: int = 1_024
+    """Bytes of one path in a package: what common file systems allow below a folder of the user's."""
+    package_levels: int = 64
+    """Folders in folders of a package: so many descriptors are open while it is hashed."""
+    listing_bytes: int = 16 * 1024 * 1024
+    """One listing: as many files as a package may have, with long names."""
+    kept_bytes: int = 256 * 1024 * 1024
+    """One file of a package that is kept in the blob store, which takes it whole."""
+    snapshot_bytes: int = 16 * 1024 * 1024
+    """One file of an environment's snapshot, which is held whole with all others of its folder."""
+    snapshot_nodes: int = 100_000
+    """Snapshots of one folder, recorded in one transaction."""
+    snapshot_parents: int = 128
+    """Parents of one snapshot: so many edges fit a record whatever else it cites."""
     transcript_bytes: int = 64 * 1024 * 1024
     """One transcript file. It is held whole, and imported in one transaction."""
     transcript_messages: int = 50_000

@@ -179,6 +179,9 @@ class Context:
     def stretch(self, owner: Link, first: int, last: int) -> None:
         """No part of a log is held."""
 
+    def taken(self, record: Record) -> None:
+        """No part of a log is held."""
+
     def tail(self, owner: Link) -> Tail | None:
         """No log's end is held."""
         return None

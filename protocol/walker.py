@@ -103,6 +103,10 @@ class Walker(Beside):
         """A walk holds parts of logs."""
         return
 
+    def taken(self, record: Record) -> None:
+        """A walk holds parts of logs."""
+        return
+
     def tail(self, owner: Link) -> None:
         """Logs are checked by proofs; a walk holds no log's end."""
         return

@@ -18,9 +18,11 @@ WITHHELD: Final[Mapping[str, str]] = {
     "rejection": "inputs intent model model_version output reason token",
     "decomposition": "inputs intent model model_version output reason token",
     "composite": "inputs intent model model_version output rule token",
-    "artifact": "cohort config family files licences lifecycle name operator operator_version restrictions tokenizer"
-    " training_data vulnerabilities",
-    "evaluation": "passed scores suite suite_digest",
-    "release": "alias reason",
+    "artifact": "bytes config data family files licences name operator operator_version restrictions tokenizer"
+    " type vulnerabilities",
+    "evaluation": "report scores suite suite_digest",
+    "advisory": "reason",
+    "transition": "reason",
+    "release": "reason",
 }
 """By kind, the fields that no rule reads, and that an author may therefore withhold; every other field is plain."""

@@ -81,6 +81,9 @@ TYPES = {
         '[* {acts: [* "amends" / "corrects" / "retracts"], kinds: [* name], by: "author" / "anyone" / [* link]}]'
     ),
     "list of {policy: link, proof: bytes (32)}, sorted by policy": "[1*256 {policy: link, proof: digest}]",
+    "list of {origin: link, what: text, name: text}, sorted": (
+        '[1*256 {origin: link, what: "licence" / "restriction" / "vulnerability", name: name}]'
+    ),
     "{alg: int, key: bytes}": "{alg: whole, key: bstr}",
     "{digest: bytes (32), size: uint, media_type: text}": "{digest: digest, size: count, media_type: name}",
     "{electorate: sorted set of links, threshold: uint}": "{electorate: [* link], threshold: count}",

@@ -31,6 +31,7 @@ _SCHEMAS: Final = {
     "Iterable[str]": {"type": "array", "items": {"type": "string"}},
     "Iterable[Reference]": {"type": "array", "items": _REFERENCE},
     "Iterable[bytes]": {"type": "array", "items": _BYTES},
+    "Iterable[Mapping[str, Any]]": {"type": "array", "items": _OBJECT},
 }
 _RECORD: Final = {
     "type": "object",

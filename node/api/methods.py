@@ -29,6 +29,12 @@ METHODS: Final = (
     "redact",
     "access_rule",
     "blob",
+    "artifact",
+    "cohort",
+    "evaluation",
+    "advisory",
+    "transition",
+    "release",
 )
 """Names of `BlockingAgent`'s methods. What changes an agent's keys is left out: that is for whoever runs the node."""
 _SIGNATURES: Final = {name: inspect.signature(getattr(BlockingAgent, name)) for name in METHODS}

@@ -77,7 +77,7 @@ def ancestors(id: str, classes: tuple[str, ...], **options: Any) -> None:
 @classes_option
 def descendants(id: str, classes: tuple[str, ...], **options: Any) -> None:
     """List what derives from ID, nearest first."""
-    _answer(id, lambda store, root, limit: _descendants(store, root, checked_classes(classes), limit), options)
+    _answer(id, lambda store, root, limit: store.descendants(root, checked_classes(classes), limit), options)
 
 
 @query.command()
@@ -103,17 +103,6 @@ def checked_classes(classes: Sequence[str]) -> Sequence[str] | None:
         if name not in CLASSES:
             raise UsageError(f"no class {name[:80]!r}", mend=f"the classes are {', '.join(CLASSES)}")
     return classes or None
-
-
-def _descendants(store: Store, root: Link, classes: Sequence[str] | None, limit: int) -> list[Link]:
-    """Walk against the edges, breadth first, level by level in the order of ids."""
-    found: dict[Link, None] = {}
-    level = [root]
-    while level and len(found) < limit:
-        level = [child for id in level for child in store.children(id, classes)]
-        level = [id for id in dict.fromkeys(level) if id not in found and id != root]
-        found.update(dict.fromkeys(level))
-    return list(found)[:limit]
 
 
 def _answer(id: str, ask: Callable[[Store, Link, int], Iterable[Link]], options: dict[str, Any]) -> None:

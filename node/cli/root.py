@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, a bundle or a proof."),
     "audit": Lazy("tslg.node.cli.audit:audit", "Verify a record over the network."),
     "query": Lazy("tslg.node.cli.query:query", "Ask what a record rests on, and what holds now."),
+    "artifact": Lazy("tslg.node.cli.artifact:artifact", "Record packages, and ask what they derive from and inherit."),
     "opening": Lazy("tslg.node.cli.opening:opening", "Hand over what opens a confidential policy."),
     "delegate": Lazy("tslg.node.cli.delegate:delegate", "Hand a task to an agent of another node."),
     "delegations": Lazy("tslg.node.cli.delegations:delegations", "List delegations, and cancel them."),

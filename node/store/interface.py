@@ -262,6 +262,32 @@ class Store(Protocol):
         """
         ...
 
+    def citing(
+        self, cids: Iterable[Link], classes: Collection[str] | None = None, kinds: Collection[str] | None = None
+    ) -> list[EdgeRow]:
+        """Return the edges of held records (of these kinds) into these ids under these classes (None: any).
+
+        Cited ids in the order given; for one of them by class name, then by the citing record's id.
+        """
+        ...
+
+    def descendants(self, cid: Link, classes: Collection[str] | None = None, limit: int | None = None) -> list[Link]:
+        """Return all held records that derive from a record over edges of these classes (None: all), without it.
+
+        Order and `limit` as for `ancestors`.
+        """
+        found: dict[Link, None] = {}
+        level = [cid]
+        while level and (limit is None or len(found) < limit):
+            fresh = dict.fromkeys(row.child for row in self.citing(level, classes))
+            level = [child for child in fresh if child not in found and child != cid]
+            found.update(dict.fromkeys(level))
+        return list(found)[:limit]
+
+    def shared_ancestors(self, one: Link, other: Link, classes: Collection[str] | None = None) -> list[Link]:
+        """Return what two records both derive from over edges of these classes (None: all), sorted by id."""
+        return sorted(set(self.ancestors(one, classes)) & set(self.ancestors(other, classes)))
+
     def by_prefix(self, prefix: str, limit: int = 16) -> list[Link]:
         """Return at most `limit` held records whose text id starts with `prefix`, by id."""
         ...

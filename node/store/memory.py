@@ -200,6 +200,24 @@ class MemoryStore(Store):
                     rows.extend(EdgeRow(cid, name, edge.cid) for name in names for edge in record.preds[name])
             return rows
 
+    def citing(
+        self, cids: Iterable[Link], classes: Collection[str] | None = None, kinds: Collection[str] | None = None
+    ) -> list[EdgeRow]:
+        """See `Store.citing`."""
+        with self._lock:
+            rows = [
+                EdgeRow(child, name, cid) for cid in dict.fromkeys(cids) for name, child in sorted(self._citing(cid))
+            ]
+            return [
+                row
+                for row in rows
+                if (classes is None or row.name in classes)
+                and (kinds is None or self._records[row.child][0].kind in kinds)
+            ]
+
+    def _citing(self, cid: Link) -> Iterable[tuple[str, Link]]:
+        return self._children.get(cid, {})
+
     def by_prefix(self, prefix: str, limit: int = 16) -> list[Link]:
         """See `Store.by_prefix`."""
         low, high = prefix_range(prefix)

@@ -326,6 +326,18 @@ class PostgresStore(Store):
                 found.setdefault(child, []).append(EdgeRow(Link(child), name, Link(parent)))
         return [row for cid in wanted for row in found.get(cid, ())]
 
+    def citing(
+        self, cids: Iterable[Link], classes: Collection[str] | None = None, kinds: Collection[str] | None = None
+    ) -> list[EdgeRow]:
+        """See `Store.citing`."""
+        wanted, named, made = list(dict.fromkeys(cids)), _texts(classes), _texts(kinds)
+        found: dict[bytes, list[EdgeRow]] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            part = [bytes(cid) for cid in wanted[start : start + _CHUNK]]
+            for row in _edges(self._rows(queries.CITING, (part, named, named, made, made))):
+                found.setdefault(row.parent, []).append(row)
+        return [row for cid in wanted for row in found.get(cid, ())]
+
     def citations(self, owner: Link, stop: int, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:
         """See `Store.citations`."""
         return _edges(self._rows(queries.CITATIONS, (owner, stop, list(classes), list(kinds))))

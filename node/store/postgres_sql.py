@@ -146,6 +146,11 @@ CHILDREN: Final = """
 PARENTS: Final = """
     SELECT child, class, parent FROM edge
     WHERE child = ANY(%b::bytea[]) AND (%s::text[] IS NULL OR class = ANY(%s)) ORDER BY child, class, parent"""
+CITING: Final = """
+    SELECT child, class, parent FROM edge
+    WHERE parent = ANY(%b::bytea[]) AND (%s::text[] IS NULL OR class = ANY(%s)) AND (%s::text[] IS NULL
+        OR EXISTS (SELECT FROM record WHERE record.cid = edge.child AND record.kind = ANY(%s)))
+    ORDER BY parent, class, child"""
 CITATIONS: Final = """
     SELECT edge.child, edge.class, edge.parent FROM record AS parent JOIN edge ON edge.parent = parent.cid
     JOIN record AS child ON child.cid = edge.child

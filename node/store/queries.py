@@ -82,6 +82,29 @@ PARENTS: Final = """
     SELECT child.cid, name.text, parent.cid FROM record AS child JOIN edge ON edge.child = child.id
     JOIN record AS parent ON parent.id = edge.parent JOIN name ON name.id = edge.class
     WHERE child.cid IN ({marks}) {classes}"""
+CITING: Final = """
+    SELECT child.cid, name.text, parent.cid FROM record AS parent JOIN edge ON edge.parent = parent.id
+    JOIN record AS child ON child.id = edge.child JOIN name ON name.id = edge.class
+    WHERE parent.cid IN ({marks}) {classes} {kinds}"""
+DESCENDANTS: Final = """
+    WITH RECURSIVE descendant (id) AS (
+        SELECT child FROM edge WHERE parent = (SELECT id FROM record WHERE cid = ?) {classes}
+        UNION
+        SELECT edge.child FROM descendant JOIN edge ON edge.parent = descendant.id {classes}
+        LIMIT ?
+    )
+    SELECT group_concat(id) FROM descendant"""
+SHARED: Final = """
+    WITH RECURSIVE one (id) AS (
+        SELECT parent FROM edge WHERE child = (SELECT id FROM record WHERE cid = ?) {classes}
+        UNION
+        SELECT edge.parent FROM one JOIN edge ON edge.child = one.id {classes}
+    ), other (id) AS (
+        SELECT parent FROM edge WHERE child = (SELECT id FROM record WHERE cid = ?) {classes}
+        UNION
+        SELECT edge.parent FROM other JOIN edge ON edge.child = other.id {classes}
+    )
+    SELECT group_concat(id) FROM (SELECT id FROM one INTERSECT SELECT id FROM other)"""
 BY_KIND: Final = """
     SELECT cid FROM record WHERE kind = (SELECT id FROM name WHERE text = ?) {owner} AND data IS NOT NULL
     ORDER BY time DESC, seq DESC, cid LIMIT ?"""

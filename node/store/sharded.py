@@ -333,6 +333,17 @@ class ShardedStore(Catalogued):
                 rows.setdefault(row.child, []).append(row)
         return [row for cid in wanted for row in rows.get(cid, ())]
 
+    def citing(
+        self, cids: Iterable[Link], classes: Collection[str] | None = None, kinds: Collection[str] | None = None
+    ) -> list[EdgeRow]:
+        """See `Store.citing`."""
+        wanted = list(dict.fromkeys(cids))
+        rows: dict[Link, list[EdgeRow]] = {}
+        for shard in self.shards:
+            for row in shard.citing(wanted, classes, kinds):
+                rows.setdefault(row.parent, []).append(row)
+        return [row for cid in wanted for row in sorted(rows.get(cid, ()), key=lambda row: (row.name, row.child))]
+
     # --- pruning ---------------------------------------------------------------------------------------------------
 
     def citations(self, owner: Link, stop: int, classes: Collection[str], kinds: Collection[str]) -> list[EdgeRow]:

@@ -204,10 +204,24 @@ class SqliteStore(Store):
 
     def ancestors(self, cid: Link, classes: Collection[str] | None = None, limit: int | None = None) -> list[Link]:
         """See `Store.ancestors`: one recursive query in the engine."""
+        return self._walk(queries.ANCESTORS, (cid,), classes, (-1 if limit is None else limit,))
+
+    def descendants(self, cid: Link, classes: Collection[str] | None = None, limit: int | None = None) -> list[Link]:
+        """See `Store.descendants`: one recursive query in the engine."""
+        return self._walk(queries.DESCENDANTS, (cid,), classes, (-1 if limit is None else limit,))
+
+    def shared_ancestors(self, one: Link, other: Link, classes: Collection[str] | None = None) -> list[Link]:
+        """See `Store.shared_ancestors`: one query in the engine."""
+        return sorted(self._walk(queries.SHARED, (one, other), classes, ()))
+
+    def _walk(
+        self, query: str, roots: tuple[Link, ...], classes: Collection[str] | None, last: tuple[int, ...]
+    ) -> list[Link]:
+        """Run a recursive query, which names the classes twice behind each root, and return the ids of its rows."""
         with self._readers.use() as db:
             condition, names = _class_condition(db, classes)
-            values = (cid, *names, *names, -1 if limit is None else limit)
-            (rows,) = db.execute(queries.ANCESTORS.format(classes=condition), values).fetchone()
+            values = [value for root in roots for value in (root, *names, *names)]
+            (rows,) = db.execute(query.format(classes=condition), (*values, *last)).fetchone()
             return self._ids_of(db, list(map(int, rows.split(",")))) if rows is not None else []
 
     def _ids_of(self, db: sqlite3.Connection, rows: list[int]) -> list[Link]:
@@ -240,6 +254,21 @@ class SqliteStore(Store):
                 for child, name, parent in db.execute(query, (*values, *names)):
                     found.setdefault(child, []).append((name, parent))
         return [EdgeRow(cid, name, Link(parent)) for cid in wanted for name, parent in sorted(found.get(cid, ()))]
+
+    def citing(
+        self, cids: Iterable[Link], classes: Collection[str] | None = None, kinds: Collection[str] | None = None
+    ) -> list[EdgeRow]:
+        """See `Store.citing`."""
+        wanted = tuple(dict.fromkeys(cids))
+        found: dict[bytes, list[tuple[str, bytes]]] = {}
+        with self._readers.use() as db:
+            condition, names = _class_condition(db, classes)
+            of_kind, made = _class_condition(db, kinds, "child.kind")
+            for marks, values in in_lists(wanted):
+                query = queries.CITING.format(marks=marks, classes=condition, kinds=of_kind)
+                for child, name, parent in db.execute(query, (*values, *names, *made)):
+                    found.setdefault(parent, []).append((name, child))
+        return [EdgeRow(Link(child), name, cid) for cid in wanted for name, child in sorted(found.get(cid, ()))]
 
     def by_prefix(self, prefix: str, limit: int = 16) -> list[Link]:
         """See `Store.by_prefix`."""
@@ -439,13 +468,15 @@ def _links(rows: sqlite3.Cursor) -> list[Link]:
     return list(map(Link, map(_FIRST, rows)))
 
 
-def _class_condition(db: sqlite3.Connection, classes: Collection[str] | None) -> tuple[str, list[int]]:
+def _class_condition(
+    db: sqlite3.Connection, classes: Collection[str] | None, column: str = "edge.class"
+) -> tuple[str, list[int]]:
     """Return the SQL that narrows edges to `classes`, and its parameters: row ids of the names that are known."""
     if classes is None:
         return "", []
     wanted = frozenset(classes)
     names = [row for text, row in db.execute("SELECT text, id FROM name") if text in wanted]
-    return f"AND edge.class IN ({','.join('?' * len(names))})", names
+    return f"AND {column} IN ({','.join('?' * len(names))})", names
 
 
 def _read_heads(db: sqlite3.Connection, owner: Link) -> list[SeenHead]:

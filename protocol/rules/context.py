@@ -85,6 +85,9 @@ class Context(Protocol):
     def stretch(self, owner: Link, first: int, last: int) -> Sequence[bytes] | None:
         """Return the ids at these positions of a log, None where not all of them are at hand."""
 
+    def taken(self, record: Record) -> Record | None:
+        """Return an earlier record of its log that has the place of a transition or release (`lifecycle.place`)."""
+
     def tail(self, owner: Link) -> Tail | None:
         """Return the end of a log that is held whole, None for a log of which nothing is held."""
 

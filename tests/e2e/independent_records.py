@@ -72,6 +72,16 @@ _GROUP = {
     "group_key": _or_null(_bytes),
 }
 _BLOB = {"digest": is_hash, "size": is_uint, "media_type": _name}
+
+
+def _issue(value) -> bool:
+    return value in ("licence", "restriction", "vulnerability")
+
+
+def _of_issue(item: dict) -> tuple:
+    return item["origin"], item["what"], item["name"]
+
+
 TYPES = {
     "text": lambda value: type(value) is str,
     "text (1 to 256 characters)": _name,
@@ -124,6 +134,14 @@ TYPES = {
             and 1 <= len(value) <= 256
             and all(has_shape(item, {"policy": is_record_id, "proof": is_hash}) for item in value)
             and all(a["policy"] < b["policy"] for a, b in pairwise(value))
+        )
+    ),
+    "list of {origin: link, what: text, name: text}, sorted": (  # [ART-9]
+        lambda value: (
+            type(value) is list
+            and 1 <= len(value) <= 256
+            and all(has_shape(item, {"origin": is_record_id, "what": _issue, "name": _name}) for item in value)
+            and all(_of_issue(a) < _of_issue(b) for a, b in pairwise(value))
         )
     ),
     "{scheme: int, threshold: uint, members: [{name, key, possession}], group_key: bytes or null}": (

@@ -578,6 +578,7 @@ def check_by_class(record: Record, held: dict[bytes, Record], manifests: dict, m
     if record.kind == "access-rule":
         check_access_rule(record, held, envelope, federation)
     check_pruning(record, held, envelope)
+    check_artifacts(record, held)
     if record.kind == "verification":
         need(record.body["target"] in {cid for cid, _ in record.cited("evidence")}, "TSLG-A-TARGET")
         check_verification(record, held)
@@ -697,6 +698,70 @@ def check_revocation(record: Record, held: dict[bytes, Record]) -> None:
 
 PRUNABLE = {"action", "composite", "consensus", "decision", "decomposition", "delegation", "evaluation", "inference"}
 PRUNABLE |= {"joint-authorization", "observation", "policy", "rejection", "state", "verification"}
+
+
+LIVES = {
+    "source": "shadow retired revoked",
+    "candidate": "shadow rejected retired revoked",
+    "shadow": "canary rejected retired revoked",
+    "canary": "champion rejected rolled-back retired revoked",
+    "champion": "standby rolled-back retired revoked",
+    "standby": "champion retired revoked",
+    "rolled-back": "rejected retired revoked",
+    "rejected": "archived revoked",
+    "retired": "archived revoked",
+    "revoked": "archived",
+}
+
+
+def check_artifacts(record: Record, held: dict[bytes, Record]) -> None:
+    """[ART-5] to [ART-14], without what admission alone can see of the log."""
+    body, kind = record.body, record.kind
+    evidence = {cid for cid, _ in record.cited("evidence")}
+
+    def passed(target: bytes, *names: str) -> bool:
+        found = {name for cid in evidence & held.keys() for name in _passed(held[cid], target)}
+        return found.issuperset(names) or not evidence <= held.keys()
+
+    if kind == "artifact":
+        parents = [cid for cid, _ in record.cited("parent")]
+        need(body["lifecycle"] in ("candidate", "source"), "TSLG-A-ARTIFACT")
+        need(body["lifecycle"] != "source" or not parents, "TSLG-A-ARTIFACT")
+        need(body["package"]["media_type"] == "application/vnd.tslg.package", "TSLG-A-ARTIFACT")
+        need(body.get("cohort") in evidence | {None}, "TSLG-A-ARTIFACT")
+        if "training_data" in body:
+            fits = [cid not in held or held[cid].body["package"]["digest"] == body["training_data"] for cid in parents]
+            need(any(fits), "TSLG-A-ARTIFACT")
+    bad = {"evaluation": "EVALUATION", "advisory": "EVALUATION", "transition": "TRANSITION", "release": "RELEASE"}
+    if kind not in bad:
+        return
+    code, target = f"TSLG-A-{bad[kind]}", body["target"]
+    need(target in evidence and (target not in held or held[target].kind == "artifact"), code)
+    if kind == "evaluation":
+        need(not set(body["passed"]) & set(body["failed"]), code)
+        need("resolves" not in body or body["passed"] != [], code)
+        need(target not in held or held[target].body["package"]["digest"] == body["package"], code)
+    if kind == "advisory":
+        need(any(body[name] for name in ("restrictions", "vulnerabilities", "withdrawn")), code)
+    after = body.get("after")
+    if after is not None:
+        need((after, None) in record.cited("evidence"), code)
+        subject = "alias" if kind == "release" else "target"
+        if after in held:
+            need(held[after].kind == kind and held[after].body[subject] == body[subject], code)
+    if kind == "transition":
+        need(body["to"] in LIVES.get(body["from"], "").split(), code)
+        before = held.get(target if after is None else after)
+        need(before is None or before.body["lifecycle" if after is None else "to"] == body["from"], code)
+        need(body["to"] not in ("canary", "champion") or passed(target, "safety", "compatibility"), code)
+    if kind == "release" and "rollback" in body:
+        back = body["rollback"]
+        need(back != target and back in evidence and (back not in held or held[back].kind == "artifact"), code)
+        need(passed(back, "compatibility"), code)
+
+
+def _passed(record: Record, target: bytes) -> list[str]:
+    return record.body["passed"] if record.kind == "evaluation" and record.body["target"] == target else []
 
 
 def check_pruning(record: Record, held: dict[bytes, Record], envelope: dict) -> None:

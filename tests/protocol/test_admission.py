@@ -16,8 +16,8 @@ from tslg.protocol.record import Edge
 from tslg.protocol.rules.seals import rule_seal
 
 BREACHES = (
-    "structure access answers attestation authority bodies checkpoints confidential federation flat joint keys logs"
-    " pruning recording redaction seals standing steps together"
+    "structure access answers artifacts attestation authority bodies checkpoints confidential federation flat joint"
+    " keys logs pruning recording redaction seals standing steps together"
 )
 for part in BREACHES.split():
     import_module(f"breaches_{part}")
@@ -46,6 +46,7 @@ def case(request):
     "SEA-12",
     "SEA-13",
 )
+@pytest.mark.spec("ART-5", "ART-6", "ART-7", "ART-8", "ART-10", "ART-11", "ART-12", "ART-13", "ART-14")
 @pytest.mark.spec("SEA-14", "SEA-15", "SEA-16", "LOG-2", "LOG-3", "MAN-2", "MAN-11", "MAN-12", "IDX-2")
 def test_a_record_that_breaks_one_rule_is_refused_by_that_rule(case):
     world = Scene(case.toml)

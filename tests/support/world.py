@@ -28,6 +28,7 @@ from tslg.protocol.flat import flatten, recover
 from tslg.protocol.governing.state import Semantic
 from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
 from tslg.protocol.kinds import KINDS
+from tslg.protocol.lifecycle import place
 from tslg.protocol.log import Tree
 from tslg.protocol.logproof import Needs
 from tslg.protocol.manifest import Manifest
@@ -186,6 +187,11 @@ class World:
     def stretch(self, owner: Link, first: int, last: int) -> Sequence[bytes] | None:
         author = self.authors.get(owner)
         return None if author is None else [record.id for record in author.log[first : last + 1]]
+
+    def taken(self, record: Record) -> Record | None:
+        author = self.authors.get(record.owner)
+        before = () if author is None else author.log[: record.seq]
+        return next((one for one in before if one.kind == record.kind and place(one) == place(record)), None)
 
     def tail(self, owner: Link) -> Tail | None:
         author = self.authors.get(owner)

@@ -64,7 +64,7 @@ class World(NamedTuple):
     target: str
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cli() -> Tslg:
     return Tslg()
 

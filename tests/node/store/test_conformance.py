@@ -230,6 +230,40 @@ def test_children_and_parents(store, diamond):
     assert store.parents([]) == store.parents([compute(b"unknown")]) == []
 
 
+def test_citing(store, diamond):
+    store.append(sealed(*diamond.records))
+    genesis, one, two, three, four = ids(*diamond.records)
+    of_one = [EdgeRow(cid, "prior", one) for cid in sorted([two, three])]
+    of_three = [EdgeRow(four, "evidence", three), EdgeRow(four, "prior", three)]
+    assert store.citing([three, one, three]) == [*of_three, *of_one]
+    assert store.citing([one, three], ["prior"]) == [*of_one, of_three[1]]
+    assert store.citing([three, genesis], ["evidence"], ["decision", "policy"]) == [
+        row for row in of_three[:1] if diamond.records[4].kind == "decision"
+    ]
+    assert store.citing([three], None, [diamond.records[4].kind]) == of_three
+    assert store.citing([three], None, ["no such kind"]) == store.citing([three], []) == store.citing([]) == []
+
+
+def test_descendants(store, diamond):
+    store.append(sealed(*diamond.records))
+    genesis, one, two, three, four = ids(*diamond.records)
+    every = store.descendants(genesis)
+    assert every[0] == one and set(every[1:3]) == {two, three} and every[3:] == [four]
+    assert all(type(cid) is Link for cid in every)
+    assert store.descendants(one, ["evidence"]) == []
+    assert store.descendants(two, ["evidence"]) == [four]
+    assert store.descendants(genesis, limit=2) == every[:2]
+    assert store.descendants(four) == store.descendants(compute(b"unknown")) == store.descendants(genesis, []) == []
+
+
+def test_shared_ancestors(store, diamond):
+    store.append(sealed(*diamond.records))
+    genesis, one, two, three, four = ids(*diamond.records)
+    assert store.shared_ancestors(two, three) == sorted([genesis, one])
+    assert store.shared_ancestors(two, four) == sorted([genesis, one])
+    assert store.shared_ancestors(two, four, ["evidence"]) == store.shared_ancestors(two, genesis) == []
+
+
 def test_by_prefix(store, new_log):
     log = new_log("prefixes")
     for _ in range(200):
