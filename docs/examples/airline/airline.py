@@ -10,15 +10,19 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 NOW = datetime(2024, 5, 15, 15, 0, 0)
 """The moment that the system prompt of these conversations tells."""
 YES = re.compile(
-    r"\b(yes|yeah|yep|sure|correct|confirm(ed)?|proceed|go ahead|please do|ok(ay)?|absolutely|agreed?|that works)\b", re.I
+    r"\b(yes|yeah|yep|sure|correct|confirm(ed)?|proceed|go ahead|please do|ok(ay)?|absolutely|agreed?|that works)\b",
+    re.I,
 )
 NO = re.compile(r"\b(no|not|don't|do not|wait|instead|actually)\b", re.I)
-COVERED = re.compile(r"\b(sick|ill|illness|unwell|health|medical|doctor|hospital|surgery|weather|storm|hurricane)\b", re.I)
+COVERED = re.compile(
+    r"\b(sick|ill|illness|unwell|health|medical|doctor|hospital|surgery|weather|storm|hurricane)\b", re.I
+)
 COMPLAINT = re.compile(r"\b(cancel(l)?ed|delay(ed|s)?|compensat\w*|inconvenience\w*)\b", re.I)
 
 
@@ -141,14 +145,16 @@ class Airline:
         """Return the customer's id, which the profile does not repeat: that of the bookings it lists."""
         own = set(self.customer.get("reservations", ()))
         ids = {one["user_id"] for id, one in self.bookings.items() if id in own}
-        named = [word.strip(".,!?'\"") for text in self.words for word in text.split() if re.search(r"\w_\w+_\d{4}", word)]
+        named = [
+            word.strip(".,!?'\"") for text in self.words for word in text.split() if re.search(r"\w_\w+_\d{4}", word)
+        ]
         return next(iter(ids), None) or next(iter(named), None)
 
 
 def _ends(legs: list[Any], booking: Mapping[str, Any]) -> bool:
-    """Tell whether flights still lead from where a booking begins to where it ends, there and back if it is a return."""
+    """Tell whether flights still lead from where a booking begins to where it ends, and back if it is a return."""
     stops = [legs[0][0]] + [destination for _, destination in legs]
-    joined = all(before[1] == after[0] for before, after in zip(legs, legs[1:], strict=False))
+    joined = all(before[1] == after[0] for before, after in pairwise(legs))
     there = stops[0] == booking["origin"] and booking["destination"] in stops
     back = stops[-1] == (booking["origin"] if booking["flight_type"] == "round_trip" else booking["destination"])
     return joined and there and back
