@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "disclose": Lazy("tslg.node.cli.disclose:disclose", "Show single fields of a record, with their proofs."),
     "access": Lazy("tslg.node.cli.reading:access", "Say who may read which records, and ask who may."),
     "redact": Lazy("tslg.node.cli.redact:redact", "Destroy fields or blobs of a record, and record that."),
+    "gate": Lazy("tslg.node.cli.gate:gate", "Judge models' steps by a policy, before they are taken."),
     "vault": Lazy("tslg.node.cli.vault:vault", "Keep plaintexts of models' steps, encrypted."),
     "replay": Lazy("tslg.node.cli.replay:replay", "Hold a step of a model against what was kept of it."),
     "verify": Lazy("tslg.node.cli.verify:verify", "Verify a record held here, a bundle or a proof."),

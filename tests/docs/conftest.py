@@ -41,7 +41,7 @@ def forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def runner(tmp_path: Path, forking: str, request: pytest.FixtureRequest) -> Iterator[Runner]:
-    """Runs examples in an empty directory; `tslg` and `python` are this interpreter's, installed or not."""
+    """Runs examples in a directory with nothing but `docs/examples`; `tslg` and `python` are this interpreter's."""
     real, forked, work = (tmp_path / name for name in ("bin", "forked", "work"))
     for folder in (real, forked, work):
         folder.mkdir()
@@ -50,6 +50,9 @@ def runner(tmp_path: Path, forking: str, request: pytest.FixtureRequest) -> Iter
     (forked / "tslg").write_text(forking, encoding="utf-8")
     for script in (*real.iterdir(), *forked.iterdir()):
         script.chmod(0o755)
+    # Pages speak of the examples as seen from a checkout.
+    (work / "docs").mkdir()
+    (work / "docs" / "examples").symlink_to(ROOT / "docs" / "examples")
     page = request.node.callspec.params.get("page") if hasattr(request.node, "callspec") else None
     stranger = page is not None and page.name in STRANGERS
     made = Runner(work, real, ROOT / "src", real if stranger else forked)
