@@ -115,6 +115,15 @@ def replay(
     return done
 
 
+class _Part(NamedTuple):
+    """One thing that a turn does."""
+
+    intent: str
+    inputs: Mapping[str, Digest]
+    output: Digest | None
+    facts: Mapping[str, Any]
+
+
 class _Conversation:
     def __init__(
         self, gate: Gate, trajectory: Trajectory, watcher: Watcher, model: tuple[str, str], done: Replayed
@@ -158,36 +167,25 @@ class _Conversation:
         parts += [self._call_part(message, call) for call in message.calls]
         evidence = self._observed()
         if len(parts) == 1:
-            intent, inputs, output, facts = parts[0]
-            return self._step(intent, inputs, output, facts, evidence)
-        steps = tuple(self._step(*part, evidence) for part in parts)
-        return self._step(TURN, {}, None, self._watcher.facts(message, None), evidence, steps)
+            return self._step(parts[0], evidence)
+        steps = tuple(self._step(part, evidence) for part in parts)
+        return self._step(_Part(TURN, {}, None, self._watcher.facts(message, None)), evidence, steps)
 
-    def _said_part(self, message: Message) -> tuple[str, dict[str, Digest], Digest, Mapping[str, Any]]:
-        return RESPOND, {}, Digest(_digest(message.content)), self._watcher.facts(message, None)
+    def _said_part(self, message: Message) -> _Part:
+        return _Part(RESPOND, {}, Digest(_digest(message.content)), self._watcher.facts(message, None))
 
-    def _call_part(
-        self, message: Message, call: ToolCall
-    ) -> tuple[str, dict[str, Digest], Digest | None, Mapping[str, Any]]:
+    def _call_part(self, message: Message, call: ToolCall) -> _Part:
         inputs = {"arguments": Digest(call.arguments.digest)}
-        return call.name, inputs, None, self._watcher.facts(message, call)
+        return _Part(call.name, inputs, None, self._watcher.facts(message, call))
 
-    def _step(
-        self,
-        intent: str,
-        inputs: Mapping[str, Digest],
-        output: Digest | None,
-        facts: Mapping[str, Any],
-        evidence: Record | None,
-        parts: tuple[Candidate, ...] = (),
-    ) -> Candidate:
+    def _step(self, part: _Part, evidence: Record | None, parts: tuple[Candidate, ...] = ()) -> Candidate:
         return Candidate(
-            intent=intent,
+            intent=part.intent,
             model=self._model,
             version=self._version,
-            inputs={"conversation": Digest(self._said.digest()), **inputs},
-            output=output,
-            facts=facts,
+            inputs={"conversation": Digest(self._said.digest()), **part.inputs},
+            output=part.output,
+            facts=part.facts,
             evidence=evidence,
             parts=parts,
             grain="plan" if parts else "call",
