@@ -33,6 +33,7 @@ from tslg.node.delegating.outbox import Handle, Outbox
 from tslg.node.delegating.service import Delegating
 from tslg.node.delegating.site import Site
 from tslg.node.delegating.works import Work, Worker
+from tslg.node.engines.intake import Intake
 from tslg.node.finding.book import Source
 from tslg.node.finding.finder import keep_book
 from tslg.node.finding.service import Finding
@@ -88,6 +89,8 @@ class Node:
         self.opened = time.monotonic()
         self.heads: HeadService | None = None
         """What it heard of the heads of logs, for a node that takes part in that."""
+        self.intake = Intake(home, limits)
+        """Takes what engines of others hand in for this node's agents."""
         self.gatekeeper = keeper
         """Decides what leaves this node; whatever serves records asks it."""
 
@@ -330,7 +333,7 @@ class Node:
         from tslg.node.api.service import LocalInterface
         from tslg.node.metrics import Metrics
 
-        return [LocalInterface(self.home, config.api, self.status, self._limits, Metrics(self).text)]
+        return [LocalInterface(self.home, config.api, self.status, self._limits, Metrics(self).text, self.intake)]
 
     def _network(self) -> Network:
         if self.network is None:
@@ -371,6 +374,7 @@ class Node:
             cut=self.gatekeeper.cut,
             close=server.close,
             candidates=self._known_peers,
+            submit=self.intake.submit,
             limits=self._limits,
         )
 

@@ -12,6 +12,7 @@ TslgError
 ├── ManifestError         a manifest text or ceremony that cannot be used             TSLG-M-…
 ├── StoreError            the data directory cannot be used                           TSLG-D-…
 ├── VaultError            a plaintext that cannot be kept, or is not to be had        TSLG-P-…
+├── SubmissionError       what an engine handed in and its tenant does not take       TSLG-E-…
 ├── NetworkError          a peer that could not be asked, or broke the protocol       TSLG-N-…
 │   └── AnchoringError    a log that is ahead of what witnesses cosigned                 TSLG-N-UNANCHORED
 ├── Rejected, Unrecorded  a step that a gate did not let take effect               TSLG-G-…
@@ -110,6 +111,12 @@ class VaultError(TslgError):
     """A plaintext that cannot be kept or handed out. `record` is the one it is of."""
 
     code = "TSLG-P-VAULT"
+
+
+class SubmissionError(TslgError):
+    """What an engine handed in and its tenant does not take. `record` is what it is about."""
+
+    code = "TSLG-E-SUBMISSION"
 
 
 class NetworkError(TslgError):

@@ -213,6 +213,14 @@ class Limits:
     """How long a witness keeps a connection on which nothing is asked."""
     local_connections: int = 256
     """Open connections of a node's local interface: more processes than one host runs agents."""
+    submission_bytes: int = 1_000_000
+    """One submission of an engine's records: it fits a request, on the network as over the local interface."""
+    submissions_waiting: int = 4
+    """Submissions that are judged or wait to be, which is done one by one; further ones are turned away."""
+    submission_refusals: int = 30
+    """Submissions of one peer in a minute that were refused, after which no more of its are looked at for a while."""
+    submitters: int = 4_096
+    """Peers and engines of which it is remembered how much they handed in lately, at about 200 bytes each."""
     shared_ids: int = 64
     """Ids in one entry of a shared log: a batch; whoever has more of them anchors the newest record of its log."""
     local_streams: int = 32

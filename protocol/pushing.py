@@ -99,7 +99,17 @@ class OfferRequest(NamedTuple):
         return codec.encode({"op": "offer", "heads": [head.to_map() for head in self.heads]})
 
 
-PushRequest = SubscribeRequest | CompareRequest | CloseRequest | OfferRequest
+class SubmitRequest(NamedTuple):
+    """Hand in a stretch of an engine's log to a tenant that admits the engine: a bundle (docs/spec/engines.md)."""
+
+    bundle: bytes
+
+    def to_bytes(self) -> bytes:
+        """Return the request's frame."""
+        return codec.encode({"op": "submit", "bundle": self.bundle})
+
+
+PushRequest = SubscribeRequest | CompareRequest | CloseRequest | OfferRequest | SubmitRequest
 
 
 def read_push_request(data: bytes, limits: Limits = DEFAULT) -> PushRequest:
@@ -121,6 +131,10 @@ def read_push_request(data: bytes, limits: Limits = DEFAULT) -> PushRequest:
         roots, have, known = _fields(value, "roots", "have", "known")
         asked = _links(roots, limits.walk_roots, "roots")
         return CloseRequest(asked, _sizes(have, limits.walk_roots), _links(known, limits.walk_roots, "known"))
+    if op == "submit":
+        (bundle,) = _fields(value, "bundle")
+        _need(type(bundle) is bytes and 0 < len(bundle) <= limits.submission_bytes, "bundle")
+        return SubmitRequest(bundle)
     _need(op == "offer", "unknown request")
     (heads,) = _fields(value, "heads")
     return OfferRequest(_heads(heads, limits))
@@ -202,6 +216,36 @@ class Taken(NamedTuple):
         (taken,) = _fields(read_map(data), "taken")
         _need(_is_count(taken), "taken")
         return cls(taken)
+
+
+class Submitted(NamedTuple):
+    """The answer to a submission.
+
+    Attributes:
+        engine: whose log.
+        size: how many records of it the answerer holds, from which the next submission goes on.
+        new: how many of them are new.
+        steps: the steps that were taken up, now or before.
+        taken: the answerer's records that take them up.
+    """
+
+    engine: Link
+    size: int
+    new: int
+    steps: tuple[Link, ...] = ()
+    taken: tuple[Link, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the chunk."""
+        return codec.encode({**self._asdict(), "steps": list(self.steps), "taken": list(self.taken)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, limits: Limits = DEFAULT) -> Submitted:
+        """Read the chunk. Raises MessageError."""
+        engine, size, new, steps, taken = _fields(read_map(data), *cls._fields)
+        _need(_is_link(engine) and _is_count(size) and _is_count(new), "submitted")
+        most = limits.walk_roots
+        return cls(engine, size, new, _links(steps, most, "steps"), _links(taken, most, "taken"))
 
 
 def read_subscription_chunk(data: bytes, limits: Limits = DEFAULT) -> list[Pair] | Heads | More:

@@ -15,6 +15,7 @@ from tslg.node.api import values
 from tslg.node.api.interface import KEY
 from tslg.node.api.methods import METHODS, parameters
 from tslg.node.api.place import UNIX, Place
+from tslg.node.engines.telling import read_told
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import (
@@ -24,9 +25,11 @@ from tslg.protocol.errors import (
     RecordError,
     Refusal,
     StoreError,
+    SubmissionError,
     TslgError,
     UsageError,
 )
+from tslg.protocol.pushing import Submitted
 from tslg.protocol.record import Record, parse_as
 
 _SECONDS: Final = 60.0
@@ -34,6 +37,7 @@ _ERRORS: Final[Mapping[str, type[TslgError]]] = {
     "TSLG-A": Refusal,
     "TSLG-C": CodecError,
     "TSLG-D": StoreError,
+    "TSLG-E": SubmissionError,
     "TSLG-N": NetworkError,
     "TSLG-R": RecordError,
     "TSLG-U": UsageError,
@@ -97,6 +101,11 @@ class LocalNode:
         made = self._ask("POST", f"/v1/agents/{cid.to_text(agent)}/batch", body)
         return [_result(one) for one in made["results"]]
 
+    def submit(self, bundle: bytes) -> Submitted:
+        """Hand in a stretch of an engine's log. Raises SubmissionError."""
+        made = self._ask("POST", "/v1/submissions", bundle)
+        return read_told(made)
+
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         """Send one request and return its answer.
 
@@ -104,7 +113,7 @@ class LocalNode:
             NetworkError: `TSLG-N-NO-NODE`, nothing was done; `TSLG-N-OUTCOME`, it may or may not have been recorded.
             Else what the node raised.
         """
-        content = None if body is None else values.dumps(body)
+        content = body if body is None or isinstance(body, bytes) else values.dumps(body)
         try:
             response = self._http.request(method, path, content=content, headers={KEY: str(uuid.uuid4())})
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -117,7 +126,7 @@ class LocalNode:
             ) from error
         answer = values.loads(response.content)
         if response.status_code != httpx.codes.OK:
-            raise _error(answer)
+            raise error_of(answer)
         return answer
 
 
@@ -175,7 +184,8 @@ def _no_node(data: Path) -> NetworkError:
     )
 
 
-def _error(told: Any) -> TslgError:
+def error_of(told: Any) -> TslgError:
+    """Return the error that a node told of."""
     if not isinstance(told, dict) or not isinstance(told.get("code"), str):
         return NetworkError("the node answered with an error that is none of ours", code="TSLG-N-NO-NODE")
     kind = _ERRORS.get(told["code"][:6], TslgError)

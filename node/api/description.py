@@ -61,6 +61,13 @@ def describe(version: str) -> dict[str, Any]:
             "get": _operation("The agents of this node.", None, _OBJECT),
             "post": _operation("Make an agent, or return the one there is.", _of({"name": _SCHEMAS["str"]}), _OBJECT),
         },
+        "/v1/engines": {"get": _operation("The engines that agents of this node admit.", None, _OBJECT)},
+        "/v1/submissions": {
+            "post": {
+                **_operation("Hand in a stretch of an engine's log.", None, _OBJECT),
+                "requestBody": {"required": True, "content": {"application/vnd.ipld.car": {}}},
+            }
+        },
         "/v1/stream": {
             "get": {
                 **_operation("Records of logs, in order, as Server-Sent Events or a document a line.", None, _OBJECT),

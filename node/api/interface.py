@@ -19,17 +19,30 @@ from tslg.node.api.methods import call, call_all
 from tslg.node.api.place import Tokens
 from tslg.node.api.streams import PATH as STREAM
 from tslg.node.api.streams import Streams
+from tslg.node.engines.intake import Intake
+from tslg.node.engines.telling import described_engine, told
 from tslg.node.home import Home
 from tslg.node.httpd.messages import JSON, Request, Response, Streaming
 from tslg.node.status import installed_version
 from tslg.protocol import cid
-from tslg.protocol.errors import AnchoringError, CidError, CodecError, RecordError, Refusal, TslgError, UsageError
+from tslg.protocol.errors import (
+    AnchoringError,
+    CidError,
+    CodecError,
+    RecordError,
+    Refusal,
+    SubmissionError,
+    TslgError,
+    UsageError,
+)
 from tslg.protocol.limits import DEFAULT, Limits
 
 _AGENTS: Final = re.compile(r"/v1/agents/([^/]+)/([a-z]+)")
 _RECORD: Final = re.compile(r"/v1/records/([a-z2-7]+)")
 KEY: Final = "idempotency-key"
 """Header: of several requests with one key, only the first is carried out, and all get its answer."""
+SUBMISSIONS: Final = "/v1/submissions"
+ENGINES: Final = "/v1/engines"
 METRICS: Final = "/metrics"
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _KEY_CHARACTERS: Final = 128
@@ -46,6 +59,7 @@ class Interface:
         tokens: what a client must show; a single one is for everything.
         status: tells what the node is doing.
         metrics: its numbers, as `metrics.Metrics.text` gives them; None for none.
+        intake: takes engines' submissions; one of its own if None.
         limits: bounds on what is remembered.
     """
 
@@ -56,7 +70,9 @@ class Interface:
         status: Status,
         limits: Limits = DEFAULT,
         metrics: Callable[[], bytes] | None = None,
+        intake: Intake | None = None,
     ) -> None:
+        self._intake = Intake(home, limits) if intake is None else intake
         self._home = home
         given = tokens if isinstance(tokens, Tokens) else Tokens(tokens, "", "")
         self._expected = {name: f"Bearer {token}".encode() for name, token in given._asdict().items() if token}
@@ -75,6 +91,8 @@ class Interface:
             return refused
         if request.method == "GET" and request.path.partition("?")[0] == STREAM:
             return self._told(lambda: self._streams.answer(request))
+        if (request.method, request.path) == ("POST", SUBMISSIONS):
+            return self._told(lambda: Response(200, JSON, values.dumps(told(self._intake.submit(request.body, "")))))
         if request.path == METRICS and self._metrics is not None:
             return Response(200, METRICS_TYPE, self._metrics())
         key = request.headers.get(KEY)
@@ -90,7 +108,8 @@ class Interface:
         shown = {name for name, expected in self._expected.items() if hmac.compare_digest(given, expected)}
         if not shown:
             return _error(401, UsageError("no token, or a wrong one", mend="send `Authorization: Bearer …`"))
-        if "all" in shown or ("reader" in shown and _only_reads(request)):
+        submits = (request.method, request.path) in (("POST", SUBMISSIONS), ("GET", ENGINES))
+        if "all" in shown or ("reader" in shown and _only_reads(request)) or ("engine" in shown and submits):
             return None
         return _error(403, UsageError("that token is not for this", mend="use the one that is: see DIR/api"))
 
@@ -102,6 +121,8 @@ class Interface:
             return make()
         except _Unknown as error:
             return _error(404, error)
+        except SubmissionError as error:
+            return _error(429 if error.code in ("TSLG-E-BUSY", "TSLG-E-RATE") else 422, error)
         except (Refusal, RecordError, CodecError) as error:
             return _error(422, error)
         except (UsageError, CidError) as error:
@@ -130,6 +151,9 @@ class Interface:
     def _read(self, path: str) -> Any:
         if path == "/v1/status":
             return dict(self._status())
+        if path == ENGINES:
+            context = self._home.ledger.context
+            return {"engines": [described_engine(self._home.store, context, *one) for one in self._intake.admitted()]}
         if path == "/v1/agents":
             return {"agents": [_named(agent) for agent in self._home.agents]}
         found = _RECORD.fullmatch(path)

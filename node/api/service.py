@@ -11,6 +11,7 @@ import trio
 
 from tslg.node.api.interface import Interface, Status
 from tslg.node.api.place import UNIX, Place, loopback
+from tslg.node.engines.intake import Intake
 from tslg.node.home import Home
 from tslg.node.httpd.server import HttpLimits, serve
 from tslg.node.net.seam import Network
@@ -27,8 +28,15 @@ class LocalInterface:
     """Serves `Interface` on a unix socket or on loopback; a `services.Service`."""
 
     def __init__(
-        self, home: Home, where: str, status: Status, limits: Limits, metrics: Callable[[], bytes] | None = None
+        self,
+        home: Home,
+        where: str,
+        status: Status,
+        limits: Limits,
+        metrics: Callable[[], bytes] | None = None,
+        intake: Intake | None = None,
     ) -> None:
+        self._intake = intake
         self._metrics = metrics
         self._home = home
         self._where = where
@@ -42,7 +50,7 @@ class LocalInterface:
         """Serve until cancelled. UsageError or StoreError if it cannot be served."""
         place = Place(self._home.path)
         tokens = await trio.to_thread.run_sync(place.prepare)
-        interface = Interface(self._home, tokens, self._status, self._limits, self._metrics)
+        interface = Interface(self._home, tokens, self._status, self._limits, self._metrics, self._intake)
         # The data directory's lock is ours, so whatever is left there is of a node that ended.
         place.withdraw()
         listeners = await self._listen(place)

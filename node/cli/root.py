@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "opening": Lazy("tslg.node.cli.opening:opening", "Hand over what opens a confidential policy."),
     "delegate": Lazy("tslg.node.cli.delegate:delegate", "Hand a task to an agent of another node."),
     "delegations": Lazy("tslg.node.cli.delegations:delegations", "List delegations, and cancel them."),
+    "engine": Lazy("tslg.node.cli.engine:engine", "Take in records of others' engines, or hand one's own in."),
     "shared": Lazy("tslg.node.cli.shared:shared", "Anchor records in a log that a neutral operator keeps for many."),
     "joint": Lazy("tslg.node.cli.joint:joint", "Authorise together: one record, sealed by several agents."),
     "checkpoint": Lazy("tslg.node.cli.checkpoint:checkpoint", "Sign the state of a log, or observe that of another's."),

@@ -10,11 +10,12 @@ import trio
 
 from tslg.node.access import WITHHELD, Refused
 from tslg.node.growth import Growth
-from tslg.node.net.errors import Busy, InvalidRequest, NotAvailable
+from tslg.node.net.errors import Busy, InvalidRequest, NotAvailable, RequestRefused
 from tslg.node.services import Bell
 from tslg.node.sources import StoreSource
 from tslg.node.store.interface import Entry, Store
 from tslg.protocol.codec import Link
+from tslg.protocol.errors import SubmissionError
 from tslg.protocol.exchange import MessageError, Pair, chunked, records_chunk
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.logproof import Needs
@@ -28,6 +29,8 @@ from tslg.protocol.pushing import (
     More,
     OfferRequest,
     Stand,
+    SubmitRequest,
+    Submitted,
     SubscribeRequest,
     Taken,
     in_chunks,
@@ -42,6 +45,8 @@ Cut = Callable[[Link, Entry, str], Pair | Refused]
 """Returns a record as a peer may have it, or WITHHELD."""
 Close = Callable[[CloseRequest, str], AsyncGenerator[bytes, None]]
 """Answers what ancestry is lacking."""
+Submit = Callable[[bytes, str], Submitted]
+"""Takes a submission of an engine's records. Raises SubmissionError."""
 Hint = Callable[[Link, int, str], bool]
 """Takes note that a peer has a log up to a size; tells whether that log is followed here."""
 
@@ -56,6 +61,7 @@ class Leader:
         cut: what every record passes on its way out.
         close: answers what ancestry is lacking.
         hint: is told of offers.
+        submit: takes submissions, in a thread; None where there is nobody to take any.
         limits: bounds on each answer.
     """
 
@@ -68,6 +74,7 @@ class Leader:
         cut: Cut,
         close: Close,
         hint: Hint,
+        submit: Submit | None = None,
         limits: Limits = DEFAULT,
     ) -> None:
         self._store = store
@@ -77,6 +84,7 @@ class Leader:
         self._cut = cut
         self._close = close
         self._hint = hint
+        self._submit = submit
         self._limits = limits
         self._subscribed = 0
 
@@ -89,6 +97,9 @@ class Leader:
         if isinstance(asked, OfferRequest):
             yield Taken(sum([self._hint(head.agent, head.size, peer) for head in asked.heads])).to_bytes()
             return
+        if isinstance(asked, SubmitRequest):
+            yield (await self._submitted(asked.bundle, peer)).to_bytes()
+            return
         if isinstance(asked, CompareRequest):
             for chunk in await trio.to_thread.run_sync(self._compared, asked, peer):
                 yield chunk
@@ -97,6 +108,15 @@ class Leader:
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
+
+    async def _submitted(self, bundle: bytes, peer: str) -> Submitted:
+        if self._submit is None:
+            raise NotAvailable("nobody here takes engines' records")
+        try:
+            return await trio.to_thread.run_sync(self._submit, bundle, peer)
+        except SubmissionError as error:
+            kind = Busy if error.code in ("TSLG-E-BUSY", "TSLG-E-RATE") else RequestRefused
+            raise kind(f"{error.code}: {error.detail} ({error.mend})") from error
 
     # --- comparing ---------------------------------------------------------------------------------------------------
 

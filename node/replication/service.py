@@ -15,7 +15,7 @@ from tslg.node.net.errors import NotAvailable, ProtocolViolation
 from tslg.node.net.seam import Network, peer_id_of
 from tslg.node.replication.catching import Candidates
 from tslg.node.replication.comparing import claimed, compare
-from tslg.node.replication.leader import Close, Cut, Leader
+from tslg.node.replication.leader import Close, Cut, Leader, Submit
 from tslg.node.replication.report import Blame, LogReport
 from tslg.node.replication.syncing import Syncing
 from tslg.node.services import grown
@@ -53,6 +53,7 @@ class Replication:
         cut: what every record passes on its way out.
         close: answers what ancestry is lacking.
         candidates: finds peers for a log.
+        submit: takes engines' submissions; None where nobody does.
         limits: bounds on everything.
     """
 
@@ -67,6 +68,7 @@ class Replication:
         cut: Cut,
         close: Close,
         candidates: Candidates | None = None,
+        submit: Submit | None = None,
         limits: Limits = DEFAULT,
     ) -> None:
         self._ledger = ledger
@@ -83,7 +85,14 @@ class Replication:
         self._hints: deque[tuple[Link, int, str]] = deque(maxlen=HINTS_KEPT)
         self._hinted = trio.Event()
         self.leader = Leader(
-            ledger.store, ledger.growth, ledger.federation, cut=cut, close=close, hint=self.hint, limits=limits
+            ledger.store,
+            ledger.growth,
+            ledger.federation,
+            cut=cut,
+            close=close,
+            hint=self.hint,
+            submit=submit,
+            limits=limits,
         )
 
     @property

@@ -1,0 +1,152 @@
+"""The ways in: the network, the local interface and the command come to the same, whichever is taken how often."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+from engines import Works
+from replicas import Scene, address
+from steps import step
+
+from tslg.node.api.client import LocalNode
+from tslg.node.api.place import Place
+from tslg.node.api.service import LocalInterface
+from tslg.node.engines.admission import Terms
+from tslg.node.engines.handing import to_interface, to_peer
+from tslg.node.engines.submission import hand_in, write
+from tslg.node.net.errors import Busy, InvalidRequest, NotAvailable, RequestRefused
+from tslg.node.replication.leader import Leader
+from tslg.protocol import codec
+from tslg.protocol.cid import compute, to_text
+from tslg.protocol.errors import NetworkError, SubmissionError
+from tslg.protocol.exchange import MessageError
+from tslg.protocol.limits import DEFAULT
+from tslg.protocol.pushing import PUSH, SubmitRequest, Submitted, read_push_request
+
+
+@pytest.mark.spec("ENG-3", "ENG-7", "ENG-11")
+async def test_over_the_network(tmp_path):
+    scene = Scene(tmp_path)
+    async with scene.node("tenant") as tenant, scene.node("maker") as maker:
+        desk, engine = scene.agent(tenant, "desk"), scene.agent(maker, "engine")
+        policy = desk.policy("steps")
+        admission = desk.delegate(engine.id, Terms().task(), policy, expires=scene.clock() + 10**9)
+        assert (await maker.fetch(admission.id, [address("tenant")])).verdict == "valid"
+        made = [step(engine, n, delegation=admission) for n in range(3)]
+        place = address("tenant")
+
+        def submit(data):
+            return trio.from_thread.run(to_peer, maker.network, place, data)
+
+        for new in (made[-1].seq + 1, 0):
+            (answer,) = await trio.to_thread.run_sync(hand_in, maker.home, engine.id, submit)
+            assert (answer.size, answer.new) == (made[-1].seq + 1, new)
+            assert set(answer.steps) == {one.id for one in made} and len(answer.taken) == 1
+        receipt = answer.taken[0]
+        assert (await maker.fetch(receipt, [place])).verdict == "valid", "an engine sees that it was taken up"
+        other = scene.agent(maker, "other")
+        data = write(maker.home, other.id, 0).data
+        with pytest.raises(RequestRefused, match="TSLG-E-UNKNOWN"):
+            await to_peer(maker.network, place, data)
+        for _ in range(DEFAULT.submission_refusals - 1):
+            with pytest.raises(RequestRefused):
+                await to_peer(maker.network, place, data)
+        with pytest.raises(Busy, match="TSLG-E-RATE"):
+            await to_peer(maker.network, place, write(maker.home, engine.id, 0).data)
+        for request in ({"op": "submit"}, {"op": "submit", "bundle": b""}, {"op": "submit", "bundle": "x"}):
+            with pytest.raises(InvalidRequest):
+                async with maker.network.request(place, PUSH, codec.encode(request)) as chunks:
+                    [chunk async for chunk in chunks]
+        leader = Leader(tenant.home.store, None, tenant.federation, cut=None, close=None, hint=None)
+        with pytest.raises(NotAvailable):
+            [chunk async for chunk in leader.answer(SubmitRequest(b"x").to_bytes(), "maker")]
+
+
+def test_the_messages_are_read_as_they_were_written_and_nothing_else_is():
+    answer = Submitted(compute(b"a"), 3, 1, (compute(b"b"),), (compute(b"c"),))
+    assert Submitted.from_bytes(answer.to_bytes()) == answer
+    assert read_push_request(SubmitRequest(b"x").to_bytes()) == SubmitRequest(b"x")
+    told = codec.decode(answer.to_bytes())
+    for wrong in ({"engine": 1}, {"size": -1}, {"steps": [1]}, {"taken": [compute(b"x")] * 2_000}, {"more": 1}):
+        with pytest.raises(MessageError):
+            Submitted.from_bytes(codec.encode({**told, **wrong}))
+    with pytest.raises(MessageError):
+        read_push_request(SubmitRequest(b"x" * (DEFAULT.submission_bytes + 1)).to_bytes())
+
+
+@pytest.mark.spec("ENG-3", "ENG-11", "ENG-12")
+async def test_over_the_local_interface(tmp_path):
+    w = Works(tmp_path)
+    made = w.steps(2)
+    place = Place(w.tenant.path)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(LocalInterface(w.tenant, "unix", dict, DEFAULT).run)
+        where, token = f"unix:{place.socket}", (place.folder / "engine").read_text().strip()
+
+        async def submit(data, shown=token):
+            return await trio.to_thread.run_sync(to_interface, where, shown, data)
+
+        for new in (made[-1].seq + 1, 0):
+            answer = await submit(w.stretch())
+            assert answer.new == new and set(answer.steps) == {one.id for one in made}
+        with pytest.raises(SubmissionError) as raised:
+            await submit(b"rubbish")
+        assert raised.value.code == "TSLG-E-SUBMISSION" and raised.value.mend
+        for shown in ("x", (place.folder / "reader").read_text().strip()):
+            with pytest.raises(Exception, match="token"):
+                await submit(w.stretch(), shown)
+
+        def by_hand():
+            import httpx
+
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(place.socket)), base_url="http://x") as http:
+                http.headers["authorization"] = f"Bearer {token}"
+                posted = http.post("/v1/agents/desk/state", json={"data": {}}).status_code
+                read = [http.get(path).status_code for path in ("/v1/stream", "/v1/status", "/v1/agents")]
+                return posted, read, http.get("/v1/engines").json()["engines"]
+
+        posted, read, (listed,) = await trio.to_thread.run_sync(by_hand)
+        assert (posted, read) == (403, [403] * 3)
+        assert listed["engine"] == {"/": to_text(w.engine.id)} and listed["records"] == made[-1].seq + 1
+
+        def through_the_node():
+            with LocalNode(w.tenant.path) as node:
+                return node.submit(w.stretch())
+
+        assert (await trio.to_thread.run_sync(through_the_node)).new == 0
+        nursery.cancel_scope.cancel()
+    w.close()
+    with pytest.raises(NetworkError) as raised:
+        to_interface(where, token, b"x")
+    assert raised.value.code == "TSLG-N-NO-NODE"
+
+
+def test_by_command(tmp_path):
+    from click.testing import CliRunner
+
+    from tslg.node.cli.root import tslg
+
+    def run(*arguments, code=0):
+        result = CliRunner().invoke(tslg, [str(one) for one in arguments], env={"TSLG_DATA": ""})
+        assert result.exit_code == code, result.output
+        return result.stdout if code == 0 else result.stderr
+
+    w = Works(tmp_path, admit=False)
+    w.delegation = w.admit(w.engine, expires=2**50)
+    made = w.steps(2)
+    w.close()
+    maker, tenant, file = tmp_path / "maker", tmp_path / "tenant", tmp_path / "steps.car"
+    assert "positions 0 to" in run("engine", "export", file, "--data", maker)
+    told = json.loads(run("engine", "submit", file, "--data", tenant, "--json"))
+    assert told["new"] == made[-1].seq + 1 and set(told["steps"]) == {to_text(one.id) for one in made}
+    assert "0 new records" in run("engine", "submit", file, "--data", tenant)
+    shown = json.loads(run("engine", "show", to_text(made[0].id), "--data", tenant, "--json"))
+    assert shown["standing"] == "vouched" and shown["taken"] == told["taken"]
+    (listed,) = json.loads(run("engine", "list", "--data", tenant, "--json"))["engines"]
+    assert listed["records"] == told["size"] and listed["ended"] is None
+    assert "TSLG-U-USAGE" in run("engine", "submit", "--data", tenant, code=3)
+    assert "TSLG-U-USAGE" in run("engine", "submit", file, "--url", "unix:x", "--data", tenant, code=3)
+    assert "TSLG-E-SUBMISSION" in run("engine", "submit", __file__, "--data", tenant, code=3)
+    assert "TSLG-E-UNKNOWN" in run("engine", "submit", file, "--data", maker, code=3)
