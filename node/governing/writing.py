@@ -59,6 +59,8 @@ class Entry:
         body = {name: value for name, value in self.body.items() if name not in left}
         kept = ("part", "evidence", "observes") if resting else ("part",)
         cites = {name: self.cites[name] for name in kept if name in self.cites and self.kind != "composite"}
+        # A policy that was granted is cited together with the delegation that grants it, by a rejection too.
+        cites |= {name: cited for name, cited in self.cites.items() if name == "delegation"}
         return Entry("rejection", body | said(finding), self.policy, cites)
 
 

@@ -18,6 +18,8 @@ from tslg.node.engines.admission import Terms, origin
 from tslg.node.engines.intake import Intake
 from tslg.node.engines.metering import Meter
 from tslg.node.engines.submission import hand_in, write
+from tslg.node.governing.candidate import Candidate
+from tslg.node.governing.gate import Gate
 from tslg.node.home import Home
 from tslg.protocol import bundle
 from tslg.protocol.errors import StoreError, SubmissionError, UsageError
@@ -124,6 +126,17 @@ def test_what_a_step_rests_on_comes_with_it(works):
     body = {"model": "m", "model_version": "1", "inputs": {}, "intent": "x", "output": digest("o")}
     w.engine._append("inference", body, evidence=seen, delegation=w.delegation, authorised=True)
     assert len(w.hand_in().steps) == 1 and w.tenant.store.has(seen.id)
+    assert verdict(w.tenant, w.taken()[0]) == "valid"
+
+
+def test_what_a_gate_admits_and_rejects_under_the_delegation_is_handed_in(works):
+    w = works()
+    gate = Gate(w.engine, delegation=w.delegation)
+    admitted = gate.submit(Candidate(intent="answer", model="m", version="1", inputs={"prompt": "?"}, output="!"))
+    more = Candidate(intent="answer", model="m", version="1", inputs={"prompt": "?"}, output="!", uses=["refund"])
+    rejected = gate.submit(more)
+    assert (admitted.verdict, rejected.verdict) == ("admitted", "rejected")
+    assert set(w.hand_in().steps) == {admitted.record.id, rejected.record.id}
     assert verdict(w.tenant, w.taken()[0]) == "valid"
 
 
