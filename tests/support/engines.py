@@ -28,7 +28,8 @@ class Works:
 
     def admit(self, engine, terms=TERMS, expires=None):
         """Admit an engine, and let its directory have the delegation."""
-        policy = self.desk.policy("steps")
+        envelope = self.tenant.manifest.envelope
+        policy = self.desk.policy("steps", classes=envelope.classes, tiers=envelope.tiers)
         expires = self.tenant.clock() + DAY if expires is None else expires
         delegation = self.desk.delegate(engine.id, terms.task(), policy, expires=expires)
         bring(self.tenant, self.maker, delegation.id)

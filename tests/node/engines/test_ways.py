@@ -31,7 +31,8 @@ async def test_over_the_network(tmp_path):
     scene = Scene(tmp_path)
     async with scene.node("tenant") as tenant, scene.node("maker") as maker:
         desk, engine = scene.agent(tenant, "desk"), scene.agent(maker, "engine")
-        policy = desk.policy("steps")
+        envelope = tenant.home.manifest.envelope
+        policy = desk.policy("steps", classes=envelope.classes, tiers=envelope.tiers)
         admission = desk.delegate(engine.id, Terms().task(), policy, expires=scene.clock() + 10**9)
         assert (await maker.fetch(admission.id, [address("tenant")])).verdict == "valid"
         made = [step(engine, n, delegation=admission) for n in range(3)]
