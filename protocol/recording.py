@@ -18,6 +18,9 @@ from tslg.protocol.limits import DEFAULT
 STEPS: Final = ("composite", "decomposition", "inference", "rejection")
 """Kinds of records of a model's steps: those that the entry is about."""
 
+KEPT_OF: Final = (*STEPS, "observation")
+"""Kinds of records that plaintexts are kept of: steps, and results that came after them."""
+
 NONE, DIGEST, PLAINTEXT = "none", "digest", "plaintext"
 LEVELS: Final = (NONE, DIGEST, PLAINTEXT)
 """What can be kept of something: nothing; its digest in the record; that, and the bytes in the vault."""
@@ -107,13 +110,13 @@ def _contradiction(said: Recording, envelope: Mapping[str, Any]) -> str | None:
         return "it names `members`, so `genesis.anchors` must be the threshold"
     if said.keep_ms is None:
         return "without `keep_ms` nothing expires" if said.expiry == RECORDED else None
-    least = max(envelope["retention"].get(kind, 0) for kind in STEPS)
+    least = max(envelope["retention"].get(kind, 0) for kind in KEPT_OF)
     if said.keep_ms < least:
         return f"`keep_ms` is shorter than the {least} ms for which `retention` has such records kept whole"
     redaction = envelope["redaction"]
-    lets = not redaction or (redaction["by"] == "author" and set(STEPS) <= set(redaction["kinds"]))
+    lets = not redaction or (redaction["by"] == "author" and set(KEPT_OF) <= set(redaction["kinds"]))
     if said.expiry == RECORDED and not lets:
-        return "its author must be let redact records of steps, by `redaction`, for their expiry to be recorded"
+        return "authors must be let redact steps and observations, by `redaction`, for their expiry to be recorded"
     return None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tslg.node.cli.access import FILE, SHORT, data_option, find_record, held_record, read_home, write_home
-from tslg.node.cli.output import emit, json_option, note
+from tslg.node.cli.output import emit, json_option, note, printable
 from tslg.node.cli.recording import agent_id, author_of, common
 
 if TYPE_CHECKING:
@@ -149,6 +149,34 @@ def expire(dry_run: bool, data: Path | None, as_json: bool) -> None:
         over = home.plaintexts.expire(dry=dry_run)
     said = "would be destroyed" if dry_run else "destroyed"
     emit([_told(entry) for entry in over], as_json, f"{len(over)} plaintexts {said}")
+
+
+@vault.command()
+@data_option
+@json_option
+def check(data: Path | None, as_json: bool) -> int:
+    """Open every plaintext that is kept, and hold it against its record's digest.
+
+    Exit code: 0 if all are what was kept, 1 if some are not.
+    """
+    from tslg.node.cli.terminal import Counter
+
+    counter, count = Counter("checked"), 0
+    problems: list[dict[str, Any]] = []
+    with read_home(data) as home:
+        if home.plaintexts.here:
+            unlock(home)
+            for entry, wrong in home.plaintexts.check():
+                count += 1
+                counter(count)
+                if wrong:
+                    problems.append(_told(entry) | {"detail": wrong})
+        counter.close()
+    lines = [f"{one['record']} {printable(one['part'])}: {one['detail']}" for one in problems]
+    bad = f"{len(problems)} of {count} plaintexts cannot be had"
+    lines.append(bad if problems else f"{count} plaintexts, all whole")
+    emit({"checked": count, "problems": problems}, as_json, "\n".join(lines))
+    return 1 if problems else 0
 
 
 @vault.command()

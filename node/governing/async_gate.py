@@ -10,6 +10,7 @@ from tslg.node.governing.candidate import Candidate
 from tslg.node.governing.content import Content
 from tslg.node.governing.gate import Gate, State
 from tslg.node.governing.outcome import Outcome
+from tslg.node.governing.replaying import Replay, Run
 from tslg.protocol.codec import Link
 from tslg.protocol.governing.policy import Finding
 from tslg.protocol.record import Record
@@ -47,6 +48,10 @@ class AsyncGate:
     async def compose(self, outcomes: Iterable[Outcome | Record | Link], **how: Any) -> Record:
         """Record a result that was put together from admitted steps; arguments as for `Gate.compose`."""
         return await in_thread(lambda: self.gate.compose(outcomes, **how))
+
+    async def replay(self, step: Record | Link, run: Run | None = None) -> Replay:
+        """Hold a step against what was kept of it, ask its policy once more and, with `run`, do it again."""
+        return await in_thread(lambda: self.gate.replay(step, run))
 
     async def state(self) -> State:
         """Return the agent's semantic state."""

@@ -106,7 +106,7 @@ class Database:
             make_directory(folder)
         self.keys_path, self.data_path = folder / KEYS, folder / DATA
         self.readonly = readonly
-        self._lock = threading.RLock()
+        self._keys_lock, self._data_lock = threading.RLock(), threading.RLock()
         self._keys = _open(self.keys_path, _KEYS_SCHEMA, readonly)
         try:
             self._data = _open(self.data_path, _DATA_SCHEMA, readonly)
@@ -117,7 +117,7 @@ class Database:
     @contextmanager
     def keys(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to the file of keys, for reading or, one statement each, for writing."""
-        with self._lock, translated(self.keys_path):
+        with self._keys_lock, translated(self.keys_path):
             yield self._keys
 
     @contextmanager
@@ -126,7 +126,7 @@ class Database:
 
         What is not `durable` outlives this process at once, and a power failure from the next durable commit on.
         """
-        with self._lock:
+        with self._keys_lock:
             if not durable:
                 self._keys.execute("PRAGMA synchronous = NORMAL")
             try:
@@ -139,7 +139,7 @@ class Database:
     @contextmanager
     def changing_data(self) -> Iterator[sqlite3.Connection]:
         """As `changing_keys`, for the ciphertexts."""
-        with self._lock, _transaction(self._data, self.data_path):
+        with self._data_lock, _transaction(self._data, self.data_path):
             yield self._data
 
     def setting(self, name: str) -> bytes | None:
@@ -155,7 +155,7 @@ class Database:
 
     def chunk(self, entry: int, place: int) -> bytes | None:
         """Return one chunk of a ciphertext, None if there is none at that place."""
-        with self._lock, translated(self.data_path):
+        with self._data_lock, translated(self.data_path):
             row = self._data.execute("SELECT data FROM chunk WHERE entry = ? AND place = ?", (entry, place)).fetchone()
         return None if row is None else bytes(row[0])
 
@@ -166,24 +166,24 @@ class Database:
 
     def stray_chunks(self, above: int, known: Collection[int]) -> list[int]:
         """Return the entries with numbers above this that have chunks and are not known."""
-        with self._lock, translated(self.data_path):
+        with self._data_lock, translated(self.data_path):
             rows = self._data.execute("SELECT DISTINCT entry FROM chunk WHERE entry > ?", (above,)).fetchall()
         return [id for (id,) in rows if id not in known]
 
     def newest_chunk(self) -> int:
         """Return the highest number of an entry that has chunks, 0 if there is none."""
-        with self._lock, translated(self.data_path):
+        with self._data_lock, translated(self.data_path):
             (newest,) = self._data.execute("SELECT max(entry) FROM chunk").fetchone()
         return newest or 0
 
     def rewrite_keys(self) -> None:
         """Leave nothing of destroyed keys in the file or its log. Raises StoreError `TSLG-D-BUSY`: repeat it."""
-        with self._lock, translated(self.keys_path):
+        with self._keys_lock, translated(self.keys_path):
             rewrite(self._keys, self.keys_path)
 
     def close(self) -> None:
         """Close both files."""
-        with self._lock:
+        with self._keys_lock, self._data_lock:
             self._keys.close()
             self._data.close()
 

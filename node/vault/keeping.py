@@ -40,6 +40,7 @@ OPERATOR: Final = "operator"
 """The reader, where it is whoever has the master key."""
 _SEEN: Final = "redactions"
 _MOST: Final = 10_000_000
+_AT_ONCE: Final = 1_000
 
 
 class Plaintexts:
@@ -245,10 +246,11 @@ class Plaintexts:
             return
         vault, ids = self.vault(), self._home.store.by_kind("redaction", limit=_MOST)
         if all_of_them or vault.db.setting(_SEEN) != str(len(ids)).encode():
-            held = self._home.store.get_many(ids)
-            found = [parse_as(id, entry.data) for id, entry in held.items()]
             context = self._home.ledger.context
-            self.carry_out([record for record in found if rule_redaction(record, b"", context) is None])
+            for at in range(0, len(ids), _AT_ONCE):
+                held = self._home.store.get_many(ids[at : at + _AT_ONCE])
+                found = [parse_as(id, entry.data) for id, entry in held.items()]
+                self.carry_out([record for record in found if rule_redaction(record, b"", context) is None])
             with vault.db.changing_keys() as keys:
                 vault.db.set(keys, _SEEN, str(len(ids)).encode())
         vault.finish_shredding()
@@ -263,12 +265,8 @@ class Plaintexts:
         """
         if not self.here or self.recording.keep_ms is None:
             return []
-        vault, context = self.vault(), self._home.ledger.context
-        over: list[Entry] = []
-        for entry in vault.select("record IS NOT NULL AND wrapped IS NOT NULL", ()):
-            record = None if entry.record is None else context.record(entry.record)
-            if record is not None and self.expired(record):
-                over.append(entry)
+        vault = self.vault()
+        over = [entry for entry, record in self._kept() if record is not None and self.expired(record)]
         if dry or not over:
             return over
         if self.recording.expiry != RECORDED:
@@ -282,6 +280,33 @@ class Plaintexts:
                     digests.setdefault(entry.record, []).append(entry.digest)
             self._author(owner).redact_plaintexts(digests, reason=reason)
         return over
+
+    def check(self) -> Iterator[tuple[Entry, str]]:
+        """Go through all plaintexts that are kept; yield each with what is wrong with it, an empty text if nothing is.
+
+        Raises:
+            VaultError: the vault cannot be unlocked.
+        """
+        vault = self.unlock()
+        for entry, record in self._kept():
+            wrong = "no record here has it" if record is None else ""
+            if record is not None and parts(record).get(entry.name) != entry.digest:
+                wrong = "its record has another digest of it"
+            try:
+                for _ in vault.open(entry):
+                    pass
+            except VaultError as error:
+                wrong = error.detail
+            yield entry, wrong
+
+    def _kept(self) -> Iterator[tuple[Entry, Record | None]]:
+        """Yield what is kept, with its record as far as that is held, without holding all of it at once."""
+        vault, last = self.vault(), 0
+        where = f"id > ? AND record IS NOT NULL AND wrapped IS NOT NULL ORDER BY id LIMIT {_AT_ONCE}"
+        while entries := vault.select(where, (last,)):
+            for entry in entries:
+                yield entry, None if entry.record is None else self._home.ledger.context.record(entry.record)
+            last = entries[-1].id
 
     def _destroyed(self, record: Record, name: str, digest: bytes) -> bool:
         """Tell whether a redaction that is held has a part of a record destroyed, carried out here or not."""

@@ -279,9 +279,10 @@ class Vault:
     # --- parts -----------------------------------------------------------------------------------------------------
 
     def select(self, where: str, values: Sequence[object]) -> list[Entry]:
-        """Return entries by a condition of ours, in their order."""
+        """Return entries by a condition of ours, in their order unless it says another."""
+        order = "" if "ORDER BY" in where else " ORDER BY id"
         with self.db.keys() as keys:
-            rows = keys.execute(f"SELECT {COLUMNS} FROM entry WHERE {where} ORDER BY id", values).fetchall()
+            rows = keys.execute(f"SELECT {COLUMNS} FROM entry WHERE {where}{order}", values).fetchall()
         return [entry_of(row) for row in rows]
 
     def close(self) -> None:
@@ -324,11 +325,11 @@ class Vault:
                 work(keys)
 
     def _insert(self, keys: sqlite3.Connection, *kept: Kept) -> None:
-        for one in kept:
-            version, tenant = self.tenants.newest(keys, one.entry.owner)
-            wrapped = wrap(tenant, one.key, self._bound(one.entry, None))
-            row = one.entry._replace(version=version, wrapped=wrapped)
-            keys.execute(f"INSERT INTO entry({COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)
+        """Write the entries of one agent's plaintexts, inside the transaction under way."""
+        version, tenant = self.tenants.newest(keys, kept[0].entry.owner)
+        wrapped = [wrap(tenant, one.key, self._bound(one.entry, None)) for one in kept]
+        rows = [one.entry._replace(version=version, wrapped=key) for one, key in zip(kept, wrapped, strict=True)]
+        keys.executemany(f"INSERT INTO entry({COLUMNS}) VALUES ({', '.join('?' * len(Entry._fields))})", rows)
 
     def _set_record(self, keys: sqlite3.Connection, one: Kept, record: Link) -> None:
         version, tenant = self.tenants.newest(keys, one.entry.owner)

@@ -7,6 +7,7 @@ from independent_formats import Bad, is_uint
 from independent_records import Record
 
 STEPS = {"composite", "decomposition", "inference", "rejection"}
+KEPT_OF = STEPS | {"observation"}
 LEVELS = {"none", "digest", "plaintext"}
 MORE = ("activations", "facts", "scratch", "tools")
 HOLDERS = ["tenant", "platform", "hardware"]
@@ -38,9 +39,9 @@ def check_recording(envelope: dict) -> None:
     need(READERS(entry["readers"]) and type(entry["readings"]) is bool, bad, "recording")
     keep, redaction = entry["keep_ms"], envelope["redaction"]
     need(keep is None or (is_uint(keep) and keep > 0), bad, "recording")
-    need(keep is None or all(envelope["retention"].get(kind, 0) <= keep for kind in STEPS), bad, "recording")
+    need(keep is None or all(envelope["retention"].get(kind, 0) <= keep for kind in KEPT_OF), bad, "recording")
     if entry["expiry"] == "recorded":
-        own = redaction == {} or (redaction["by"] == "author" and set(redaction["kinds"]) >= STEPS)
+        own = redaction == {} or (redaction["by"] == "author" and set(redaction["kinds"]) >= KEPT_OF)
         need(keep is not None and own, bad, "recording")
     need(entry["binding"] != "hardware" or "hardware" in envelope["rotation"], bad, "recording")
     need("members" not in entry["readers"]["groups"] or envelope["genesis"]["anchors"] > 0, bad, "recording")

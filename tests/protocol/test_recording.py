@@ -12,7 +12,7 @@ from tslg.protocol import codec
 from tslg.protocol.admission import RuleBook, admit
 from tslg.protocol.cid import compute
 from tslg.protocol.errors import ManifestError, Refusal
-from tslg.protocol.recording import NOTHING_MORE, OPTIONAL, STEPS, read_recording
+from tslg.protocol.recording import KEPT_OF, NOTHING_MORE, OPTIONAL, STEPS, read_recording
 from tslg.protocol.rules.recording import rule_binding
 
 READERS = {"agents": [], "groups": [], "peers": []}
@@ -61,8 +61,9 @@ def test_nothing_said_keeps_the_digests_that_every_step_has():
         ({"keep_ms": True}, {}, "`recording.keep_ms`"),
         ({"keep_ms": None}, {}, "nothing expires"),
         ({"keep_ms": 999}, {"retention": {"rejection": 1_000}}, "shorter than the 1000 ms"),
-        ({}, {"redaction": {"by": "anchors", "kinds": sorted(STEPS)}}, "must be let redact"),
-        ({}, {"redaction": {"by": "author", "kinds": ["inference"]}}, "must be let redact"),
+        ({"keep_ms": 999}, {"retention": {"observation": 1_000}}, "shorter than the 1000 ms"),
+        ({}, {"redaction": {"by": "anchors", "kinds": sorted(KEPT_OF)}}, "must be let redact"),
+        ({}, {"redaction": {"by": "author", "kinds": sorted(STEPS)}}, "must be let redact"),
         ({"readers": {}}, {}, "`recording.readers`"),
         ({"readers": READERS | {"groups": ["members"]}}, {"genesis": {"anchors": 0}}, "`members`"),
         ({"readings": 1}, {}, "`recording.readings`"),
@@ -83,7 +84,7 @@ def test_what_is_no_such_entry_is_refused(value):
 
 def test_what_is_possible_is_read():
     assert read_recording(FULL | {"keep_ms": 1_000}, REST | {"retention": {"inference": 1_000, "state": 9_000}})
-    assert read_recording(FULL, REST | {"redaction": {"by": "author", "kinds": sorted((*STEPS, "state"))}})
+    assert read_recording(FULL, REST | {"redaction": {"by": "author", "kinds": sorted((*KEPT_OF, "state"))}})
     assert read_recording(FULL | {"binding": "hardware"}, REST | HARDWARE).binding == "hardware"
 
 

@@ -12,11 +12,12 @@ from homes import verdict
 from world import NOW, ONE, founded, source
 
 from tslg.node.cli.root import tslg
+from tslg.node.governing.async_gate import AsyncGate
 from tslg.node.governing.candidate import Digest
 from tslg.node.governing.content import digest
 from tslg.node.home import Home
 from tslg.protocol.cid import to_text
-from tslg.protocol.errors import StoreError, UsageError, VaultError
+from tslg.protocol.errors import Refusal, StoreError, UsageError, VaultError
 
 WORDS = ONE.format(attested=0).replace('["internal", "public"]', '["internal", "personal-data"]')
 WORDS = WORDS.replace('["low", "high"]', '["assistant", "autonomous"]')
@@ -128,6 +129,35 @@ def test_a_gate_that_ended_before_it_told_the_vault_whose_they_are(tmp_path, mon
             assert home.plaintexts.read(outcome.record.id, "output") == b"the same"
 
 
+@pytest.mark.spec("RCD-7")
+def test_a_step_that_the_key_may_not_seal_is_refused_to_its_caller(tmp_path):
+    with opened(tmp_path / "node", WORDS + '\n[envelope.recording]\nbinding = "platform"\n') as home:
+        gate = gated(home)
+        size = home.store.log_state(gate.agent.id).size
+        with pytest.raises(Refusal, match="TSLG-A-BINDING"):
+            gate.submit(candidate())
+        assert home.store.log_state(gate.agent.id).size == size
+        gate.agent.rotate(binding="platform")
+        assert gate.submit(candidate()).admitted
+
+
+@pytest.mark.spec("RCD-13")
+def test_under_merkle_a_field_and_its_plaintext_are_destroyed_together(tmp_path):
+    with opened(tmp_path / "node", KEEPING.replace("[envelope]", '[envelope]\naddress = "merkle"')) as home:
+        gate = gated(home)
+        made = gate.submit(candidate(inputs={"prompt": "p"}, output="x")).record
+        call = gate.submit(candidate("look-up")).record
+        seen = gate.finish(gate.submit(candidate("look-up")), "later")
+        assert call.body["intent"] == "look-up" and read(gate, made, "output") == b"x" and read(gate, seen, "output")
+        gate.agent.redact(made, fields=["output"], reason="asked to")
+        gate.agent.redact(seen, fields=["data"], reason="asked to")
+        for record in (made, seen):
+            assert home.plaintexts.vault().entry(record.id, "output").wrapped is None
+            with pytest.raises(VaultError, match="TSLG-P-GONE"):
+                read(gate, record, "output")
+        assert read(gate, made, "inputs/prompt") == b"p"
+
+
 # --- replaying -------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +175,11 @@ def test_a_step_that_is_done_again_is_the_same_or_another(gate):
     assert (other.verdict, other.same_output) == ("other", False)
     only = gate.replay(made)
     assert (only.verdict, only.ran, only.same_output) == ("same", False, None)
+
+
+async def test_steps_are_replayed_from_asynchronous_code_too(gate):
+    made = gate.submit(candidate(inputs={"prompt": "where?"}, output="WHERE?")).record
+    assert (await AsyncGate(gate).replay(made, upper)).verdict == "same"
 
 
 @pytest.mark.spec("RCD-19")

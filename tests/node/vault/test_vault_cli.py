@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -91,6 +93,17 @@ def test_keys_are_changed_and_short_passphrases_are_refused(kept, tmp_path):
     (tmp_path / "short").write_text("short\n")
     refused = run("vault", "rotate", "--passphrase-file", tmp_path / "short", "--data", path, code=3)
     assert "TSLG-P-KEY" in refused.output and (path / "keys" / "vault.key").exists()
+
+
+@pytest.mark.usefixtures("still")
+def test_a_check_names_what_is_not_whole(kept):
+    path, id = kept
+    assert told("vault", "check", "--data", path) == {"checked": 3, "problems": []}
+    with closing(sqlite3.connect(path / "vault" / "data.sqlite")) as db, db:
+        db.execute("UPDATE chunk SET data = zeroblob(length(data)) WHERE entry = 2")
+    (wrong,) = told("vault", "check", "--data", path, code=1)["problems"]
+    assert (wrong["record"], wrong["part"]) == (id, "output") and "not what was sealed" in wrong["detail"]
+    assert "1 of 3 plaintexts cannot be had" in run("vault", "check", "--data", path, code=1).stdout
 
 
 @pytest.mark.usefixtures("still")
