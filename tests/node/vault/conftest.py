@@ -14,9 +14,10 @@ from tslg.protocol.record import Edge
 
 
 def keeping(*lines: str, then: str = "") -> str:
-    """A manifest that keeps inputs, output and tools, with these lines in the entry besides."""
+    """A manifest without classes and tiers that keeps inputs, output and tools, with these lines besides."""
     entry = ['inputs = "plaintext"', 'output = "plaintext"', 'tools = "plaintext"', *lines]
-    return ONE.format(attested=0) + then + "\n[envelope.recording]\n" + "\n".join(entry) + "\n"
+    plain = "".join(line for line in ONE.splitlines(keepends=True) if not line.startswith(("classes", "tiers")))
+    return plain.format(attested=0) + then + "\n[envelope.recording]\n" + "\n".join(entry) + "\n"
 
 
 class Clock:
