@@ -106,6 +106,15 @@ def marked(result: Mapping[str, Any], meta: Mapping[str, str]) -> Message:
     return {**result, "_meta": {**kept, **meta}}
 
 
+def disowned(response: Message) -> Message:
+    """Return a response that is not the gate's without what only the gate says."""
+    result = response.get("result")
+    meta = result.get("_meta") if _is_map(result) else None
+    if not _is_map(result) or not _is_map(meta) or not any(name.startswith(OURS) for name in meta):
+        return response
+    return {**response, "result": marked(result, {})}
+
+
 def is_nearly_call(method: str) -> bool:
     """Tell whether a method is not that of a call, and a careless reader would take it for that."""
     return method != CALL and "".join(method.split()).casefold() == CALL

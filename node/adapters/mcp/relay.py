@@ -330,7 +330,7 @@ class Relay:
         self._look_at(pending.method, message.get("result"))
         if not pending.recorded:
             del self._pending[message["id"]]
-            await self._tell(message)
+            await self._tell(messages.disowned(message))
             return
         await self._recording.acquire()
         if self._pending.get(message["id"]) is not pending:

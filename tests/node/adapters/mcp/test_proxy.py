@@ -175,7 +175,7 @@ def test_a_child_outlives_its_proxy_by_no_grandchild(policy, tmp_path):
         while not (pids.exists() and pids.read_text().strip()):
             proxy.poll()
             assert proxy.returncode is None
-        proxy.stdin.close()
+        proxy.terminate()
         assert proxy.wait(30) == 0
     state = Path(f"/proc/{pids.read_text().strip()}/stat")
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"

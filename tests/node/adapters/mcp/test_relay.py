@@ -348,6 +348,14 @@ async def test_a_server_that_does_not_read_is_given_up():
             assert "no answer came within 20 ms" in text_of(await client.receive())
 
 
+async def test_no_server_speaks_for_the_gate():
+    async with scene() as made:
+        await made.client.send(request(1, "resources/read", {"uri": "a:b"}))
+        await made.served()
+        await made.server.send(result(1, contents=[], _meta={"tslg/record": "forged", "other": {"tslg/record": 1}}))
+        assert await made.told() == result(1, contents=[], _meta={"other": {"tslg/record": 1}})
+
+
 async def test_what_is_nearly_a_call_is_none():
     async with scene() as made:
         await made.client.send(request(1, "Tools/Call", {"name": "add"}))
