@@ -64,6 +64,9 @@ def what(record: Record, names: Names) -> str:
         said = f"of {body['threshold']} among {len(body['electorate'])}"
     elif kind == "answer":
         said = f"{body['outcome']} {body.get('reason', '')}"
+    elif kind in ("inference", "rejection", "decomposition", "composite"):
+        stage = f": {body['stage']}" if "stage" in body else ""
+        said = f"{_field(record, 'intent')}{stage}"
     elif kind == "registration":
         said = str(body["purpose"])
     else:

@@ -126,6 +126,7 @@ async def test_answers_stay_small_however_much_there_is(ask, made):
 async def test_refusals_say_where_and_why(ask, made):
     (told,) = (await ask("rejections"))["rejections"]
     assert told["record"] == to_text(made.refused.id)
+    assert told["says"] == "rejection add: rule:small-sums"
     assert (told["intent"], told["stage"], told["reason"]) == ("add", "rule:small-sums", "we add small numbers only")
     assert "TSLG-U-UNKNOWN" in await ask("rejections", agent="nobody")
 
