@@ -203,6 +203,7 @@ def test_a_file_makes_the_lineage_that_a_processor_makes(home, agent, day):
     assert shape(agent) == shape(lived)
 
 
+@pytest.mark.spec("SEE-7")
 def test_a_span_is_recorded_once_however_often_it_is_imported(home, agent, day):
     gate = Gate(agent, traced.POLICY)
     first = import_spans(home, gate, read(otlp.line(day)))
@@ -213,6 +214,7 @@ def test_a_span_is_recorded_once_however_often_it_is_imported(home, agent, day):
     assert {made.record.id for made in again.last.values()} == {made.record.id for made in first.last.values()}
 
 
+@pytest.mark.spec("SEE-7")
 @pytest.mark.parametrize("after", [1, 2, 3, 6, 9, 13])
 def test_an_import_that_was_cut_off_goes_on_where_it_was(home, agent, day, after, monkeypatch):
     gate = Gate(agent, traced.POLICY)

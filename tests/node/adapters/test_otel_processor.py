@@ -23,6 +23,7 @@ from tslg.node.governing.gate import Gate
 from tslg.node.home import Home
 from tslg.node.sources import StoreSource
 from tslg.node.verifying import verify
+from tslg.protocol.cid import to_text
 from tslg.protocol.errors import StoreError, UsageError
 from tslg.protocol.opening import disclosed
 
@@ -60,6 +61,7 @@ def day(home):
 # --- ids in spans ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("SEE-1", "SEE-8")
 def test_exported_spans_name_their_records(home, day):
     made, gate = day
     spans = made.exporter.get_finished_spans()
@@ -70,6 +72,8 @@ def test_exported_spans_name_their_records(home, day):
         observation = became(home.store, span, "tslg.observation")
         assert observation.body["data"]["span"] == span.context.span_id.to_bytes(8, "big")
         assert observation.body["data"]["trace"] == span.context.trace_id.to_bytes(16, "big")
+        assert observation.body["data"].keys() >= {"operation", "intent", "digests"}
+        assert span.attributes["tslg.agent"] == to_text(gate.agent.id)
     assert {span.attributes["tslg.verdict"] for span in spans} == {"admitted", "rejected", "composed"}
 
 
@@ -113,6 +117,7 @@ def test_a_span_that_began_before_is_recorded_and_does_not_learn_it(home, gate):
 # --- the lineage -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("SEE-6")
 def test_steps_rest_on_what_they_follow_from(home, day):
     spans = day[0].spans
     ask, write, answer = (became(home.store, spans[name]) for name in ("ask", "write", "answer"))
@@ -127,6 +132,7 @@ def test_steps_rest_on_what_they_follow_from(home, day):
     assert ask.body["model"] == look_up.body["model"] == "gpt" and ask.body["model_version"] == "gpt-2026-10-01"
 
 
+@pytest.mark.spec("SEE-4")
 def test_a_verdict_shows_that_it_came_after_the_fact(home, day):
     for span in day[0].exporter.get_finished_spans():
         record, observation = became(home.store, span), became(home.store, span, "tslg.observation")
@@ -135,6 +141,7 @@ def test_a_verdict_shows_that_it_came_after_the_fact(home, day):
             assert cited(record, "observes") == {observation.id}
 
 
+@pytest.mark.spec("SEE-5")
 def test_a_run_is_composed_of_what_was_admitted(home, day):
     made, _ = day
     outer, inner = (became(home.store, made.spans[f"invoke_agent {name}"]) for name in ("support", "writer"))
@@ -149,6 +156,7 @@ def test_a_run_is_composed_of_what_was_admitted(home, day):
     assert refused.id in cited(observation, "evidence")
 
 
+@pytest.mark.spec("SEE-8")
 def test_what_the_policy_would_have_refused_is_on_record(home, day):
     refused = day[0].spans["execute_tool refund"]
     assert refused.attributes["tslg.verdict"] == "rejected"
@@ -157,6 +165,7 @@ def test_what_the_policy_would_have_refused_is_on_record(home, day):
     assert became(home.store, refused).kind == "rejection"
 
 
+@pytest.mark.spec("SEE-1")
 def test_a_hand_off_is_recorded_before_the_run_that_it_leads_to(home, day):
     made, gate = day
     (handed,) = [one for one in seen(home, gate.agent) if one.kind == "inference" and one.body["intent"] == "hand-off"]
@@ -226,6 +235,7 @@ def test_an_agent_alone_records_without_verdicts(home):
 # --- content ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("SEE-2", "SEE-3")
 def test_digests_are_recorded_and_nothing_that_was_said(home, gate):
     made = Traced(LineageProcessor(gate))
     with made.chat(content=False) as span:
@@ -240,6 +250,7 @@ def test_digests_are_recorded_and_nothing_that_was_said(home, gate):
     assert not any(b"4711" in one.data for one in records(home, gate.agent))
 
 
+@pytest.mark.spec("SEE-2")
 def test_where_content_is_not_captured_the_record_says_so(home, gate):
     made = Traced(LineageProcessor(gate))
     with made.chat(content=False):
@@ -251,6 +262,7 @@ def test_where_content_is_not_captured_the_record_says_so(home, gate):
     assert observation.body["data"]["usage"] == {"input": 12, "output": 7}
 
 
+@pytest.mark.spec("SEE-2")
 def test_what_the_sdk_dropped_or_cut_off_is_told(home, gate):
     limits = SpanLimits(max_span_attributes=20, max_span_attribute_length=80, max_events=1)
     made = Traced(LineageProcessor(gate), span_limits=limits)
@@ -269,6 +281,7 @@ def test_what_the_sdk_dropped_or_cut_off_is_told(home, gate):
 # --- when it goes wrong ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("SEE-8")
 def test_a_store_that_fails_does_not_stop_the_program_and_is_told(tmp_path, caplog):
     with Home.open(tmp_path / "node") as home:
         processor = LineageProcessor(home.agent("unlucky"))
@@ -328,6 +341,7 @@ def test_spans_that_are_dropped_leave_no_record_unless_all_are_recorded(home, ga
     assert len(seen(home, gate.agent)) == 2 and recorded.spans == {}
 
 
+@pytest.mark.spec("SEE-7")
 def test_threads(home, gate):
     processor = LineageProcessor(gate, strict=True)
     made = Traced(processor)

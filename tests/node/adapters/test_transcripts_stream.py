@@ -78,6 +78,7 @@ def cited(record, cls):
     return {edge.cid for edge in record.preds.get(cls, ())}
 
 
+@pytest.mark.spec("SEE-1", "SEE-3", "SEE-6")
 def test_messages_are_steps_that_rest_on_what_was_said(home, agent, gate):
     done = fed(home, gate, BOATS, model="boat-model")
     assert (done.lines, done.conversations, done.verdicts) == (9, 3, WHOLE)
