@@ -101,6 +101,11 @@ class GovernedStep:
             # Not awaited: in what is being cancelled, nothing may wait any more.
             self.failed(error)
 
+    @property
+    def gate(self) -> Gate:
+        """The gate that it is under."""
+        return self._gate
+
     # --- the same, step by step, for what is not one block -----------------------------------------------------------
 
     def begin(self) -> None:

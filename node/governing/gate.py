@@ -137,6 +137,11 @@ class Gate(Functions):
         check(candidate)
         return self._judge(candidate).finding
 
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether the manifest has outputs themselves kept, so that their digests do not do."""
+        return "output" in self._keeper.recording.plaintexts
+
     def finish(self, outcome: Outcome, output: Content, **data: Any) -> Record:
         """Record the result of an admitted step that came after it was admitted; return the observation.
 

@@ -39,7 +39,7 @@ def yielded(function: Callable[..., AsyncGenerator[Any, Any]], step: Steps) -> C
         one = step(args, kwargs)
         inner = function(*args, **kwargs)
         await one.begin_awaited()
-        gathered = Gathering()
+        gathered = Gathering(one.gate.keeps_outputs)
         try:
             with one.current():
                 value = await anext(inner)
@@ -51,7 +51,7 @@ def yielded(function: Callable[..., AsyncGenerator[Any, Any]], step: Steps) -> C
                     with one.current():
                         await inner.aclose()
                     # Not awaited: a generator that is being closed may wait for nothing but its own end.
-                    one.finish(gathered.digest())
+                    one.finish(gathered.content())
                     return
                 except BaseException as thrown:
                     with one.current():
@@ -60,7 +60,7 @@ def yielded(function: Callable[..., AsyncGenerator[Any, Any]], step: Steps) -> C
                     with one.current():
                         value = await inner.asend(sent)
         except StopAsyncIteration:
-            await in_thread(lambda: one.finish(gathered.digest()))
+            await in_thread(lambda: one.finish(gathered.content()))
         except BaseException as error:
             one.failed(error)
             raise
@@ -71,7 +71,7 @@ def yielded(function: Callable[..., AsyncGenerator[Any, Any]], step: Steps) -> C
 def _run(step: GovernedStep, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Run a generator as a step; what is sent and thrown reaches it, and what it returns comes back."""
     step.begin()
-    gathered = Gathering()
+    gathered = Gathering(step.gate.keeps_outputs)
     try:
         with step.current():
             value = next(inner)
@@ -95,5 +95,5 @@ def _run(step: GovernedStep, inner: Generator[Any, Any, Any]) -> Generator[Any, 
     except BaseException as error:
         step.failed(error)
         raise
-    step.finish(gathered.digest())
+    step.finish(gathered.content())
     return result

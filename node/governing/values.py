@@ -97,9 +97,10 @@ def _no_form(what: str) -> UsageError:
 
 
 class Gathering:
-    """The digest of the list of all that a generator yields, without the list."""
+    """The list of all that a generator yields: its digest, and where that does not do (`keep`), itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: bool = False) -> None:
+        self._kept: list[Content] | None = [] if keep else None
         self._hash = hashlib.sha256(b"[")
         self._count = 0
 
@@ -112,6 +113,12 @@ class Gathering:
             content = _json(value, 1) if isinstance(value, _BYTES) else described(value)
         self._hash.update((("," if self._count else "") + canonical(content)).encode())
         self._count += 1
+        if self._kept is not None:
+            self._kept.append(content)
+
+    def content(self) -> Content:
+        """Return what was taken in, or the digest of it."""
+        return self.digest() if self._kept is None else self._kept
 
     def digest(self) -> Digest:
         """Return the digest of what was taken in: that of the canonical form of the list."""

@@ -12,14 +12,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tslg.node.adapters.seen.sinks import Made
 from tslg.node.adapters.seen.steps import CONVERSATION, TRANSCRIPT, UNSTATED, Span, SpanKey, Step
 from tslg.node.adapters.seen.traces import About, Traces
 from tslg.node.adapters.transcripts.model import Content, Message, ToolCall
-from tslg.node.governing.content import Digest
 from tslg.protocol.limits import DEFAULT, Limits
+
+_WORDS: Final = 32
+"""Messages since the last turn that are inputs of the next one by themselves; those before are in the chain."""
 
 
 class Called(NamedTuple):
@@ -60,6 +62,8 @@ class Talk:
     limits: Limits = DEFAULT
     messages: int = 0
     _chain: bytes = b""
+    _since: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    """What was said since the last turn: number, the chain before it, and the words."""
     _open: list[Called] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -84,6 +88,9 @@ class Talk:
         self.messages += 1
         if message.role == "assistant":
             return self._turn(message, number, before)
+        self._since.append((number, before, b"" if message.content is None else message.content.data))
+        while len(self._since) > _WORDS or sum(len(words) for _, _, words in self._since) > self.limits.chunk_bytes:
+            self._since.pop(0)
         if said.answer is not None or message.answers is not None:
             found = self._taken(message, said.answer)
             return None if found is None else self._result(found, message.content, number)
@@ -109,7 +116,7 @@ class Talk:
             "chat",
             "chat",
             self.model,
-            inputs={CONVERSATION: Digest(before)},
+            inputs=self._heard(before),
             output=_output(message.content, message.calls),
             output_name="message",
             asks=tuple(map(_ref, calls)),
@@ -119,6 +126,12 @@ class Talk:
         while len(self._open) > self.limits.span_tool_calls:
             self._result(self._open.pop(0), None, number)
         return self._seen(step, number, number, {"index": number})
+
+    def _heard(self, chain: bytes) -> dict[str, str | bytes]:
+        """Return what a turn goes by: what was said since the last one, and the chain of all that was said before."""
+        since, self._since = self._since, []
+        before = since[0][1] if since else chain
+        return {CONVERSATION: before.hex(), **{f"message {number}": words for number, _, words in since}}
 
     def _result(self, called: Called, content: Content | None, number: int) -> Made | None:
         call, (turn, place) = called

@@ -322,9 +322,14 @@ def test_steps_of_a_run_that_could_not_be_recorded_count_for_the_run_above(home,
 
 def test_what_a_span_claims_of_its_record_is_written_over(home, gate):
     made = Traced(LineageProcessor(gate))
-    with made.chat(**{"tslg.record": "forged", "tslg.verdict": "admitted", "tslg.observation": "forged"}):
+    forged = ("tslg.record", "tslg.verdict", "tslg.observation", "tslg.reason", "tslg.error")
+    with made.chat(**dict.fromkeys(forged, "forged")):
         pass
     assert became(home.store, made.spans["chat gpt"]).kind == "inference"
+    with made.tracer.start_as_current_span("no step", attributes=dict.fromkeys(forged, "forged")):
+        pass
+    for span in made.spans.values():
+        assert "forged" not in span.attributes.values()
 
 
 # --- sampling, threads, tasks, processes, ends -----------------------------------------------------------------------

@@ -93,6 +93,8 @@ def test_messages_are_steps_that_rest_on_what_was_said(home, agent, gate):
     assert asking.id in cited(tool, "evidence") and asking.id in cited(refused, "evidence")
     assert {tool.id, refused.id} <= cited(answering, "evidence")
     assert len(cited(asking, "evidence")) == 2
+    assert asking.body["inputs"].keys() == {"conversation", "message 0", "message 1"}
+    assert answering.body["inputs"]["message 3"] == hashlib.sha256(b"sunk").digest()
     assert {one["operation"] for one in observed.values()} >= {"user message", "system message", "conversation"}
     assert not any(b"boats" in one.data for one in made.values())
 

@@ -492,6 +492,10 @@ def test_what_is_gathered_has_the_digest_of_the_list():
         gathered.add(value)
     assert gathered.digest().value == digest([1, "two", {"three": [3.5]}, "04", None])
     assert Gathering().digest().value == digest([])
+    kept = Gathering(keep=True)
+    for value in (1, b"\x04"):
+        kept.add(value)
+    assert kept.content() == [1, "04"]
     gathered.add(Digest(bytes(32)))
     gathered.add(object())
     assert gathered.digest().value != digest([])

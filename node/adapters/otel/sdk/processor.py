@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ AGENT: Final = "tslg.agent"
 STAGE: Final = "tslg.stage"
 REASON: Final = "tslg.reason"
 ERROR: Final = "tslg.error"
+_OURS: Final = (RECORD, OBSERVATION, VERDICT, AGENT, STAGE, REASON, ERROR)
 _logger = logging.getLogger("tslg.otel")
 _recording: ContextVar[bool] = ContextVar("tslg_otel_recording", default=False)
 
@@ -82,7 +84,11 @@ class LineageProcessor(SpanProcessor):
         if key is None or self._closed or _recording.get():
             return
         if not self._forked:
-            self._traces.begin(key, _key(span.parent), looking(lambda: span.attributes or {}))
+            try:
+                self._traces.begin(key, _key(span.parent), looking(lambda: span.attributes or {}))
+            except Exception as error:
+                # Without it, it counts as the first of its trace.
+                self._failed(error)
         really_end = span.end
         first = iter((True,))
 
@@ -92,8 +98,12 @@ class LineageProcessor(SpanProcessor):
                 return
             del span.end
             moment = time.time_ns() if end_time is None else end_time
-            failure = self._seen(key, span, moment)
-            really_end(moment)
+            failure = None
+            try:
+                failure = self._seen(key, span, moment)
+            finally:
+                really_end(moment)
+                self._ending.discard(key)
             if failure is not None and self._strict:
                 raise failure
 
@@ -104,11 +114,9 @@ class LineageProcessor(SpanProcessor):
         key = _key(span.context)
         if key is None or self._closed or _recording.get():
             return
-        with self._idle:
-            if key in self._ending:
-                self._ending.discard(key)
-                return
-        failure = self._recorded(_neutral(key, span, span.end_time or 0))[1]
+        if key in self._ending:
+            return
+        failure = self._recorded(lambda: _neutral(key, span, span.end_time or 0))[1]
         if failure is not None and self._strict:
             raise failure
 
@@ -134,16 +142,18 @@ class LineageProcessor(SpanProcessor):
 
     def _seen(self, key: SpanKey, span: SdkSpan, moment: int) -> Exception | None:
         """Record a span that is about to end, and write into it what it became."""
-        with self._idle:
-            self._ending.add(key)
-        made, failure = self._recorded(_neutral(key, span, moment))
+        self._ending.add(key)
+        made, failure = self._recorded(lambda: _neutral(key, span, moment))
+        said = {} if made is None else _attributes(made) | {AGENT: self._agent}
         if failure is not None:
-            span.set_attribute(ERROR, _code(failure))
-        elif made is not None:
-            span.set_attributes(_attributes(made) | {AGENT: self._agent})
+            said = {ERROR: _code(failure)}
+        # Whatever the span itself claims to have become does not count.
+        claimed = {name: "" for name in _OURS if name in (span.attributes or {})}
+        if claimed or said:
+            span.set_attributes(claimed | said)
         return failure
 
-    def _recorded(self, span: Span) -> tuple[Made | None, Exception | None]:
+    def _recorded(self, read_span: Callable[[], Span]) -> tuple[Made | None, Exception | None]:
         if self._closed:
             return None, None
         if self._forked:
@@ -160,6 +170,7 @@ class LineageProcessor(SpanProcessor):
         # What storing and anchoring does is nothing that the traced program did.
         token = contexts.attach(contexts.set_value(contexts._SUPPRESS_INSTRUMENTATION_KEY, True))
         try:
+            span = read_span()
             made = self._traces.end(span, read(span))
         except Exception as error:
             return None, self._failed(error)
