@@ -33,6 +33,7 @@ from tslg.node.delegating.outbox import Handle, Outbox
 from tslg.node.delegating.service import Delegating
 from tslg.node.delegating.site import Site
 from tslg.node.delegating.works import Work, Worker
+from tslg.node.engines.following import TakingUp
 from tslg.node.engines.intake import Intake
 from tslg.node.finding.book import Source
 from tslg.node.finding.finder import keep_book
@@ -346,7 +347,8 @@ class Node:
         network.serve(WALK, server.walk)
         network.serve(LOG, server.log)
         self.replication = self._replication(server)
-        self._services += [self.replication, self._delegating]
+        taking_up = TakingUp(self.intake, self.home.ledger, self.replication.following)
+        self._services += [self.replication, taking_up, self._delegating]
         self.finding.also_provide(self._held_whole)
         if self.heads is not None:
             self.heads.listen(self._hint)

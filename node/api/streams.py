@@ -11,10 +11,9 @@ from contextlib import aclosing
 from typing import Final
 from urllib.parse import parse_qsl
 
-from tslg.node.api import values
 from tslg.node.home import Home
 from tslg.node.httpd.messages import Request, Streaming
-from tslg.node.streaming.feed import Batch, Cursor, Feed, Item, decode_cursor, document, encode_cursor
+from tslg.node.streaming.feed import Batch, Cursor, Feed, Item, decode_cursor, document, encode_cursor, one_line
 from tslg.node.streaming.following import batches
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
@@ -107,7 +106,7 @@ def _framed(batch: Batch, events: bool) -> list[bytes]:
     """Return a batch as bytes; of one without records the cursor alone, so that a client need not read it again."""
     if not batch.items:
         cursor = encode_cursor(batch.cursor)
-        return [f"id: {cursor}\n: nothing new\n\n".encode() if events else values.dumps({"cursor": cursor}) + b"\n"]
+        return [f"id: {cursor}\n: nothing new\n\n".encode() if events else one_line({"cursor": cursor}) + b"\n"]
     return [_frame(item, cursor, events) for item, cursor in _with_cursors(batch)]
 
 
@@ -127,8 +126,8 @@ def _with_cursors(batch: Batch) -> list[tuple[Item, str]]:
 def _frame(item: Item, cursor: str, events: bool) -> bytes:
     told = document(item)
     if events:
-        return b"id: " + cursor.encode() + b"\nevent: record\ndata: " + values.dumps(told) + b"\n\n"
-    return values.dumps({**told, "cursor": cursor}) + b"\n"
+        return b"id: " + cursor.encode() + b"\nevent: record\ndata: " + one_line(told) + b"\n\n"
+    return one_line({**told, "cursor": cursor}) + b"\n"
 
 
 def _kinds(given: Sequence[str]) -> frozenset[str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import sys
@@ -283,12 +282,11 @@ class _Teller:
         await run(self._outlet.write, lines, batch.cursor, abandon_on_cancel=self._asked.out is None)
 
     def _line(self, item: Item) -> bytes:
-        from tslg.node.api.values import to_json
         from tslg.node.cli.describing import what, when
-        from tslg.node.streaming.feed import document
+        from tslg.node.streaming.feed import document, one_line
 
         if self._asked.as_json:
-            return json.dumps(to_json(document(item)), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+            return one_line(document(item)) + b"\n"
         record = item.record
         name = self._names.get(record.owner) or self.text(record.owner)
         return (

@@ -14,7 +14,7 @@ from typing import Final
 from tslg.node.adopting import keep
 from tslg.node.agent import BlockingAgent
 from tslg.node.context import StoreContext
-from tslg.node.engines.admission import CLAIMED, STANDINGS, Admission, admissions, origin
+from tslg.node.engines.admission import CLAIMED, STANDINGS, Admission, Terms, admissions, origin
 from tslg.node.engines.metering import Meter
 from tslg.node.home import Home
 from tslg.node.replication.opening import Opener
@@ -23,19 +23,21 @@ from tslg.node.store.interface import Store
 from tslg.node.verifying import walk
 from tslg.protocol import bundle as bundles
 from tslg.protocol.bundle import Bundle
-from tslg.protocol.cid import short
+from tslg.protocol.cid import short, to_text
 from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import BundleError, SubmissionError, TslgError
 from tslg.protocol.keys import KEY_KINDS
 from tslg.protocol.limits import DEFAULT, Limits
-from tslg.protocol.opening import Opened
+from tslg.protocol.opening import Opened, disclosed
 from tslg.protocol.pushing import Submitted
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.recording import BINDINGS, STEPS
 
 SOURCE: Final = "engine"
 """The source of the observations by which a tenant takes up what an engine recorded."""
+BATCH: Final = 256
+"""Records of a replicated log that are looked at in one go."""
 TAKEN_TOGETHER: Final = 128
 """Steps that one observation takes up."""
 
@@ -56,6 +58,7 @@ class Intake:
         self._places = threading.BoundedSemaphore(limits.submissions_waiting)
         self._records = Meter[Link](limits.submitters)
         self._refused = Meter[str](limits.submitters)
+        self._known: tuple[tuple[tuple[Link, int | None], ...], list[Admission]] | None = None
 
     def submit(self, data: bytes, source: str) -> Submitted:
         """Judge a submission, store what holds, and take up its steps; all is durable when this returns.
@@ -93,16 +96,23 @@ class Intake:
         """Return the engines that agents of this node admit, each with why not any more."""
         home, now = self._home, self._home.clock()
         context = home.ledger.context
-        found = admissions(home.store, context, [agent.id for agent in home.agents])
-        return [(one, one.ended(context, now)) for one in found]
+        # A node's agents delegate now and then, and are asked for it with every submission.
+        tenants = [agent.id for agent in home.agents]
+        sizes = tuple((tenant, home.store.newest_seq(tenant)) for tenant in tenants)
+        if self._known is None or self._known[0] != sizes:
+            self._known = sizes, list(admissions(home.store, context, tenants))
+        return [(one, one.ended(context, now)) for one in self._known[1]]
 
     def take_up(self, engine: Link, steps: Iterable[Record]) -> tuple[list[Link], list[Link]]:
-        """Take up steps of an engine that are held, each once; return those that are, and the records that do it."""
+        """Take up steps of an engine that are held, each once; return those that are, and the records that do it.
+
+        Steps that are not on the terms are left out.
+        """
         by_tenant: dict[Link, list[Record]] = {}
         current = {one.delegation.id: one for one, ended in self.admitted() if one.engine == engine and not ended}
         for step in steps:
             for edge in step.edges("delegation"):
-                if edge.cid in current:
+                if edge.cid in current and self._misfit(step, current[edge.cid].terms) is None:
                     by_tenant.setdefault(edge.cid, []).append(step)
         done: list[Link] = []
         taken: dict[Link, None] = {}
@@ -119,6 +129,22 @@ class Intake:
             for at in range(0, len(fresh), TAKEN_TOGETHER):
                 taken[self._observe(admission, fresh[at : at + TAKEN_TOGETHER]).id] = None
         return done, list(taken)
+
+    def take_up_held(self, engine: Link) -> list[Link]:
+        """Take up what is held of an engine's log in another way, by replication; return the records that do it."""
+        with self._lock:
+            store, name = self._home.store, f"engine/{to_text(engine)}"
+            state = store.log_state(engine)
+            start = int.from_bytes(store.get_meta(name) or b"", "big")
+            taken: list[Link] = []
+            while state is not None and start < state.size and not store.forks(engine):
+                stop = min(state.size, start + BATCH)
+                rows = store.log_range(engine, start, stop)
+                records = [disclosed(id, entry) for id, entry in rows]
+                taken += self.take_up(engine, [one for one in records if one.kind in STEPS])[1]
+                start = stop
+                store.set_meta(name, start.to_bytes(8, "big"))
+            return taken
 
     # --- one submission ----------------------------------------------------------------------------------------------
 
@@ -238,26 +264,32 @@ class Intake:
         """Raise SubmissionError if a step cites an admission and is not what that takes."""
         by_id = {one.delegation.id: one.terms for one in current}
         keys = {one.record.id: one.record for one in opened if one.record.kind in KEY_KINDS}
-        for one in fresh:
-            record = one.record
-            cited = [by_id[edge.cid] for edge in record.edges("delegation") if edge.cid in by_id]
-            for terms in cited if record.kind in STEPS else ():
-                if record.kind not in terms.kinds:
-                    raise SubmissionError(
-                        f"a step of the kind {record.kind}, admitted are {', '.join(terms.kinds)}",
-                        code="TSLG-E-KIND",
-                        mend="ask to be admitted on other terms",
-                        record=record.id,
-                    )
-                held = keys.get(record.key) or self._home.ledger.context.record(record.key) if record.key else None
-                binding = BINDINGS[0] if held is None else held.body.get("binding", BINDINGS[0])
-                if BINDINGS.index(binding) < BINDINGS.index(terms.binding):
-                    raise SubmissionError(
-                        f"its key is bound to {binding}, and {terms.binding} is asked for",
-                        code="TSLG-E-BINDING",
-                        mend=f"rotate to a key that is bound to {terms.binding}, with its evidence",
-                        record=record.id,
-                    )
+        for record in (one.record for one in fresh if one.record.kind in STEPS):
+            key = keys.get(record.key) if record.key is not None else None
+            for edge in record.edges("delegation"):
+                wrong = self._misfit(record, by_id[edge.cid], key) if edge.cid in by_id else None
+                if wrong is not None:
+                    raise wrong
+
+    def _misfit(self, record: Record, terms: Terms, key: Record | None = None) -> SubmissionError | None:
+        """Return why a step is not on the terms; `key` registers its key, where that is not held yet."""
+        if record.kind not in terms.kinds:
+            return SubmissionError(
+                f"a step of the kind {record.kind}, admitted are {', '.join(terms.kinds)}",
+                code="TSLG-E-KIND",
+                mend="ask to be admitted on other terms",
+                record=record.id,
+            )
+        held = key if key is not None or record.key is None else self._home.ledger.context.record(record.key)
+        binding = BINDINGS[0] if held is None else held.body.get("binding", BINDINGS[0])
+        if BINDINGS.index(binding) >= BINDINGS.index(terms.binding):
+            return None
+        return SubmissionError(
+            f"its key is bound to {binding}, and {terms.binding} is asked for",
+            code="TSLG-E-BINDING",
+            mend=f"rotate to a key that is bound to {terms.binding}, with its evidence",
+            record=record.id,
+        )
 
     def _admit(self, engine: Link, opened: list[Opened], bundle: Bundle) -> tuple[int, str]:
         """Admit a stretch, what it cites of others first; return how many of its records are held, and why no more.
@@ -299,9 +331,8 @@ class Intake:
         origins = [found for step in steps if (found := origin(step, self._home.ledger.context)) is not None]
         least = min((BINDINGS.index(one.binding) for one in origins), default=0)
         weakest = min((STANDINGS.index(one.standing) for one in origins), default=STANDINGS.index(CLAIMED))
-        for step in steps:
-            # Its log is held whole, each record of it admitted with all that it rests on.
-            self._home.store.set_verified(step.id, None)
+        # Their log is held whole, each record of it admitted with all that it rests on.
+        self._home.store.set_all_verified([step.id for step in steps], None)
         said = {
             "engine": admission.engine,
             "delegation": admission.delegation.id,

@@ -361,10 +361,7 @@ class Store(Protocol):
         ...
 
     def begin_prune(self, prune: Link, cids: Sequence[Link]) -> None:
-        """Note, durably, that a held prune record commits to these records of its log; their bytes stay until dropped.
-
-        What is noted twice is noted once.
-        """
+        """Note, durably and once, that a held prune record commits to these records; their bytes stay until dropped."""
         ...
 
     def drop_pruned(self, limit: int) -> int:
@@ -393,6 +390,11 @@ class Store(Protocol):
     def set_verified(self, cid: Link, edges: int | None) -> None:
         """Note how many edges behind a foreign record this node verified itself (None: all)."""
         ...
+
+    def set_all_verified(self, cids: Iterable[Link], edges: int | None) -> None:
+        """Do as `set_verified` for many, at less cost where the store can."""
+        for cid in cids:
+            self.set_verified(cid, edges)
 
     def verified(self, cid: Link) -> Verified | None:
         """Return what `set_verified` noted last, None if nothing was."""

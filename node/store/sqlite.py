@@ -399,8 +399,13 @@ class SqliteStore(Store):
 
     def set_verified(self, cid: Link, edges: int | None) -> None:
         """See `Store.set_verified`."""
+        self.set_all_verified([cid], edges)
+
+    def set_all_verified(self, cids: Iterable[Link], edges: int | None) -> None:
+        """See `Store.set_all_verified`."""
+        rows = [(cid, edges) for cid in cids]
         with self._write() as db:
-            db.execute("INSERT OR REPLACE INTO verified (cid, edges) VALUES (?, ?)", (cid, edges))
+            db.executemany("INSERT OR REPLACE INTO verified (cid, edges) VALUES (?, ?)", rows)
 
     def verified(self, cid: Link) -> Verified | None:
         """See `Store.verified`."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from tslg.node.api.values import to_json
 from tslg.node.store.interface import Entry, LogState, Store
 from tslg.protocol import cid, codec
 from tslg.protocol.codec import Link
@@ -138,6 +140,14 @@ def document(item: Item) -> dict[str, Any]:
     if record.withheld:
         found["withheld"] = list(record.withheld)
     return found
+
+
+def one_line(value: Mapping[str, Any]) -> bytes:
+    """Return a document as JSON that every reader takes for one line: all but ASCII is escaped.
+
+    What agents say may hold characters that some readers end lines at, and would go on as a line of its own there.
+    """
+    return json.dumps(to_json(value), separators=(",", ":")).encode("ascii")
 
 
 def encode_cursor(cursor: Cursor) -> str:

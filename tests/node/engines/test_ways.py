@@ -7,7 +7,7 @@ import json
 import pytest
 import trio
 from engines import Works
-from replicas import Scene, address
+from replicas import Scene, address, reach
 from steps import step
 
 from tslg.node.api.client import LocalNode
@@ -63,6 +63,32 @@ async def test_over_the_network(tmp_path):
         leader = Leader(tenant.home.store, None, tenant.federation, cut=None, close=None, hint=None)
         with pytest.raises(NotAvailable):
             [chunk async for chunk in leader.answer(SubmitRequest(b"x").to_bytes(), "maker")]
+
+
+@pytest.mark.spec("ENG-13")
+async def test_an_engine_that_is_followed_need_not_hand_in_anything(tmp_path):
+    scene = Scene(tmp_path)
+    async with scene.node("maker") as maker:
+        engine = scene.agent(maker, "engine")
+        settings = {"replicate": [to_text(engine.id)], "replicate_from": [address("maker")]}
+        async with scene.node("tenant", **settings) as tenant:
+            desk, envelope = scene.agent(tenant, "desk"), tenant.home.manifest.envelope
+            policy = desk.policy("steps", classes=envelope.classes, tiers=envelope.tiers)
+            task = Terms(kinds=("inference",)).task()
+            admission = desk.delegate(engine.id, task, policy, expires=scene.clock() + 10**9)
+            assert (await maker.fetch(admission.id, [address("tenant")])).verdict == "valid"
+
+            def taken():
+                ids = tenant.home.store.by_kind("observation", desk.id)
+                records = [tenant.home.ledger.context.record(id) for id in ids]
+                return [edge.cid for one in records for edge in one.edges("evidence")]
+
+            made = [await trio.to_thread.run_sync(lambda: step(engine, 1, delegation=admission)) for _ in range(2)]
+            left_out = await trio.to_thread.run_sync(lambda: step(engine, 1, "rejection", delegation=admission))
+            await reach(lambda: len(taken()) == 2)
+            await reach(lambda: tenant.home.store.has(left_out.id))
+            answer = await to_peer(maker.network, address("tenant"), write(maker.home, engine.id, 0).data)
+            assert answer.new == 0 and set(answer.steps) == {one.id for one in made} == set(taken())
 
 
 def test_the_messages_are_read_as_they_were_written_and_nothing_else_is():

@@ -361,7 +361,7 @@ def test_verified(store):
     assert store.verified(cid) is None
     store.set_verified(cid, 0)
     assert store.verified(cid) == Verified(0)
-    store.set_verified(cid, None)
+    store.set_all_verified([cid], None)
     assert store.verified(cid) == Verified(None)
     assert not store.has(cid)
 

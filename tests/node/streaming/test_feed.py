@@ -56,6 +56,16 @@ def test_each_wanted_record_comes_once_and_in_the_order_of_its_log(home):
     assert everything(feed) == []
 
 
+@pytest.mark.spec("STR-2")
+def test_what_an_agent_says_never_ends_a_line(tmp_path):
+    text = "a\u2028b\u0085c\r\nd\x0be\x1cf"
+    with Home.open(tmp_path / "a") as home:
+        home.agent("one").observe("foreign", {"text": text})
+        (item,) = everything(Feed(home.store, kinds={"observation"}))
+    line = feeds.one_line(document(item))
+    assert len(line.decode("ascii").splitlines()) == 1 and json.loads(line)["body"]["data"]["text"] == text
+
+
 @pytest.mark.spec("STR-3")
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stops=st.lists(st.integers(0, 4), max_size=5), batch=st.integers(1, 4))
