@@ -187,11 +187,11 @@ def _minimised(given: Scenario, failed: Outcome, path: Path) -> dict[str, Any]:
 def summary(document: dict[str, Any]) -> str:
     """Return what came of one run, for people."""
     counts, traffic = document["counts"], document["traffic"]
-    rate = document["events"] / max(document["seconds"], 1e-6)
+    rate = document["events"] / max(document["processor_s"], 1e-6)
     lines = [
         f"scenario    {document['scenario']}, seed {document['seed']}, {document['agents']} agents,"
         f" {document['hours']:g} h, {document['signatures']} signatures",
-        f"events      {document['events']:,} in {document['seconds']:.1f} s ({rate:,.0f}/s)",
+        f"events      {document['events']:,} in {document['seconds']:.1f} s ({rate:,.0f}/s of processor time)",
         f"traffic     {traffic['messages']:,} messages, {traffic['lost']:,} lost, {traffic['bytes']:,} bytes",
         *(f"{'':12}{count:,} {name}" for name, count in counts.items()),
         f"digest      {document['digest']}",

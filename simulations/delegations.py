@@ -35,6 +35,8 @@ from tslg.simulations.reading import Asking, audit
 Work = Callable[[Member, Record], Record | None]
 """What is done for a delegation; None where its result comes later, by `finish`."""
 _TICK_MS: Final = 500
+_AT_ONCE: Final = 64
+"""Works of one agent: those that wait for somebody they were passed on to count, too."""
 
 
 class Delegations:
@@ -66,7 +68,7 @@ class Delegations:
         said = {one.delegation: answered(member.ledger, one.delegation, one.agent) for one in kept}
         gone = {one.delegation: withdrawn(member.ledger, one.delegation) for one in kept}
         self.delegator.load(self._outbox.live(), now)
-        self._do(self.delegate.serve(member.id, 4))
+        self._do(self.delegate.serve(member.id, _AT_ONCE))
         effects = self.delegate.load(
             kept,
             {id: one for id, one in said.items() if one is not None},
@@ -74,7 +76,7 @@ class Delegations:
             now,
         )
         self._do(effects)
-        self._do(self.delegate.serve(member.id, 4))
+        self._do(self.delegate.serve(member.id, _AT_ONCE))
 
     # --- handing out -------------------------------------------------------------------------------------------------
 

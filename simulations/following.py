@@ -124,9 +124,13 @@ def follow_federation(member: Member, peer: int) -> Asking:
 
 
 def settle(member: Member, agent: Link) -> Asking:
-    """Answer what is open of a log: ask both who brought its heads how one leads to the other."""
+    """Answer what is open of a log: ask its own node, and who brought its heads, how one leads to the other.
+
+    Returns whether something was answered.
+    """
+    homes = member.world.directory.find(member, agent)[:2]
     for question in member.heads.questions(agent):
-        peers = dict.fromkeys([index_of(question.new.via), index_of(question.old.via)])
+        peers = dict.fromkeys([*homes, index_of(question.new.via), index_of(question.old.via)])
         for peer in [one for one in peers if one != member.index]:
             path = yield from _path(member, peer, question)
             if path is None:
@@ -135,7 +139,8 @@ def settle(member: Member, agent: Link) -> Asking:
             if fork is not None:
                 member.learn_fork(agent, fork, spread=True)
             if answered:
-                break
+                return True
+    return False
 
 
 def _path(member: Member, peer: int, question: Question) -> Asking:

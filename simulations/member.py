@@ -90,6 +90,7 @@ class Member:
         "_numbers",
         "_pending",
         "_recalled",
+        "_recent",
         "_secrets",
         "_seen",
         "agent",
@@ -159,6 +160,7 @@ class Member:
         self.heads = Heads(self.world.federation, self)
         self.server = Server(self.disk, lambda agent: ())
         self._seen: dict[bytes, None] = {}
+        self._recent: list[tuple[bytes, int]] = []
         self._pending: dict[int, tuple[Procedure, int]] = {}
         self._asked: dict[int, tuple[int, int]] = {}
         self._recalled: dict[int, tuple[bytes, int]] = {}
@@ -166,6 +168,9 @@ class Member:
         self._numbers = 0
         self._epoch += 1
         self.up = True
+        if self.world.heartbeat:
+            wait = int(self.chance.random() * self.world.heartbeat)
+            self.world.loop.after(wait, TIMER, self.index, self._beat, self._epoch)
 
     def write_on(self) -> None:
         """Write on with the newest key that the log registers."""
@@ -287,6 +292,8 @@ class Member:
     def publish(self, payload: bytes) -> None:
         """Hand an announcement to all its neighbours."""
         self._remember(payload)
+        if self.world.heartbeat:
+            self._recent.append((payload, self.world.hops))
         for peer in self.peers:
             self._send(peer, len(payload), Member.hear, payload, self.world.hops)
 
@@ -304,7 +311,11 @@ class Member:
             return
         self._remember(payload)
         outcome = self._judge(payload, source)
-        if outcome.verdict is Verdict.ACCEPT and hops > 1:
+        if outcome.verdict is not Verdict.ACCEPT:
+            return
+        if hops > 1:
+            if self.world.heartbeat:
+                self._recent.append((payload, hops - 1))
             size = len(payload)
             for peer in self.peers:
                 if peer != source:
@@ -315,6 +326,32 @@ class Member:
         if len(seen) >= _SEEN:
             del seen[next(iter(seen))]
         seen[payload] = None
+
+    def _beat(self, epoch: int) -> None:
+        """Tell one neighbour which announcements came lately, as gossip does every so often, so that none stay lost."""
+        if epoch != self._epoch:
+            return
+        world = self.world
+        recent = self._recent
+        if recent and self.peers:
+            peer = self.peers[int(self.chance.random() * len(self.peers))]
+            self._send(peer, 20 * len(recent), Member.told, tuple(recent))
+            self._recent = []
+        # The event that there are most of goes the shortest way.
+        world.loop.after(world.heartbeat, TIMER, self.index, self._beat, epoch)
+
+    def told(self, source: int, news: tuple[tuple[bytes, int], ...]) -> None:
+        """Learn which announcements a neighbour has, and ask for those that did not come here."""
+        seen = self._seen
+        for payload, hops in news:
+            # What stands for its id here is the announcement itself; it is not read before it comes.
+            if payload not in seen:
+                self._send(source, 20, Member.wanted, payload, hops)
+
+    def wanted(self, source: int, payload: bytes, hops: int) -> None:
+        """Hand over an announcement that a neighbour lacks."""
+        if payload in self._seen:
+            self._send(source, len(payload), Member.hear, payload, hops)
 
     def _judge(self, payload: bytes, source: int) -> Outcome:
         name = peer_name(source)

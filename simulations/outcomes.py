@@ -32,6 +32,7 @@ def parquet(path: Path) -> Iterator[Take]:
             ("events", pyarrow.int64()),
             ("seconds", pyarrow.float64()),
             ("founding_s", pyarrow.float64()),
+            ("processor_s", pyarrow.float64()),
             ("counts", pyarrow.string()),
             ("given_up", pyarrow.string()),
             ("traffic", pyarrow.string()),

@@ -117,6 +117,7 @@ class Scenario:
     gc_horizon_s: float = 0.0
     peers: int = 4
     hops: int = 4
+    heartbeat_s: float = 0.0
     weather: Weather = field(default_factory=lambda: Weather(Distribution("constant", 20)))
     links: tuple[Link, ...] = ()
     groups: tuple[Group, ...] = ()
@@ -227,7 +228,9 @@ class _Reader(Reader):
 
     def _network(self, value: Any, said: dict[str, Any]) -> None:
         at: Where = ("network",)
-        table = self.table(value, at, ("peers", "hops", "latency", "bytes_per_ms", *_WEATHER))
+        table = self.table(value, at, ("peers", "hops", "heartbeat_s", "latency", "bytes_per_ms", *_WEATHER))
+        if "heartbeat_s" in table:
+            said["heartbeat_s"] = self._number(table["heartbeat_s"], (*at, "heartbeat_s"), 0.0, _DAY)
         for name, most in (("peers", 64), ("hops", 64)):
             if name in table:
                 said[name] = self.integer(table[name], (*at, name), 1, most, f"how many {name}")

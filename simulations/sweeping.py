@@ -69,7 +69,7 @@ def together(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "runs": len(outcomes),
         "events": sum(one.events for one in outcomes),
-        "seconds": round(sum(one.seconds for one in outcomes), 3),
+        "seconds": round(sum(one.processor_s for one in outcomes), 3),
         "counts": dict(sorted(counts.items())),
         "detections_s": detections,
         "broken": [{"seed": one.seed, **(one.broken or {})} for one in failed],

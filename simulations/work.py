@@ -24,6 +24,8 @@ from tslg.simulations.reading import Asking, audit
 
 CAPABILITIES: Final = ("buy", "read", "scan", "sell", "sign", "write")
 LIMIT: Final = 1_000
+_QUESTIONS: Final = 8
+"""Questions about one log that are answered in one go; each answer may open the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,9 @@ class Worker:
 
     def _settle(self, member: Member, agent: Link) -> Asking:
         try:
-            for _ in range(4):
-                yield from settle(member, agent)
-                if not member.heads.questions(agent):
+            for _ in range(_QUESTIONS):
+                answered = yield from settle(member, agent)
+                if not answered:
                     break
         finally:
             self._asking.discard(agent)

@@ -57,6 +57,7 @@ class World:
         signing: how signatures are made.
         weather: of links where nothing else is said.
         hops: over how many links an announcement travels.
+        heartbeat_s: how often a member tells a neighbour which announcements it has, 0 for never.
         journalled: whether disks can lose what they did not sync.
         fork_bound_s: within how many seconds a fork is to be found.
     """
@@ -69,6 +70,7 @@ class World:
         weather: Weather,
         *,
         hops: int = 3,
+        heartbeat_s: float = 0.0,
         journalled: bool = False,
         fork_bound_s: int = 120,
     ) -> None:
@@ -81,6 +83,7 @@ class World:
         self.members = self.net.members
         self.directory = Directory()
         self.hops = hops
+        self.heartbeat = int(heartbeat_s * SECOND)
         self.journalled = journalled
         self.oracle = Oracle(self, fork_bound_s * SECOND)
         self.notices: deque[Notice] = deque(maxlen=_NOTICES)

@@ -30,7 +30,12 @@ def to_text(scenario: Scenario) -> str:
             "verify_depth": _depth(scenario.verify_depth),
             "gc_horizon_s": scenario.gc_horizon_s,
         },
-        "network": {"peers": scenario.peers, "hops": scenario.hops, **_weather(scenario.weather)},
+        "network": {
+            "peers": scenario.peers,
+            "hops": scenario.hops,
+            "heartbeat_s": scenario.heartbeat_s,
+            **_weather(scenario.weather),
+        },
         "links": [_link(link) for link in scenario.links],
         "groups": [_group(group) for group in scenario.groups],
         "faults": [_fault(fault) for fault in scenario.faults],

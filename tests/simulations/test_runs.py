@@ -49,7 +49,7 @@ def test_stand_ins_for_signatures_change_nothing_but_the_signatures(quiet):
 def test_the_shipped_scenarios_hold_for_a_while(name):
     scenario = load(name)
     outcome = run(scenario.changed(hours=0.006, agents=min(scenario.agents, 16), signatures="modelled"), 1)
-    assert outcome.broken is None and outcome.counts["audits"] > 0
+    assert outcome.broken is None and outcome.counts["records"] > 10
 
 
 @pytest.mark.parametrize("name", ["accepts a widened policy", "forgets an fsync", "ignores a fork", "skips signatures"])
