@@ -13,6 +13,7 @@ from tslg.node.bench import (
     machine,
     manifests,
     narrowings,
+    populations,
     processes,
     prunings,
     replicas,
@@ -40,6 +41,7 @@ BENCHES: Final[Mapping[str, Callable[[Setting], list[Row]]]] = {
     "log-proofs": logs.log_proofs,
     "prune": prunings.prune_log,
     "narrowing": narrowings.narrowing_proofs,
+    "simulation": populations.events,
     "help": processes.start_up,
     "linearity": walks.linearity,
 }

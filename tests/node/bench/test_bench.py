@@ -81,7 +81,7 @@ def test_records_are_of_the_usual_size_and_cite_each_other(tmp_path):
 
 @pytest.fixture(scope="module")
 def rows(setting) -> dict[str, Row]:
-    names = [name for name in BENCHES if name not in ("audit", "replicate", "help")]
+    names = [name for name in BENCHES if name not in ("audit", "replicate", "simulation", "help")]
     return {row.name: row for row in run(setting, names)}
 
 
