@@ -16,7 +16,7 @@ LARGE: Final = 10_000
 
 
 def events(setting: Setting) -> list[Row]:
-    """Run ten simulated minutes of a population: a tenth as many agents as `records`, and 10,000 if it is to be large."""
+    """Run ten simulated minutes of a population of a tenth as many agents as `records`, and of 10,000 if `large`."""
     sizes = [max(2, setting.records // RECORDS_AN_AGENT), *([LARGE] if setting.large else [])]
     return [_row(agents) for agents in dict.fromkeys(sizes)]
 
