@@ -53,6 +53,7 @@ class Events:
         member = self._chosen(event, chance)
         if member is not None:
             member.enter(Member.rotate)
+            member.enter(Member.announce_own)
 
 
 def _take(member: Member, record: Record, seal: bytes) -> None:

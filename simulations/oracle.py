@@ -22,6 +22,8 @@ from tslg.protocol.report import INVALID, UNDETERMINED, VALID, Report
 from tslg.simulations.engine import SECOND
 
 if TYPE_CHECKING:
+    from tslg.simulations.gossip import Gossip
+    from tslg.simulations.machine import Machine
     from tslg.simulations.member import Member
     from tslg.simulations.reading import Reading
     from tslg.simulations.world import World
@@ -103,7 +105,7 @@ class Oracle:
         """Take note of a record that nobody honest may store, nor find valid who has seen what is `behind` it."""
         self._condemned[record.id] = _Sentence(why, invariant, tuple(behind))
 
-    def made(self, member: Member, record: Record) -> None:
+    def made(self, member: Machine, record: Record) -> None:
         """Take note that a record was acknowledged to its author."""
         self.counts["records"] += 1
         self._world.loop.log.say(record.id)
@@ -114,7 +116,7 @@ class Oracle:
 
     # --- acceptance --------------------------------------------------------------------------------------------------
 
-    def admitted(self, member: Member, record: Record, seal: bytes) -> None:
+    def admitted(self, member: Machine, record: Record, seal: bytes) -> None:
         """Hold what an honest node stores against what is true."""
         id = record.id
         if record.owner == member.id:
@@ -222,7 +224,7 @@ class Oracle:
 
     # --- durability --------------------------------------------------------------------------------------------------
 
-    def restarted(self, member: Member) -> None:
+    def restarted(self, member: Machine) -> None:
         """Look whether all that was acknowledged survived."""
         gone = member.disk.pruned_by(member.acknowledged)
         for id in member.acknowledged:
@@ -246,7 +248,7 @@ class Oracle:
         true = {(size, tree_root(ids[:size])): 0 for size in range(max(1, cut + 1), leaves.size + 1)}
         self._sides[victim.id] = true | heads
 
-    def heard(self, member: Member, agent: Link) -> None:
+    def heard(self, member: Gossip, agent: Link) -> None:
         """Take note of which signed heads an honest node holds of a log that has two histories."""
         sides = self._sides.get(agent)
         log = member.heads.logs.get(agent)
@@ -266,7 +268,7 @@ class Oracle:
                 self._found(agent)
             loop.after(self._bound, _CHECK, 0, self._check_fork, agent)
 
-    def fork_known(self, member: Member, agent: Link) -> None:
+    def fork_known(self, member: Machine, agent: Link) -> None:
         """Take note that a node has proof that a log is forked."""
         if not member.honest:
             return

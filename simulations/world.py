@@ -9,6 +9,7 @@ from tslg.protocol.codec import Link
 from tslg.simulations.chance import stream
 from tslg.simulations.engine import SECOND, Loop
 from tslg.simulations.founding import Founding
+from tslg.simulations.machine import Machine
 from tslg.simulations.member import Member
 from tslg.simulations.network import Net, Weather
 from tslg.simulations.oracle import Oracle
@@ -113,13 +114,13 @@ class World:
         before, self._spent = self._spent, total
         return total - before
 
-    def lost_power(self, member: Member) -> None:
+    def lost_power(self, member: Machine) -> None:
         """A member's machine stops in the middle of something; it is started again a while later."""
         member.crash()
         self.oracle.counts["crashes"] += 1
         self.loop.after(_RESTART * SECOND, 4, member.index, self.restart, member)
 
-    def restart(self, member: Member) -> None:
+    def restart(self, member: Machine) -> None:
         """Start a member's machine again."""
         if member.up:
             return
