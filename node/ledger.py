@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -20,6 +19,7 @@ from tslg.node.context import StoreContext
 from tslg.node.drafting import Draft, OwnLog, Ticket
 from tslg.node.flattening import as_meant, sayable, writes_flat
 from tslg.node.growth import Growth
+from tslg.node.store.group import GroupCommit
 from tslg.node.store.interface import ForkError, LogState, Store
 from tslg.protocol import attachments
 from tslg.protocol import record as records
@@ -72,7 +72,7 @@ class Ledger(Admitting):
         self._flat = writes_flat(self.context.manifest(manifest))
         self._clock = clock
         self._lock = threading.RLock()
-        self._queue: deque[Ticket] = deque()
+        self._turns = GroupCommit(self._serve)
         self._logs: dict[Link, OwnLog] = {}
         self._staged: list[tuple[Record, bytes]] = []
         self._values: dict[str, bytes] = {}
@@ -155,11 +155,8 @@ class Ledger(Admitting):
     def _commit(self, owner: Link, draft: Draft) -> Record:
         """Append one record in a transaction that it may share with those of other threads."""
         ticket = Ticket(owner, draft)
-        self._queue.append(ticket)
-        with self._lock:
-            # Whoever gets the lock first commits for all who queued up meanwhile; they find their ticket served.
-            if ticket.record is None and ticket.error is None:
-                self._serve_queue()
+        # Whoever leads commits for all who came meanwhile; these need no lock to learn of it.
+        self._turns.submit(ticket)
         if ticket.error is not None:
             raise ticket.error
         assert ticket.record is not None
@@ -410,10 +407,7 @@ class Ledger(Admitting):
             log.semantic = self.context.semantic(state.owner)
             log.blocked = own_log.blocked(self.store, state)
 
-    def _serve_queue(self) -> None:
-        tickets = []
-        while self._queue:
-            tickets.append(self._queue.popleft())
+    def _serve(self, tickets: Sequence[Ticket]) -> None:
         try:
             with self.transaction():
                 for ticket in tickets:

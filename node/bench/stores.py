@@ -82,7 +82,7 @@ class Appending:
         messages = [(record.id, record.data, to_be_signed(record.data, Alg.ED25519)) for record in self.made]
         start = sign1_start(self.made[0].owner)
         sign, secret = bindings.crypto_sign, self._secret
-        with closing(_database(self._setting)) as db:
+        with closing(bare_database(self._setting)) as db:
 
             def singly() -> None:
                 for id, data, message in messages:
@@ -98,7 +98,7 @@ class Appending:
             return timed(batched if self._batch > 1 else singly, WALL)()
 
 
-def _database(setting: Setting) -> sqlite3.Connection:
+def bare_database(setting: Setting) -> sqlite3.Connection:
     """Open a bare database with the store's own promise: what is committed survives a power cut."""
     db = sqlite3.connect(setting.scratch() / "bare.sqlite", isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")

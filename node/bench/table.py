@@ -17,6 +17,7 @@ from tslg.node.bench import (
     processes,
     prunings,
     replicas,
+    steps,
     stores,
     walks,
 )
@@ -32,6 +33,8 @@ BENCHES: Final[Mapping[str, Callable[[Setting], list[Row]]]] = {
     "verify-and-store": walks.verify_and_store,
     "append": stores.append_one,
     "append-batches": stores.append_batches,
+    "governed-step": steps.governed_step,
+    "governed-steps-8": steps.governed_steps,
     "postgresql": databases.ingest,
     "audit": audits.audit,
     "replicate": replicas.replicate,

@@ -89,7 +89,7 @@ def test_threads_that_wait_for_the_disk_are_committed_together(home, monkeypatch
     monkeypatch.setattr(home.store, "append", slow)
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(agent.act, f"{number}") for number in range(8)]
-        while len(home.ledger._queue) < 7:
+        while len(home.ledger._turns._waiting) < 7:
             threading.Event().wait(0.001)
         gate.set()
         made = [one.result() for one in waiting]
@@ -113,7 +113,7 @@ def test_a_refused_draft_fails_its_own_caller_alone(home):
     with ThreadPoolExecutor(9) as pool, home.ledger._lock:
         for number in range(9):
             pool.submit(work, number)
-        while len(home.ledger._queue) < 9:
+        while len(home.ledger._turns._waiting) < 8:
             threading.Event().wait(0.001)
     assert [isinstance(results[number], Refusal) for number in range(9)] == [number % 3 == 1 for number in range(9)]
     seqs = sorted(results[number].seq for number in range(0, 9, 3))

@@ -88,7 +88,8 @@ def rows(setting) -> dict[str, Row]:
 def test_every_benchmark_gives_its_rows(rows):
     assert list(rows) == [
         *("verify", "verify-2-workers", "verify-heads", "verify-stored", "verify-and-store"),
-        *("append", "append-batches", "postgresql-ingest-100", "postgresql-ingest-1000"),
+        *("append", "append-batches", "governed-step", "governed-step-p99", "governed-steps-8"),
+        *("postgresql-ingest-100", "postgresql-ingest-1000"),
         *("head-p99", "head-p50", "head-work"),
         *(f"ancestors-{RECORDS}", f"ancestors-{RECORDS}-ms"),
         *("manifest-cold", "manifest-warm", "inclusion-hashes", "inclusion-verify"),
