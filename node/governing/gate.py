@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 from tslg.node.agent import BlockingAgent
 from tslg.node.authoring import References, listed
-from tslg.node.governing import policy_file, predicates
+from tslg.node.governing import policy_file
 from tslg.node.governing.authority import Authorities, Authority
 from tslg.node.governing.candidate import Candidate, check
 from tslg.node.governing.cedar import Cedar
 from tslg.node.governing.content import Content, digest
 from tslg.node.governing.functions import Functions
+from tslg.node.governing.judging import ask, broken_down, step_of
 from tslg.node.governing.keeping import StepKeeper, contents_of
 from tslg.node.governing.outcome import Outcome
 from tslg.node.governing.replaying import Replay, Run, replay
@@ -31,7 +32,7 @@ from tslg.protocol import codec
 from tslg.protocol.cid import to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, Refusal, TslgError, UsageError
-from tslg.protocol.governing.policy import POLICY, Finding, Step, judge
+from tslg.protocol.governing.policy import Finding, Step
 from tslg.protocol.record import Record
 
 RECORDING = "recording"
@@ -261,16 +262,7 @@ class Gate(Functions):
             authority = self._authority(candidate.delegation)
         except Refusal as error:
             authority, finding = self._authorities.own, Finding("admission", error.code, error.detail)
-        step = Step(
-            candidate.intent,
-            candidate.model,
-            candidate.version,
-            candidate.tier or self._default_tier,
-            candidate.grain,
-            frozenset(candidate.uses),
-            candidate.spends,
-            candidate.facts,
-        )
+        step = step_of(candidate, self._default_tier)
         body = _body(candidate, step) | self._keeper.digests(contents_of(candidate))
         intent = authority.policy.intent(step.intent)
         parts, why = candidate.parts, "it came in parts"
@@ -288,34 +280,11 @@ class Gate(Functions):
         return _Judged(candidate, authority, body, class_, finding)
 
     def _asked(self, candidate: Candidate, step: Step, authority: Authority) -> Finding | None:
-        """Ask all that the policy consists of, the cheapest first."""
-        finding = judge(authority.policy, step)
-        for text in authority.cedar:
-            finding = finding or self._cedar_of(text).judge(step)
-        for predicate in self.policy.predicates:
-            finding = finding or predicates.ask(predicate, candidate)
-        return finding
+        cedars = tuple(map(self._cedar_of, authority.cedar))
+        return ask(authority.policy, cedars, self.policy.predicates, candidate, step)
 
     def _broken_down(self, candidate: Candidate, intent: str) -> tuple[tuple[Candidate, ...], str, Finding | None]:
-        """Break a candidate down as its intent says; with why, and why it cannot be."""
-        rule = f"intents.{intent}.decompose"
-        function = self.policy.decomposers.get(intent)
-        if function is None:
-            return (), "", Finding(POLICY, rule, f"intent {candidate.intent!r} is admitted in parts only, and has none")
-        try:
-            parts = tuple(function(candidate))
-            for part in parts:
-                if not isinstance(part, Candidate):
-                    raise TypeError(f"a part is {type(part).__name__} and no candidate")
-                if part.intent == candidate.intent:
-                    raise ValueError("a part has the intent that was to be broken down")
-                check(part, 2)
-        except Exception as error:
-            # Whatever a plug-in raises, the step is refused and the rejection says what it was.
-            return (), "", Finding(POLICY, rule, f"it could not be broken down: {type(error).__name__}: {error}")
-        if not parts:
-            return (), "", Finding(POLICY, rule, "it was broken down into nothing")
-        return parts, f"the policy has intent {candidate.intent!r} broken down", None
+        return broken_down(self.policy.decomposers.get(intent), candidate, intent, lambda part: check(part, 2))
 
     def _kept(self, judged: _Judged) -> _Judged:
         """Have kept what the manifest wants of a step and of its parts; what cannot be kept is not admitted."""

@@ -17,6 +17,7 @@ from tslg.node.agent import BlockingAgent
 from tslg.node.authoring import References
 from tslg.node.governing.errors import Unrecorded
 from tslg.node.semantic import Move, content_key
+from tslg.node.store.interface import Store
 from tslg.protocol import codec
 from tslg.protocol.cid import short, to_text
 from tslg.protocol.codec import Link
@@ -102,11 +103,7 @@ class Writer:
         """Return the semantic state with this digest, None if it is not held here any more."""
         held = self._contents.get(digest)
         if held is None:
-            held = self._agent._ledger.store.get_meta(content_key(self._agent.id))
-        if digest == START:
-            return {}
-        if held is None or hashlib.sha256(held).digest() != digest:
-            return None
+            return kept_state(self._agent._ledger.store, self._agent.id, digest)
         state: Mapping[str, Any] = codec.decode(held)
         return state
 
@@ -268,6 +265,17 @@ class Writer:
         ledger = self._agent._ledger
         citing = map(ledger.context.record, ledger.store.children(record.id, ("prior", "evidence", "any")))
         return any(one is not None and _takes_back(one, record) for one in citing)
+
+
+def kept_state(store: Store, agent: Link, digest: bytes) -> Mapping[str, Any] | None:
+    """Return the semantic state with this digest if the store keeps it for an agent, None otherwise."""
+    if digest == START:
+        return {}
+    held = store.get_meta(content_key(agent))
+    if held is None or hashlib.sha256(held).digest() != digest:
+        return None
+    state: Mapping[str, Any] = codec.decode(held)
+    return state
 
 
 def _takes_back(one: Record, record: Record) -> bool:
