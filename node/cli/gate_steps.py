@@ -1,4 +1,4 @@
-"""`tslg gate check|submit|show`: try a policy, put a step before the gate of an agent, and show where the agent stands."""
+"""`tslg gate check|submit|show`: try a policy, put a step before the gate, and show where the agent stands."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from tslg.node.governing import predicates
 from tslg.node.governing.candidate import Candidate
 from tslg.node.governing.cedar import Cedar
 from tslg.node.governing.policy_file import Compiled
+from tslg.node.governing.predicates import Decomposer
 from tslg.protocol.governing.policy import POLICY, Finding, Policy, Step, judge
 
 
@@ -38,7 +39,7 @@ def ask(
 
 
 def broken_down(
-    function: Callable[[Candidate], object] | None,
+    function: Decomposer | None,
     candidate: Candidate,
     intent: str,
     check: Callable[[Candidate], None],
@@ -48,8 +49,7 @@ def broken_down(
     if function is None:
         return (), "", Finding(POLICY, rule, f"intent {candidate.intent!r} is admitted in parts only, and has none")
     try:
-        given = function(candidate)
-        parts = tuple(given)  # type: ignore[arg-type]
+        parts = tuple(function(candidate))
         for part in parts:
             if not isinstance(part, Candidate):
                 raise TypeError(f"a part is {type(part).__name__} and no candidate")
