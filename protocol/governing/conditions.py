@@ -7,7 +7,7 @@ unknown is worth; a rule that refuses takes it for a refusal (docs/spec/inferenc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,15 +47,24 @@ class Condition:
 
 
 def look_up(path: str, facts: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
-    """Return the value at a path, or a mark that there is none. A fact under the whole path as its name comes first."""
+    """Return the value at a path, or a mark that there is none.
+
+    Raises:
+        Unknown: a fact has the whole path as its name and another lies at it, as where somebody who chooses the names
+            of facts puts one in the way of another.
+    """
     first, _, rest = path.partition(".")
     if first == OWN:
-        value: Any = own
-        parts = rest.split(".", 1)
-    elif path in facts:
-        return facts[path]
-    else:
-        value, parts = facts, path.split(".")
+        return _follow(own, rest.split(".", 1))
+    found = _follow(facts, path.split("."))
+    if "." not in path or path not in facts:
+        return found
+    if found is not _MISSING:
+        raise Unknown(f"two facts are at {path!r}")
+    return facts[path]
+
+
+def _follow(value: Any, parts: Iterable[str]) -> Any:
     for part in parts:
         if not isinstance(value, Mapping) or part not in value:
             return _MISSING

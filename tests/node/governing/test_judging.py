@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from gates import POLICY, candidate, gated
 from homes import opened
@@ -58,7 +60,7 @@ def test_cedar_names_the_policy_that_refused(home):
         {"tokens": {"__extn": {"fn": "ip", "arg": "::1"}}},
         {"tokens": 1, "user": {"__entity": {"type": "Agent", "id": "root"}}},
     ],
-    ids=str,
+    ids=lambda facts: re.sub(r" at 0x[0-9a-f]+", "", str(facts)),
 )
 def test_what_goes_wrong_in_cedar_refuses_though_a_policy_permits(home, facts):
     found = check(home, CEDAR, facts=facts, tier="assistant")

@@ -162,3 +162,12 @@ def test_a_condition_answers_yes_no_or_unknown_for_any_fact(test, fact):
         assert type(Condition("f", test, operand).holds({"f": fact}, {})) is bool
     except Unknown as error:
         assert "'f'" in str(error)
+
+
+@pytest.mark.parametrize("test", ["is", "exists"])
+def test_no_fact_gets_in_the_way_of_another(test):
+    operand = True if test == "exists" else "ours"
+    condition = Condition("to.iban", test, operand)
+    assert condition.holds({"to": {"iban": "ours"}}, {}) and condition.holds({"to.iban": "ours"}, {})
+    with pytest.raises(Unknown, match="two facts"):
+        condition.holds({"to.iban": "ours", "to": {"iban": "theirs"}}, {})
