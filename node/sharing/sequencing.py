@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection
 from tslg.node.access import Gatekeeper
 from tslg.node.agent import BlockingAgent
 from tslg.node.delegating.works import Declined, Progress
-from tslg.node.sharing.entries import BLIND_BYTES, SOURCE, TASK, read_ids
+from tslg.node.sharing.entries import BLIND_BYTES, SOURCE, TASK, read_entry, read_ids
 from tslg.protocol.access import STRANGER, Reader, decide
 from tslg.protocol.access_rules import Subject
+from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.record import Record
@@ -47,6 +48,12 @@ def sequencer(
         if open_to:
             raise Declined(f"the manifest lets {open_to} read what tenants have here", mend="amend `access` first")
         progress.check()
+        # After a crash the work may be begun again: one delegation has one entry.
+        context = agent._ledger.context
+        for id in agent._ledger.store.children(delegation.id, ("delegation", FLAT)):
+            record = context.record(id)
+            if record is not None and record.owner == agent.id and read_entry(record) is not None:
+                return record
         # Whoever knows all else of an entry cannot confirm by its id, which the tree shows, which records it names.
         data = {"entries": list(ids), "blind": random_bytes(BLIND_BYTES)}
         return agent.observe(SOURCE, data, delegation=delegation)

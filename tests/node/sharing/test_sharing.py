@@ -13,11 +13,13 @@ from shared import TENANTS, Consortium
 
 from tslg.node.blocks import RecordBlocks
 from tslg.node.checkpoints import sign_head
+from tslg.node.delegating.works import Progress
 from tslg.node.gated import GatedSource
 from tslg.node.sharing import checking
 from tslg.node.sharing.checking import FORKED, ONE_LOG, UNDETERMINED
 from tslg.node.sharing.entries import entries_of
 from tslg.node.sharing.proof import read_proof, write_proof
+from tslg.node.sharing.sequencing import sequencer
 from tslg.node.sharing.tenant import entry_with, submit
 from tslg.node.sources import StoreSource
 from tslg.node.verifying import verify
@@ -171,6 +173,11 @@ async def test_what_is_no_tenant_s_or_no_task_is_declined_and_comes_to_nothing(t
         size = nodes["operator"].home.store.log_state(c.agents["operator"].id).size
         assert (await sequence(c, nodes, "north", ids(2)[::-1])).record.id == first.record.id
         assert nodes["operator"].home.store.log_state(c.agents["operator"].id).size == size
+        # Begun again after a crash, the work comes to the same entry.
+        work = sequencer(nodes["operator"].gatekeeper)
+        delegation = nodes["operator"].home.ledger.context.record(first.delegation)
+        again = await trio.to_thread.run_sync(work, c.agents["operator"], delegation, Progress(lambda *_: None))
+        assert again.id == first.record.id
         with pytest.raises(NetworkError, match="no tenant"):
             await sequence(c, nodes, "south", ids(1))
         for wrong in ([], ids(DEFAULT.shared_ids + 1)):
