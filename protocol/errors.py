@@ -17,7 +17,7 @@ TslgError
 │   └── AnchoringError    a log that is ahead of what witnesses cosigned                 TSLG-N-UNANCHORED
 ├── Rejected, Unrecorded  a step that a gate did not let take effect               TSLG-G-…
 ├── AdapterError          material of another format that cannot be imported          TSLG-I-…
-├── PackageError          files that cannot be a package, or are not the one recorded  TSLG-P-…
+├── PackageError          files that cannot be a package, or are not the one recorded   TSLG-F-…
 └── UsageError            a call or command that cannot be carried out as given       TSLG-U-…
 """
 
@@ -146,7 +146,7 @@ class AdapterError(TslgError, ValueError):
 class PackageError(TslgError, ValueError):
     """Files that cannot be the package of an artifact, or that are not the one that its record names."""
 
-    code = "TSLG-P-PACKAGE"
+    code = "TSLG-F-PACKAGE"
 
 
 class UsageError(TslgError, ValueError):

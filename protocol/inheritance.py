@@ -27,7 +27,7 @@ class Facts(NamedTuple):
 
     Attributes:
         parents: what it derives from.
-        issues: what and name of the issues that it is the origin of.
+        issues: what and name of the issues that it is the origin of, sorted, each once.
         resolved: issues of whichever origin that are resolved in it.
     """
 
@@ -51,9 +51,7 @@ class Inheritance:
         self._facts = facts
         self._next = _towards(target, facts, frozenset())
         self.unknown = [id for id in self._next if id not in facts]
-        every = [
-            Issue(id, what, name) for id in self._next if id in facts for what, name in sorted(set(facts[id].issues))
-        ]
+        every = [Issue(id, what, name) for id in self._next if id in facts for what, name in facts[id].issues]
         contested = {issue for id in self._next if id in facts for issue in facts[id].resolved} & set(every)
         reaching = self._reaching(sorted(contested)) if contested else frozenset[Issue]()
         self.issues = [issue for issue in every if issue not in contested or issue in reaching]

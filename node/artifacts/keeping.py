@@ -84,7 +84,7 @@ def keep_contents(agent: BlockingAgent, path: Path, package: Package) -> None:
         content = (path if path.is_file() else path / name).read_bytes()
         if hashlib.sha256(content).digest() != entry.digest:
             # Nothing else is kept than what was hashed: it may be another file by now.
-            raise PackageError(f"{name} changed while it was read", code="TSLG-P-CHANGED", mend="do it again")
+            raise PackageError(f"{name} changed while it was read", code="TSLG-F-CHANGED", mend="do it again")
         agent.blob(content)
 
 
@@ -108,7 +108,7 @@ def in_order(parents: Mapping[str, Sequence[str]]) -> list[str]:
     """Return names so that each comes after its parents; what claims to come first among equals does.
 
     Raises:
-        PackageError: `TSLG-P-CYCLE` names one derive from one another in a circle; `TSLG-P-PARENT`: a parent is none
+        PackageError: `TSLG-F-CYCLE` names one derive from one another in a circle; `TSLG-F-PARENT`: a parent is none
             of the names.
     """
     children: dict[str, list[str]] = {name: [] for name in parents}
@@ -118,7 +118,7 @@ def in_order(parents: Mapping[str, Sequence[str]]) -> list[str]:
         for parent in set(named):
             if parent not in children:
                 detail = f"{name[:80]!r} derives from {parent[:80]!r}, which is not there"
-                raise PackageError(detail, code="TSLG-P-PARENT", mend="add it, or name what is there")
+                raise PackageError(detail, code="TSLG-F-PARENT", mend="add it, or name what is there")
             children[parent].append(name)
     ready = [name for name, count in waiting.items() if count == 0]
     for name in ready:
@@ -131,7 +131,7 @@ def in_order(parents: Mapping[str, Sequence[str]]) -> list[str]:
         return ready
     raise PackageError(
         f"these derive from one another in a circle: {' from '.join(_circle(parents, set(ready)))}",
-        code="TSLG-P-CYCLE",
+        code="TSLG-F-CYCLE",
         mend="name as parents only what was there before",
     )
 

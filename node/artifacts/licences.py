@@ -62,7 +62,7 @@ class Combination(NamedTuple):
 
 
 def checked(expressions: Iterable[str]) -> list[str]:
-    """Return expressions in normal form, sorted. Raises PackageError `TSLG-P-LICENCE` for what SPDX does not know.
+    """Return expressions in normal form, sorted. Raises PackageError `TSLG-F-LICENCE` for what SPDX does not know.
 
     A licence of one's own is named `LicenseRef-…`, as SPDX has it.
     """
@@ -73,7 +73,7 @@ def checked(expressions: Iterable[str]) -> list[str]:
             what = "no SPDX expression" if licence is None else "a licence that SPDX does not list"
             raise PackageError(
                 f"{text[:80]!r} is {what}",
-                code="TSLG-P-LICENCE",
+                code="TSLG-F-LICENCE",
                 mend="name licences by SPDX identifiers, your own as LicenseRef-NAME",
             )
         found.add(licence.expression)

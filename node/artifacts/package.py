@@ -72,7 +72,7 @@ def package_of(files: Mapping[str, FileEntry]) -> Package:
         check_path(path)
         parts = path.split("/")
         if any("/".join(parts[:count]) in files for count in range(1, len(parts))):
-            raise PackageError(f"{path[:80]!a} lies below a file", code="TSLG-P-PATH", mend="name files alone")
+            raise PackageError(f"{path[:80]!a} lies below a file", code="TSLG-F-PATH", mend="name files alone")
     listing = codec.encode({path: [entry.size, entry.digest] for path, entry in files.items()})
     return Package(dict(sorted(files.items(), key=lambda item: _order(item[0]))), listing)
 
@@ -100,7 +100,7 @@ def hash_folder(root: Path, tick: Tick | None = None) -> Package:
     """Hash all files below a folder, or one file by its name, whatever their order, times and rights.
 
     Raises:
-        PackageError: `TSLG-P-LINK`, `TSLG-P-SPECIAL`, `TSLG-P-PATH`, `TSLG-P-CHANGED`; none or too many files; or
+        PackageError: `TSLG-F-LINK`, `TSLG-F-SPECIAL`, `TSLG-F-PATH`, `TSLG-F-CHANGED`; none or too many files; or
             something cannot be read.
     """
     files: dict[str, FileEntry] = {}
@@ -150,7 +150,7 @@ def write_package(package: Package, contents: Callable[[bytes], bytes | None], f
             missing.append(path)
             continue
         if (len(content), hashlib.sha256(content).digest()) != entry:
-            raise PackageError(f"what is kept of {path} is not that file", code="TSLG-P-CHANGED", mend="fetch it again")
+            raise PackageError(f"what is kept of {path} is not that file", code="TSLG-F-CHANGED", mend="fetch it again")
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
@@ -158,7 +158,7 @@ def write_package(package: Package, contents: Callable[[bytes], bytes | None], f
 
 
 def check_path(path: object) -> None:
-    """Refuse a path that no package may have. Raises PackageError `TSLG-P-PATH`."""
+    """Refuse a path that no package may have. Raises PackageError `TSLG-F-PATH`."""
     if isinstance(path, str):
         segments = path.split("/")
         plain = all(char.isprintable() or char >= "\x80" for char in path) and "\\" not in path
@@ -168,7 +168,7 @@ def check_path(path: object) -> None:
             return
     raise PackageError(
         f"{str(path)[:80]!a} is no path of a package",
-        code="TSLG-P-PATH",
+        code="TSLG-F-PATH",
         mend="use plain names below the package's folder, at most 1,024 bytes and 64 levels",
     )
 
@@ -212,9 +212,9 @@ def _names(directory: int) -> Iterator[str]:
 def _refuse_special(mode: int, path: str) -> None:
     if stat.S_ISLNK(mode):
         mend = "put in the file itself: what a link leads to may be anything, and elsewhere"
-        raise PackageError(f"{path} is a symbolic link", code="TSLG-P-LINK", mend=mend)
+        raise PackageError(f"{path} is a symbolic link", code="TSLG-F-LINK", mend=mend)
     if not stat.S_ISREG(mode):
-        raise PackageError(f"{path} is no regular file", code="TSLG-P-SPECIAL", mend="leave it out")
+        raise PackageError(f"{path} is no regular file", code="TSLG-F-SPECIAL", mend="leave it out")
 
 
 def _open(name: str, directory: int | None, path: str | Path) -> int:
@@ -239,7 +239,7 @@ def _hash(descriptor: int, path: str, tick: Tick | None) -> FileEntry:
             tick(len(part))
     after = os.fstat(descriptor)
     if size != before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise PackageError(f"{path} changed while it was read", code="TSLG-P-CHANGED", mend="wait until it is written")
+        raise PackageError(f"{path} changed while it was read", code="TSLG-F-CHANGED", mend="wait until it is written")
     return FileEntry(size, digest.digest())
 
 

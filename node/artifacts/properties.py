@@ -24,8 +24,7 @@ INHERITED: Final[Mapping[str, str]] = {
     "vulnerabilities": "vulnerability",
 }
 """Fields of an artifact that its descendants inherit, and what the issues of each are called."""
-RECOMPUTED: Final = ("scores", "safety", "compatibility")
-"""What holds of the evaluated package alone."""
+_NOTHING: Final[frozenset[Issue]] = frozenset()
 TO_BE_TESTED: Final = "to be tested"
 
 Believed = Collection[Link] | None
@@ -141,16 +140,19 @@ class Ancestry:
         return [one.id for one in self.counting(id) if issue in _resolves(one)]
 
     def _facts(self, record: Record) -> Facts:
-        advisories = self.said.advisories.get(record.id, ())
-        issues = {
-            (what, name)
-            for kept, what in INHERITED.items()
-            for source in (record, *advisories)
-            for name in source.body.get(kept, ())
-        }
-        issues.update(("licence", name) for one in advisories for name in one.body["withdrawn"])
-        resolved = frozenset(issue for one in self.counting(record.id) for issue in _resolves(one))
-        return Facts(graph.own_parents(record), tuple(sorted(issues)), resolved)
+        body = record.body
+        issues = [(what, name) for kept, what in INHERITED.items() for name in body.get(kept, ())]
+        advisories = self.said.advisories.get(record.id)
+        for one in advisories or ():
+            issues += [(what, name) for kept, what in INHERITED.items() for name in one.body.get(kept, ())]
+            issues += [("licence", name) for name in one.body["withdrawn"]]
+        if advisories:
+            # Those of a record are in order, and each there once, already.
+            issues = sorted(set(issues))
+        resolved = _NOTHING
+        if record.id in self.said.evaluations:
+            resolved = frozenset(issue for one in self.counting(record.id) for issue in _resolves(one))
+        return Facts(graph.own_parents(record), tuple(issues), resolved)
 
 
 def properties(store: Store, id: Link, believed: Believed = None) -> Properties:

@@ -135,7 +135,7 @@ def rebuild(
         packages: folders with packages of parents whose contents are not kept; they are checked first.
 
     Raises:
-        PackageError: `TSLG-P-MISSING`: something that it takes is not at hand; the folder is not empty.
+        PackageError: `TSLG-F-MISSING`: something that it takes is not at hand; the folder is not empty.
     """
     record = graph.artifact(store, id)
     if operator is None:
@@ -171,7 +171,7 @@ def _recipe(store: Store, record: Record, out: Path, scratch: Path, packages: Ma
             place = scratch / to_text(id)
             _from_kept(store, parent, place)
         elif hash_folder(place).digest != parent.body["package"]["digest"]:
-            raise PackageError(f"{place} is not the package of parent {to_text(id)}", code="TSLG-P-CHANGED")
+            raise PackageError(f"{place} is not the package of parent {to_text(id)}", code="TSLG-F-CHANGED")
         parents[id] = place
     config = record.body.get("config")
     content = None if config is None else store.get_blob(config["digest"])
@@ -182,4 +182,4 @@ def _recipe(store: Store, record: Record, out: Path, scratch: Path, packages: Ma
 
 def _absent(record: Record, detail: str) -> PackageError:
     mend = "fetch it from where it is kept, or make it again with its operator"
-    return PackageError(f"{to_text(record.id)}: {detail}", code="TSLG-P-MISSING", mend=mend, record=record.id)
+    return PackageError(f"{to_text(record.id)}: {detail}", code="TSLG-F-MISSING", mend=mend, record=record.id)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from tslg.node.bench import (
+    artifacts,
     audits,
     databases,
     heads,
@@ -40,6 +41,7 @@ BENCHES: Final[Mapping[str, Callable[[Setting], list[Row]]]] = {
     "replicate": replicas.replicate,
     "heads": heads.heads,
     "ancestors": stores.ancestors,
+    "artifacts": artifacts.artifacts,
     "manifest": manifests.threshold_manifest,
     "log-proofs": logs.log_proofs,
     "prune": prunings.prune_log,

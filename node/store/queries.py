@@ -74,7 +74,7 @@ ANCESTORS: Final = """
         LIMIT ?
     )
     SELECT group_concat(id) FROM ancestor"""
-IDS_OF_ROWS: Final = "SELECT record.id, cid FROM json_each(?) AS wanted CROSS JOIN record ON record.id = wanted.value"
+IDS_OF_ROWS: Final = "SELECT cid FROM json_each(?) AS wanted CROSS JOIN record ON record.id = wanted.value"
 CHILDREN: Final = """
     SELECT DISTINCT record.cid FROM edge JOIN record ON record.id = edge.child
     WHERE edge.parent = (SELECT id FROM record WHERE cid = ?) {classes} ORDER BY record.cid"""
@@ -93,7 +93,7 @@ DESCENDANTS: Final = """
         SELECT edge.child FROM descendant JOIN edge ON edge.parent = descendant.id {classes}
         LIMIT ?
     )
-    SELECT group_concat(id) FROM descendant"""
+    SELECT cid FROM descendant CROSS JOIN record ON record.id = descendant.id"""
 SHARED: Final = """
     WITH RECURSIVE one (id) AS (
         SELECT parent FROM edge WHERE child = (SELECT id FROM record WHERE cid = ?) {classes}
@@ -104,7 +104,8 @@ SHARED: Final = """
         UNION
         SELECT edge.parent FROM other JOIN edge ON edge.child = other.id {classes}
     )
-    SELECT group_concat(id) FROM (SELECT id FROM one INTERSECT SELECT id FROM other)"""
+    SELECT record.cid FROM (SELECT id FROM one INTERSECT SELECT id FROM other) AS both
+        CROSS JOIN record ON record.id = both.id"""
 BY_KIND: Final = """
     SELECT cid FROM record WHERE kind = (SELECT id FROM name WHERE text = ?) {owner} AND data IS NOT NULL
     ORDER BY time DESC, seq DESC, cid LIMIT ?"""

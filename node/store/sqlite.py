@@ -204,7 +204,11 @@ class SqliteStore(Store):
 
     def ancestors(self, cid: Link, classes: Collection[str] | None = None, limit: int | None = None) -> list[Link]:
         """See `Store.ancestors`: one recursive query in the engine."""
-        return self._walk(queries.ANCESTORS, (cid,), classes, (-1 if limit is None else limit,))
+        with self._readers.use() as db:
+            condition, names = _class_condition(db, classes)
+            values = (cid, *names, *names, -1 if limit is None else limit)
+            (rows,) = db.execute(queries.ANCESTORS.format(classes=condition), values).fetchone()
+            return [] if rows is None else self._ids_of(db, rows)
 
     def descendants(self, cid: Link, classes: Collection[str] | None = None, limit: int | None = None) -> list[Link]:
         """See `Store.descendants`: one recursive query in the engine."""
@@ -217,24 +221,30 @@ class SqliteStore(Store):
     def _walk(
         self, query: str, roots: tuple[Link, ...], classes: Collection[str] | None, last: tuple[int, ...]
     ) -> list[Link]:
-        """Run a recursive query, which names the classes twice behind each root, and return the ids of its rows."""
+        """Run a recursive query, which names the classes twice behind each root, and return what it finds."""
         with self._readers.use() as db:
             condition, names = _class_condition(db, classes)
             values = [value for root in roots for value in (root, *names, *names)]
-            (rows,) = db.execute(query.format(classes=condition), (*values, *last)).fetchone()
-            return self._ids_of(db, list(map(int, rows.split(",")))) if rows is not None else []
+            return _links(db.execute(query.format(classes=condition), (*values, *last)))
 
-    def _ids_of(self, db: sqlite3.Connection, rows: list[int]) -> list[Link]:
+    def _ids_of(self, db: sqlite3.Connection, listed: str) -> list[Link]:
         """Return the ids of rows, in their order, asking for those alone that are not remembered."""
-        known = self._ids
+        known, rows = self._ids, list(map(int, listed.split(",")))
         new = [row for row in rows if row not in known]
-        if new:
-            if len(known) + len(new) > _REMEMBERED:
-                # A new table, not a cleared one, which another thread may be reading from.
-                known, new = {}, rows
-                if len(rows) <= _REMEMBERED:
-                    self._ids = known
-            known.update((row, Link(cid)) for row, cid in db.execute(queries.IDS_OF_ROWS, (json.dumps(new),)))
+        if not new:
+            return [known[row] for row in rows]
+        if len(known) + len(new) > _REMEMBERED:
+            # A new table, not a cleared one, which another thread may be reading from.
+            known, new = {}, rows
+            if len(rows) <= _REMEMBERED:
+                self._ids = known
+        wanted = f"[{listed}]" if len(new) == len(rows) else json.dumps(new)
+        found = _links(db.execute(queries.IDS_OF_ROWS, (wanted,)))
+        if len(found) == len(rows):
+            if len(rows) <= _REMEMBERED:
+                known.update(zip(rows, found, strict=True))
+            return found
+        known.update(zip(new, found, strict=True))
         return [known[row] for row in rows]
 
     def children(self, cid: Link, classes: Collection[str] | None = None) -> list[Link]:

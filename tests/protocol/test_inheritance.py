@@ -40,7 +40,7 @@ def ancestries(draw):
         issues = draw(st.sets(st.sampled_from(NAMES), max_size=2))
         named = st.builds(Issue, st.sampled_from(IDS[: number + 1]), st.just("licence"), st.just("MIT"))
         resolved = draw(st.sets(named, max_size=3))
-        facts[id] = Facts(tuple(parents), tuple(issues), frozenset(resolved))
+        facts[id] = Facts(tuple(parents), tuple(sorted(issues)), frozenset(resolved))
     return facts
 
 

@@ -30,9 +30,9 @@ def test_files_are_held_against_the_record(farm):
 @pytest.mark.parametrize(
     ("spoil", "licence", "code"),
     [
-        (lambda root: (root / "x").symlink_to("/etc/passwd"), "MIT", "TSLG-P-LINK"),
-        (lambda root: (root / "weights.bin").unlink(), "MIT", "TSLG-P-PACKAGE"),
-        (lambda root: None, "No-Such-Licence", "TSLG-P-LICENCE"),
+        (lambda root: (root / "x").symlink_to("/etc/passwd"), "MIT", "TSLG-F-LINK"),
+        (lambda root: (root / "weights.bin").unlink(), "MIT", "TSLG-F-PACKAGE"),
+        (lambda root: None, "No-Such-Licence", "TSLG-F-LICENCE"),
     ],
 )
 def test_of_a_bad_package_nothing_is_recorded(farm, spoil, licence, code):
@@ -57,7 +57,7 @@ def test_names_that_derive_from_one_another_in_a_circle_are_refused():
     assert in_order({"c": ["a", "b"], "b": ["a"], "a": []}) == ["a", "b", "c"]
     with pytest.raises(PackageError, match="in a circle: a from c from b from a") as caught:
         in_order({"a": ["c"], "b": ["a"], "c": ["b"], "d": ["a"], "e": []})
-    assert caught.value.code == "TSLG-P-CYCLE"
+    assert caught.value.code == "TSLG-F-CYCLE"
     with pytest.raises(PackageError, match="'b', which is not there"):
         in_order({"a": ["b"]})
 
@@ -85,7 +85,7 @@ def test_a_package_is_rebuilt_from_what_is_kept_or_by_its_operator(farm, tmp_pat
     assert rebuildable(farm.store, loose.id).kept == ("weights.bin",)
     with pytest.raises(PackageError) as caught:
         rebuild(farm.store, loose.id, tmp_path / "none")
-    assert caught.value.code == "TSLG-P-MISSING"
+    assert caught.value.code == "TSLG-F-MISSING"
     with pytest.raises(PackageError, match="not empty"):
         rebuild(farm.store, made.id, tmp_path / "kept", combine)
 

@@ -18,7 +18,7 @@ def test_expressions_are_kept_in_normal_form():
 def test_what_spdx_does_not_know_is_refused(text):
     with pytest.raises(PackageError) as caught:
         checked([text])
-    assert caught.value.code == "TSLG-P-LICENCE" and "LicenseRef" in caught.value.mend
+    assert caught.value.code == "TSLG-F-LICENCE" and "LicenseRef" in caught.value.mend
 
 
 def test_of_alternatives_the_one_that_asks_least_is_taken():

@@ -82,10 +82,10 @@ def test_what_changed_is_told(tmp_path, change, differences):
 @pytest.mark.parametrize(
     ("make", "code"),
     [
-        (lambda p: p.symlink_to("/etc/passwd"), "TSLG-P-LINK"),
-        (lambda p: p.symlink_to("README"), "TSLG-P-LINK"),
-        (lambda p: p.symlink_to("/", target_is_directory=True), "TSLG-P-LINK"),
-        (os.mkfifo, "TSLG-P-SPECIAL"),
+        (lambda p: p.symlink_to("/etc/passwd"), "TSLG-F-LINK"),
+        (lambda p: p.symlink_to("README"), "TSLG-F-LINK"),
+        (lambda p: p.symlink_to("/", target_is_directory=True), "TSLG-F-LINK"),
+        (os.mkfifo, "TSLG-F-SPECIAL"),
     ],
 )
 def test_links_and_special_files_are_refused(tmp_path, make, code):
@@ -126,7 +126,7 @@ def test_a_link_by_its_own_name_is_refused(tmp_path):
 def test_a_path_that_no_package_may_have(path):
     with pytest.raises(PackageError) as caught:
         check_path(path)
-    assert caught.value.code == "TSLG-P-PATH"
+    assert caught.value.code == "TSLG-F-PATH"
 
 
 @pytest.mark.parametrize("path", ["a", "a/b.txt", "…/ü", " a ", "/".join("a" * 64), "x" * 1024, "a..b/..c"])
@@ -150,7 +150,7 @@ def test_a_name_on_disk_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "p" / os.fsdecode(b"\xff")).write_bytes(b"")
     with pytest.raises(PackageError) as caught:
         hash_folder(tmp_path / "p")
-    assert caught.value.code == "TSLG-P-PATH"
+    assert caught.value.code == "TSLG-F-PATH"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_package_is_written_as_it_was(tmp_path):
     kept[hashlib.sha256(b"[]").digest()] = b"forged"
     with pytest.raises(PackageError) as caught:
         write_package(package, kept.get, tmp_path / "four")
-    assert caught.value.code == "TSLG-P-CHANGED"
+    assert caught.value.code == "TSLG-F-CHANGED"
 
 
 def test_a_file_that_is_put_in_place_of_another_while_it_is_read_is_noticed(tmp_path):
@@ -208,4 +208,4 @@ def test_a_file_that_is_put_in_place_of_another_while_it_is_read_is_noticed(tmp_
 
     with pytest.raises(PackageError) as caught:
         hash_folder(root, grow)
-    assert caught.value.code == "TSLG-P-CHANGED"
+    assert caught.value.code == "TSLG-F-CHANGED"

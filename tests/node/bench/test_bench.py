@@ -92,6 +92,8 @@ def test_every_benchmark_gives_its_rows(rows):
         *("postgresql-ingest-100", "postgresql-ingest-1000"),
         *("head-p99", "head-p50", "head-work"),
         *(f"ancestors-{RECORDS}", f"ancestors-{RECORDS}-ms"),
+        *(f"artifact-{what}-{RECORDS}" for what in ("ancestors", "descendants", "shared")),
+        "artifact-properties",
         *("manifest-cold", "manifest-warm", "inclusion-hashes", "inclusion-verify"),
         *(
             "cosignature-ed25519",

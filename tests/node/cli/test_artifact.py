@@ -66,13 +66,13 @@ def test_bad_packages_are_refused_in_one_line(farm):
     cli, folder, data = farm
     bad = folder / "bad"
     bad.mkdir()
-    assert "TSLG-P-PACKAGE" in cli.error("artifact", "add", bad, "--agent", "breeder", "--data", data)
+    assert "TSLG-F-PACKAGE" in cli.error("artifact", "add", bad, "--agent", "breeder", "--data", data)
     (bad / "link").symlink_to("/etc/passwd")
-    assert "TSLG-P-LINK" in cli.error("artifact", "add", bad, "--agent", "breeder", "--data", data)
+    assert "TSLG-F-LINK" in cli.error("artifact", "add", bad, "--agent", "breeder", "--data", data)
     (bad / "link").unlink()
     (bad / "f").write_text("f")
     add = ("artifact", "add", bad, "--agent", "breeder", "--data", data)
-    assert "TSLG-P-LICENCE" in cli.error(*add, "--licence", "Nobody-1.0")
+    assert "TSLG-F-LICENCE" in cli.error(*add, "--licence", "Nobody-1.0")
     assert "TSLG-U-UNKNOWN" in cli.error(*add, "--parent", "nobody")
     assert "TSLG-U-UNKNOWN" in cli.error("artifact", "show", "breeder:none", "--data", data)
     assert (
@@ -117,7 +117,7 @@ def test_from_evaluation_to_rollback(farm):
     run = ("--run", f"cp {folder / 'base' / 'f'} {folder / 'made' / 'f'}")
     assert "changed: f" in cli.text("artifact", "rebuild", "child", folder / "made", *run, "--data", data, code=1)
     assert "ended with" in cli.error("artifact", "rebuild", "child", folder / "x", "--run", "false", "--data", data)
-    assert "TSLG-P-MISSING" in cli.error("artifact", "rebuild", "small", folder / "y", "--data", data)
+    assert "TSLG-F-MISSING" in cli.error("artifact", "rebuild", "small", folder / "y", "--data", data)
 
     cli.text("artifact", "transition", "small", "rejected", *by)
     assert "it served" in cli.text("artifact", "archive", "--horizon", "0s", *by)
