@@ -24,6 +24,7 @@ INHERITED: Final[Mapping[str, str]] = {
     "vulnerabilities": "vulnerability",
 }
 """Fields of an artifact that its descendants inherit, and what the issues of each are called."""
+_CHUNK: Final = 1_000
 _NOTHING: Final[frozenset[Issue]] = frozenset()
 TO_BE_TESTED: Final = "to be tested"
 
@@ -115,16 +116,24 @@ class Ancestry:
     """What is held of some artifacts, read once: facts for inheritance, and what was said."""
 
     def __init__(self, store: Store, ids: Iterable[Link], believed: Believed = None) -> None:
-        self.records = {id: one for id, one in graph.load(store, ids).items() if one.kind == "artifact"}
-        self.said = graph.said(store, self.records)
+        wanted = list(dict.fromkeys(ids))
+        self.said = graph.said(store, wanted)
+        self.facts: dict[Link, Facts] = {}
+        self.withheld: list[tuple[Link, str]] = []
+        self._owners: dict[Link, Link] = {}
         self._believed = believed
-        self.facts = {id: self._facts(one) for id, one in self.records.items()}
+        # Of each record only what counts is kept: the collector would look at all of the others again and again.
+        for start in range(0, len(wanted), _CHUNK):
+            held = graph.load(store, wanted[start : start + _CHUNK])
+            for id in wanted[start : start + _CHUNK]:
+                if id in held and held[id].kind == "artifact":
+                    self._take(held[id])
 
     def counts(self, evaluation: Record) -> bool:
         """Tell whether an evaluation resolves issues and tests: whoever makes something does not judge it."""
         if self._believed is not None:
             return evaluation.owner in self._believed
-        return evaluation.owner != self.records[evaluation.body["target"]].owner
+        return evaluation.owner != self._owners[evaluation.body["target"]]
 
     def counting(self, id: Link) -> list[Record]:
         """Return the evaluations of an artifact that count, oldest first."""
@@ -138,6 +147,11 @@ class Ancestry:
     def resolving(self, issue: Issue, id: Link) -> list[Link]:
         """Return the evaluations of an artifact that resolve an issue in it."""
         return [one.id for one in self.counting(id) if issue in _resolves(one)]
+
+    def _take(self, record: Record) -> None:
+        self._owners[record.id] = record.owner
+        self.withheld += [(record.id, name) for name in INHERITED if name in record.withheld]
+        self.facts[record.id] = self._facts(record)
 
     def _facts(self, record: Record) -> Facts:
         body = record.body
@@ -168,16 +182,13 @@ def properties(store: Store, id: Link, believed: Believed = None) -> Properties:
     ]
     licences = [one for one in found.issues if one.what == "licence"]
     from_parents = {issue.name for issue in licences if issue.origin != id}
-    withheld = [
-        (one, name) for one, record in ancestry.records.items() for name in INHERITED if name in record.withheld
-    ]
     return Properties(
         id,
         inherited,
         resolved,
         combine({issue.name for issue in licences}, derived=from_parents),
         found.unknown,
-        sorted(withheld),
+        sorted(ancestry.withheld),
         ancestry.said.evaluations.get(id, ()),
         _tested(ancestry.counting(id), "safety"),
         _tested(ancestry.counting(id), "compatibility"),
