@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tslg.node.store import schema, sqlite
+from tslg.node.store import schema, sqlite_graph
 from tslg.node.store.interface import ForkError, LogState, LogSummary
 from tslg.node.store.sqlite import SqliteStore
 from tslg.protocol.cid import from_text, to_text
@@ -500,7 +500,7 @@ def test_ancestors_are_the_same_whatever_is_remembered_of_earlier_queries(disk, 
         log.add(preds={"prior": [Edge(log.last.id)]})
     wanted = [record.id for record in reversed(log.records[:-1])]
     for room in (0, 3, 100):
-        monkeypatch.setattr(sqlite, "_REMEMBERED", room)
+        monkeypatch.setattr(sqlite_graph, "_REMEMBERED", room)
         disk.append(sealed(*log.records))
         assert disk.ancestors(log.records[4].id) == wanted[3:]
         assert disk.ancestors(log.last.id) == disk.ancestors(log.last.id) == wanted
