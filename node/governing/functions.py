@@ -96,7 +96,7 @@ class GovernedStep:
     ) -> None:
         self._leave()
         if error is None:
-            await in_thread(lambda: self.finish(self.output))
+            await self.finish_awaited(self.output)
         else:
             # Not awaited: in what is being cancelled, nothing may wait any more.
             self.failed(error)
@@ -126,16 +126,25 @@ class GovernedStep:
         finally:
             _running.reset(token)
 
-    def finish(self, output: Any, **data: Any) -> None:
-        """Record what the step returned: of one that made governed calls itself, as a composite of it and them."""
+    def finish(self, output: Any, **data: Any) -> Record:
+        """Record what the step returned: of one that made governed calls itself, as a composite of it and them.
+
+        Returns:
+            The observation of what it returned, or the composite.
+        """
         content = described(output)
         if self._inner or self.outcome.verdict == "decomposed":
-            record = self._composed([self.outcome.record, *self._packed(self._inner)], content)
+            made = record = self._composed([self.outcome.record, *self._packed(self._inner)], content)
         else:
-            self._gate.finish(self.outcome, output=content, **data)
+            made = self._gate.finish(self.outcome, output=content, **data)
             record = self.outcome.record
         if self._above is not None:
             self._above._take(record)
+        return made
+
+    async def finish_awaited(self, output: Any, **data: Any) -> Record:
+        """Record what the step returned in a worker thread, as `finish` does."""
+        return await in_thread(lambda: self.finish(output, **data))
 
     def failed(self, error: BaseException) -> None:
         """Record that the step ended in an exception; that one goes on, whatever becomes of the record."""
