@@ -249,15 +249,24 @@ OPTIONAL = {
     "a2a-sdk": ("a2a", "node/adapters/a2a/*.py"),
     "anyio": ("mcp", "node/adapters/mcp/*.py"),
     "httpx2": ("mcp", "node/adapters/mcp/http.py"),
+    "langchain-core": ("langgraph", "node/adapters/langgraph/*.py"),
+    "langgraph": ("langgraph", "node/adapters/langgraph/*.py"),
     "mcp": ("mcp", "node/adapters/mcp/*.py"),
     "opentelemetry-sdk": ("otel", "node/adapters/otel/sdk/*.py"),
     "psycopg": ("postgres", "node/store/postgres*.py"),
     "pyarrow": ("simulate", "simulations/outcomes.py"),
+    "pydantic": ("pydantic-ai", "node/adapters/pydantic_ai/*.py"),
+    "pydantic-ai-slim": ("pydantic-ai", "node/adapters/pydantic_ai/*.py"),
     "ray": ("ray", "node/parallel_ray.py"),
 }
 """What an extra brings, and the only modules that may need it."""
 
-IMPORTED_AS = {"a2a-sdk": "a2a", "opentelemetry-sdk": "opentelemetry"}
+IMPORTED_AS = {
+    "a2a-sdk": "a2a",
+    "langchain-core": "langchain_core",
+    "opentelemetry-sdk": "opentelemetry",
+    "pydantic-ai-slim": "pydantic_ai",
+}
 """What is not imported by the name of its distribution."""
 
 AWAITED = {"cedarpy", "license-expression"}

@@ -82,6 +82,16 @@ def content_of(value: Any) -> Content:
         return Digest(hashlib.sha256(text.encode()).digest())
 
 
+def facts_of(arguments: Any) -> dict[str, Any]:
+    """Return what rules see of a call's arguments: those with a dot are left out.
+
+    A rule would read such a name as a path, and the tool something else: `user.confirmed` beside a map `user`.
+    """
+    if not isinstance(arguments, Mapping):
+        return {}
+    return {name: value for name, value in arguments.items() if isinstance(name, str) and "." not in name}
+
+
 def told(refused: Rejected) -> str:
     """Return what a model reads in place of the result of a call that was not admitted."""
     return f"Not called, rejected at {refused.stage}: {refused.reason}"

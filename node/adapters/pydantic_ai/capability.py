@@ -13,7 +13,7 @@ from pydantic_ai.output import OutputContext
 from pydantic_ai.tools import RunContext
 from pydantic_ai.toolsets import AbstractToolset
 
-from tslg.node.adapters.calling import RECORD, content_of
+from tslg.node.adapters.calling import RECORD, content_of, facts_of
 from tslg.node.adapters.pydantic_ai.model import CALLS, GovernedModel
 from tslg.node.adapters.pydantic_ai.toolset import Course, GovernedToolset, begun, jsonable, model_name
 from tslg.protocol.cid import to_text
@@ -89,7 +89,7 @@ class Governed(AbstractCapability[Any]):
             model=model_name(ctx),
             version=self._course.version,
             evidence=self._course.answer,
-            facts=arguments if isinstance(arguments, dict) else {"output": arguments},
+            facts=facts_of(arguments if isinstance(arguments, dict) else {"output": arguments}),
         )
         # An output that is refused leaves the run without one: the model is asked for another.
         await begun(step, self._course, None if call is None else call.tool_call_id, ModelRetry)

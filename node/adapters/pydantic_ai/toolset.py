@@ -10,7 +10,7 @@ from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.tools import RunContext
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 
-from tslg.node.adapters.calling import RECORD, RESULT, Call, calling, content_of, is_judged, told
+from tslg.node.adapters.calling import RECORD, RESULT, Call, calling, content_of, facts_of, is_judged, told
 from tslg.node.governing.content import Content
 from tslg.node.governing.errors import Rejected
 from tslg.node.governing.functions import UNSTATED, GovernedStep
@@ -111,7 +111,7 @@ class GovernedToolset(WrapperToolset[Any]):
             model=model_name(ctx),
             version=self.course.version,
             evidence=self.course.answer,
-            facts=arguments if isinstance(arguments, dict) else {},
+            facts=facts_of(arguments),
         )
 
 
