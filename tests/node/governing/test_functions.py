@@ -324,14 +324,17 @@ def test_tasks_do_not_mix_up_their_calls(gate, seen):
 
 
 def test_what_is_cancelled_is_recorded(gate, seen):
+    runs = asyncio.Event()
+
     @gate.governed
     async def wait():
+        runs.set()
         await asyncio.sleep(60)
 
     async def main():
         task = asyncio.create_task(wait())
-        while not seen():
-            await asyncio.sleep(0.001)
+        # Not as soon as its record is there: it runs a moment later.
+        await runs.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
