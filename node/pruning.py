@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from tslg.node import semantic
 from tslg.node.drafting import Draft
 from tslg.node.ledger import Ledger
 from tslg.node.store.interface import LogRow, Store
@@ -107,7 +108,8 @@ def _candidates(
     covered = _summarised(store, owner) if summed else []
     retention = manifest.envelope.retention
     newest_kept = size - policy.body.get("keep", 0)
-    states = store.by_kind("state", owner, limit=1)
+    # What comes next derives from these.
+    states = {semantic.newest_state(store, owner), semantic.read(store, owner, _finder(store)).mover}
     found = {}
     for row in behind[:-1]:
         allowed = row.kind in kinds or (row.kind in summed and any(a <= row.seq <= b for a, b in covered))
@@ -117,6 +119,14 @@ def _candidates(
     for cid in _needed(store, owner, behind[-1].seq, found, now_ms):
         del found[cid]
     return found
+
+
+def _finder(store: Store) -> Callable[[Link], Record | None]:
+    def find(id: Link) -> Record | None:
+        entry = store.get(id)
+        return None if entry is None else records.parse_as(id, entry.data)
+
+    return find
 
 
 def _summarised(store: Store, owner: Link) -> list[tuple[int, int]]:

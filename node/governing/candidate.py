@@ -100,6 +100,9 @@ def _fault(one: Candidate) -> str | None:
     for name in ("intent", "model", "version"):
         if not NAME.valid(getattr(one, name)):
             return f"`{name}` is a text of 1 to 256 characters"
+    for name in ("inputs", "spends", "facts"):
+        if not isinstance(getattr(one, name), Mapping):
+            return f"`{name}` is a map"
     if one.tier is not None and not NAME.valid(one.tier):
         return "`tier` is a text of 1 to 256 characters"
     if one.grain not in GRAINS:

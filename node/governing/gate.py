@@ -22,7 +22,7 @@ from tslg.node.governing.candidate import Candidate, check
 from tslg.node.governing.cedar import Cedar
 from tslg.node.governing.content import Content, digest
 from tslg.node.governing.functions import Functions
-from tslg.node.governing.judging import ask, broken_down, step_of
+from tslg.node.governing.judging import Room, ask, broken_down, step_of
 from tslg.node.governing.keeping import StepKeeper, contents_of
 from tslg.node.governing.outcome import Outcome
 from tslg.node.governing.replaying import Replay, Run, replay
@@ -256,7 +256,9 @@ class Gate(Functions):
     def _authority(self, delegation: References) -> Authority:
         return self._authorities.of(self._delegation if delegation is None else delegation)
 
-    def _judge(self, candidate: Candidate) -> _Judged:
+    def _judge(self, candidate: Candidate, room: Room | None = None) -> _Judged:
+        """Judge a candidate, and its parts where it has some; `room` is what is left for these."""
+        room = room or Room()
         finding: Finding | None = None
         try:
             authority = self._authority(candidate.delegation)
@@ -266,11 +268,16 @@ class Gate(Functions):
         body = _body(candidate, step) | self._keeper.digests(contents_of(candidate))
         intent = authority.policy.intent(step.intent)
         parts, why = candidate.parts, "it came in parts"
-        if finding is None and not parts and intent is not None and intent.decompose:
-            parts, why, finding = self._broken_down(candidate, intent.name)
-        if parts:
-            return _Judged(candidate, authority, body, None, None, tuple(map(self._judge, parts)), why)
-        finding = finding or self._asked(candidate, step, authority)
+        if finding is None and intent is not None and intent.decompose:
+            if not parts:
+                parts, why, finding = broken_down(self.policy.decomposers.get(intent.name), candidate, intent.name)
+        else:
+            # What could be taken whole must be admitted as a whole too: whoever sees all parts admitted may take it so.
+            finding = finding or self._asked(candidate, step, authority)
+        finding = finding or room.take(parts)
+        if parts and finding is None:
+            inner = room.inside()
+            return _Judged(candidate, authority, body, None, None, tuple(self._judge(one, inner) for one in parts), why)
         class_ = None if intent is None else intent.class_
         if finding is None and intent is not None:
             if intent.uses:
@@ -282,9 +289,6 @@ class Gate(Functions):
     def _asked(self, candidate: Candidate, step: Step, authority: Authority) -> Finding | None:
         cedars = tuple(map(self._cedar_of, authority.cedar))
         return ask(authority.policy, cedars, self.policy.predicates, candidate, step)
-
-    def _broken_down(self, candidate: Candidate, intent: str) -> tuple[tuple[Candidate, ...], str, Finding | None]:
-        return broken_down(self.policy.decomposers.get(intent), candidate, intent, lambda part: check(part, 2))
 
     def _kept(self, judged: _Judged) -> _Judged:
         """Have kept what the manifest wants of a step and of its parts; what cannot be kept is not admitted."""

@@ -71,7 +71,9 @@ Append = Callable[[Entry], Record]
 def said(finding: Finding) -> dict[str, str]:
     """Return the fields in which a rejection says why."""
     reason = " ".join(finding.reason.split())
-    return {"stage": finding.stage[:256], "rule": finding.rule[:256], "reason": reason[: DEFAULT.reason_characters]}
+    texts = {"stage": finding.stage[:256], "rule": finding.rule[:256], "reason": reason[: DEFAULT.reason_characters]}
+    # An error of a plug-in may quote anything, half a surrogate pair too.
+    return {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}
 
 
 class Writer:

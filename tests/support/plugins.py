@@ -31,3 +31,20 @@ def into_words(step):
 
 def into_nothing(step):
     return []
+
+
+def into_another(step):
+    return [candidate("b" if step.intent == "a" else "a")]
+
+
+def into_many(step):
+    return [candidate(f"{step.intent}{number}") for number in range(60)]
+
+
+def for_ever(step):
+    while True:
+        yield candidate("answer")
+
+
+def garbled(step):
+    raise LookupError("no such \ud800\n customer" + "x" * 5_000)

@@ -9,6 +9,7 @@ from homes import opened, verdict
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pruning_scene import Clock, Setting, let_go
 from world import HYBRID, MERKLE, NOW
 
 from tslg.node.governing.content import digest
@@ -172,3 +173,20 @@ class Governed(RuleBasedStateMachine):
 
 Governed.TestCase.settings = settings(max_examples=6, stateful_step_count=10, deadline=None)
 TestGoverned = Governed.TestCase
+
+
+def test_pruning_keeps_the_step_that_moved_the_agent_last(tmp_path):
+    clock = Clock()
+    setting = Setting(tmp_path / "node", clock, gc={"kinds": ["inference", "rejection"]})
+    with setting.open() as home:
+        gate = Gate(home.agent("a"), SMALL)
+        old = [gate.submit(candidate("read", state={"n": n})).record for n in range(3)]
+        later = [gate.submit(candidate("read")).record for _ in range(3)]
+        clock.now += 10_000
+        planned, _ = let_go(home, gate.agent)
+        assert old[-1].id not in planned.pruned.ids and later[0].id in planned.pruned.ids
+        assert old[0].id in planned.pruned.ids
+    with setting.open() as home:
+        gate = Gate(home.agent("a"), SMALL)
+        assert gate.state.data == {"n": 2}
+        assert gate.submit(candidate("read", state={"n": 3}, upon=gate.state.digest)).admitted

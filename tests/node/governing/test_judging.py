@@ -153,3 +153,31 @@ def test_cedar_that_is_none_is_told_when_the_gate_is_made(home):
 def test_a_federation_without_classes_and_tiers_has_none_to_claim():
     compiled = compile_policy(b"[intents.a]", (), ())
     assert compiled.tier is None and compiled.policy.intents["a"].class_ is None
+
+
+@pytest.mark.spec("INF-10")
+def test_parts_that_are_allowed_do_not_let_the_whole_through(home):
+    gate = gated(home, POLICY, name="whole")
+    parts = (candidate("answer"), candidate("look-up"))
+    outcome = gate.submit(candidate("drop-tables", parts=parts))
+    assert (outcome.verdict, outcome.rule, outcome.parts) == ("rejected", "intents", ())
+    assert gate.submit(candidate("answer", spends={"cents": 60_000}, parts=parts)).rule == "limits.cents"
+    assert gate.submit(candidate("answer", parts=parts)).admitted
+    assert gate.submit(candidate("clean-up", spends={"cents": 60_000}, parts=parts)).admitted
+
+
+def test_breaking_down_ends(home):
+    """Two intents that a plug-in breaks down into each other, and one that it breaks down without end."""
+    endless = 'class = "internal"\n[intents."*"]\ndecompose = "plugins:{}"'
+    for function in ("into_another", "into_many", "for_ever"):
+        outcome = gated(home, endless.format(function), name=f"endless {function}").submit(candidate("a"))
+        found = [outcome]
+        while found[-1].parts:
+            found.append(found[-1].parts[0])
+        assert found[-1].verdict == "rejected" and found[-1].stage == "policy"
+        assert len([*outcome.records()]) < 100
+
+
+def test_a_reason_that_no_record_can_hold_is_mended(home):
+    outcome = gated(home, 'predicate = "plugins:garbled"', name="garbled").submit(candidate())
+    assert "no such \ufffd? customer".replace("\ufffd?", "?") in outcome.reason and "\n" not in outcome.reason
