@@ -106,6 +106,7 @@ class Node:
         listen: str | None = None,
         network: Network | None = None,
         clock: Callable[[], int] = wall_clock,
+        random_bytes: Callable[[int], bytes] = os.urandom,
         limits: Limits = DEFAULT,
         withhold: Iterable[str] = (),
         config: NodeConfig | None = None,
@@ -119,6 +120,7 @@ class Node:
             listen: a multiaddr such as `/ip4/0.0.0.0/tcp/4101`.
             network: a network to use instead of libp2p.
             clock: ms since 1970 UTC.
+            random_bytes: a source of secret random bytes.
             limits: bounds on what comes from outside.
             withhold: committed fields that peers do not get, each `KIND/FIELD` with `*` for any.
             config: all settings; `listen` and `withhold` stand above it.
@@ -130,7 +132,9 @@ class Node:
         given = {"listen": None if listen is None else [listen], "withhold": list(withhold) or None}
         settings = (config or NodeConfig()).with_values(given)
         shown = withholding(settings.withhold) if settings.withhold else None
-        home = await trio.to_thread.run_sync(lambda: Home.open(Path(path), federation=joined, name=name, clock=clock))
+        home = await trio.to_thread.run_sync(
+            lambda: Home.open(Path(path), federation=joined, name=name, clock=clock, random_bytes=random_bytes)
+        )
         try:
             keeper = gatekeeper(home, shown, limits)
             if network is None and settings.listen:

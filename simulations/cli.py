@@ -59,6 +59,14 @@ class Seeds(click.ParamType[range]):
     metavar="FILE.toml",
     help="Write the shortest scenario that was found to fail as the first failing seed does.",
 )
+@click.option("--nodes", is_flag=True, help="Run real nodes under a virtual clock: honest members, up to 1,000.")
+@click.option(
+    "--study",
+    "into",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Measure what depth, population and pruning come to on these seeds, and write figures there.",
+)
 @json_option
 def simulate(
     scenario: str | None,
@@ -72,6 +80,8 @@ def simulate(
     on_ray: bool,
     out: Path | None,
     minimise: Path | None,
+    nodes: bool,
+    into: Path | None,
     as_json: bool,
 ) -> int:
     """Run a population of agents, honest and hostile, on one seed: the same seed gives the same run, bit for bit.
@@ -85,16 +95,20 @@ def simulate(
 
     if listing:
         return _list(as_json)
+    if into is not None:
+        return _study(seeds or range(1, 6), workers, into, as_json)
     if scenario is None:
         raise UsageError("no scenario is named", mend="`tslg simulate --list` shows which there are")
     if seed is not None and seeds is not None:
         raise UsageError("one seed or many", mend="give --seed or --seeds")
     given = scenarios.load(scenario).changed(agents=agents, hours=hours, signatures=signatures)
-    changes = _given(("--agents", agents), ("--hours", hours), ("--signatures", signatures))
+    changes = [*_given(("--agents", agents), ("--hours", hours), ("--signatures", signatures)), *["--nodes"] * nodes]
+    if nodes and (seeds is not None or minimise is not None):
+        raise UsageError("nodes are run on one seed", mend="leave --seeds and --minimise away")
     if seeds is not None:
         document, failed = _many(scenario, given, seeds, changes, Spread(workers, on_ray, out))
     else:
-        document, failed = _one(scenario, given, 1 if seed is None else seed, changes)
+        document, failed = _one(scenario, given, 1 if seed is None else seed, changes, nodes)
     if failed is not None and minimise is not None:
         document["minimised"] = _minimised(given, failed, minimise)
     emit(document, as_json, "" if as_json else (summary(document) if seeds is None else summary_of_many(document)))
@@ -120,6 +134,18 @@ def _list(as_json: bool) -> int:
     return 0
 
 
+def _study(seeds: range, workers: int | None, into: Path, as_json: bool) -> int:
+    """Run the study. Raises UsageError without matplotlib."""
+    from tslg.simulations.study import study
+
+    try:
+        document = study(seeds, workers, into, say)
+    except ImportError:
+        raise UsageError("matplotlib is not installed", mend="pip install 'tslg[simulate]'") from None
+    emit(document, as_json, f"written to {into}: study.json and the figures")
+    return 0
+
+
 def _given(*options: tuple[str, Any]) -> list[str]:
     return [part for name, value in options if value is not None for part in (name, str(value))]
 
@@ -129,8 +155,13 @@ def command(scenario: str, seed: int, changes: Sequence[str]) -> str:
     return shlex.join(["tslg", "simulate", scenario, "--seed", str(seed), *changes])
 
 
-def _one(name: str, given: Scenario, seed: int, changes: Sequence[str]) -> tuple[dict[str, Any], Outcome | None]:
-    from tslg.simulations.run import run
+def _one(
+    name: str, given: Scenario, seed: int, changes: Sequence[str], nodes: bool
+) -> tuple[dict[str, Any], Outcome | None]:
+    if nodes:
+        from tslg.simulations.nodes import run_nodes as run
+    else:
+        from tslg.simulations.run import run
 
     with progress_bar(f"{given.name}, seed {seed}") as bar:
         outcome = run(given, seed, None if bar is None else lambda share: bar(round(100 * share), 100))

@@ -107,6 +107,11 @@ class Disk(MemoryStore):
         self._written("drop_blobs", named)
         return count
 
+    def weight(self) -> int:
+        """Return how many bytes of records, seals and attachments it holds."""
+        entries = (entry for _, entry in (*self._records.values(), *self._rivals.values()))
+        return sum(len(entry.data) + len(entry.seal) + len(entry.attachment or b"") for entry in entries)
+
     # --- what a disk does ------------------------------------------------------------------------------------------
 
     def _written(self, name: str, *args: Any) -> None:

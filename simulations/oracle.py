@@ -20,6 +20,7 @@ from tslg.protocol.log import root as tree_root
 from tslg.protocol.record import Record
 from tslg.protocol.report import INVALID, UNDETERMINED, VALID, Report
 from tslg.simulations.engine import SECOND
+from tslg.simulations.readings import Readings
 
 if TYPE_CHECKING:
     from tslg.simulations.gossip import Gossip
@@ -90,6 +91,7 @@ class Oracle:
         self.detections: list[tuple[Link, int]] = []
         """Which fork was found, and how long (µs) after two honest nodes held both sides."""
         self._held_since: dict[Link, int] = {}
+        self.readings = Readings()
 
     def broken(self, invariant: str, who: str, explanation: str) -> Broken:
         """Return the end of the run."""
@@ -100,10 +102,12 @@ class Oracle:
     def true(self, record: Record, seal: bytes) -> None:
         """Take note of a record that its author made as it may."""
         self._truth[record.id] = seal
+        self.readings.made(record)
 
     def condemn(self, record: Record, why: str, invariant: str = "acceptance", behind: Sequence[Link] = ()) -> None:
         """Take note of a record that nobody honest may store, nor find valid who has seen what is `behind` it."""
         self._condemned[record.id] = _Sentence(why, invariant, tuple(behind))
+        self.readings.made(record, why, self._world.loop.now)
 
     def made(self, member: Machine, record: Record) -> None:
         """Take note that a record was acknowledged to its author."""
@@ -120,7 +124,8 @@ class Oracle:
         """Hold what an honest node stores against what is true."""
         id = record.id
         if record.owner == member.id:
-            self._truth.setdefault(id, seal)
+            if id not in self._truth:
+                self.true(record, seal)
             return
         if self._truth.get(id) == seal and id not in self._condemned:
             return
@@ -139,6 +144,7 @@ class Oracle:
         report = walked.report
         self.counts["audits"] += 1
         self.counts[f"audits {report.verdict}"] += 1
+        self.readings.read(report, reading.requests, reading.bytes, self._world.loop.now)
         self._world.loop.log.say(report.verdict.encode() + report.target)
         if report.verdict == VALID:
             self._check_accepted(member, report)

@@ -37,6 +37,8 @@ def parquet(path: Path) -> Iterator[Take]:
             ("given_up", pyarrow.string()),
             ("traffic", pyarrow.string()),
             ("detections_s", pyarrow.list_(pyarrow.float64())),
+            ("readings", pyarrow.string()),
+            ("storage", pyarrow.int64()),
             ("broken", pyarrow.string()),
         ]
     )
@@ -62,6 +64,6 @@ def parquet(path: Path) -> Iterator[Take]:
 def _row(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome as one row: what has no fixed columns is JSON."""
     row = outcome.to_json()
-    for name in ("counts", "given_up", "traffic", "broken"):
+    for name in ("counts", "given_up", "traffic", "readings", "broken"):
         row[name] = None if row[name] is None else json.dumps(row[name], sort_keys=True)
     return row

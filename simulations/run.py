@@ -40,6 +40,9 @@ class Outcome:
         counts: of records, audits, delegations, …
         given_up: how often a procedure ended with which code.
         traffic: messages, those that were lost, and bytes.
+        detections_s: how long after two honest nodes held both sides of a fork it was found.
+        readings: what audits cost and found, by depth; see `Readings.to_json`.
+        storage: bytes of records and seals that honest members hold in the end.
         broken: what did not hold, None if all did.
     """
 
@@ -57,6 +60,8 @@ class Outcome:
     given_up: dict[str, int]
     traffic: dict[str, int]
     detections_s: list[float] = field(default_factory=list)
+    readings: dict[str, Any] = field(default_factory=dict)
+    storage: int = 0
     broken: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -103,6 +108,8 @@ def run(scenario: Scenario, seed: int, tick: Tick | None = None) -> Outcome:
         given_up=dict(sorted(oracle.given_up.items())),
         traffic={"messages": net.sent, "lost": net.lost, "bytes": net.bytes},
         detections_s=[taken / SECOND for _, taken in oracle.detections],
+        readings=oracle.readings.to_json(),
+        storage=sum(member.disk.weight() for member in world.members if member.honest),
         broken=broken,
     )
 

@@ -37,10 +37,10 @@ HOSTILE: Final = (
 """Behaviours of members that do not keep to the rules; see `tslg.simulations.adversaries`."""
 FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "churn": ("share", "every_s"),
-    "clog": ("groups", "others"),
+    "clog": ("others", "share"),
     "crash": ("share",),
-    "one-way": ("groups", "others"),
-    "partition": ("groups", "others"),
+    "one-way": ("others", "share"),
+    "partition": ("others", "share"),
     "skew": ("share", "ms"),
     "slow-disk": ("share", "factor"),
 }

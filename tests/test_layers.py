@@ -254,6 +254,7 @@ OPTIONAL = {
     "mcp": ("mcp", "node/adapters/mcp/*.py"),
     "opentelemetry-sdk": ("otel", "node/adapters/otel/sdk/*.py"),
     "psycopg": ("postgres", "node/store/postgres*.py"),
+    "matplotlib": ("simulate", "simulations/plots.py"),
     "pyarrow": ("simulate", "simulations/outcomes.py"),
     "pydantic": ("pydantic-ai", "node/adapters/pydantic_ai/*.py"),
     "pydantic-ai-slim": ("pydantic-ai", "node/adapters/pydantic_ai/*.py"),

@@ -110,6 +110,8 @@ class MemoryHub:
     """The DHT, as if its closest peers never left: by key, who provides it, and when that was said (trio's clock)."""
     planted: dict[bytes, list[str]] = field(default_factory=dict)
     """Addresses that the DHT gives out for a key beside those, whatever they lead to."""
+    apart: Callable[[str, str], bool] = field(default=lambda one, other: False)
+    """Whether two members cannot reach each other; asked whenever one turns to the other."""
     joined_only: bool = False
     """Whether only a member with a connection has part in the DHT, as on a real network; for tests of finding."""
 
@@ -199,6 +201,9 @@ class MemoryNetwork:
         if other is None or other._nursery is None or other.faults.down or self.faults.down:
             await self._disconnect(peer)
             raise errors.Unreachable(f"peer {peer} cannot be reached", peer=peer)
+        if self._hub.apart(self._peer_id, peer):
+            await self._disconnect(peer)
+            raise errors.Unreachable(f"peer {peer} cannot be reached", peer=peer)
         if peer in self._cut_off or self._peer_id in other._cut_off:
             raise errors.Unreachable(f"peer {peer} is cut off", peer=peer)
         self._connected.add(peer)
@@ -230,7 +235,9 @@ class MemoryNetwork:
         await trio.lowlevel.checkpoint()
         check_announcement(payload, self._limits)
         for peer, other in sorted(self._hub.members.items()):
-            if peer != self._peer_id and other._nursery is not None and not (other.faults.down or self.faults.down):
+            if peer == self._peer_id or self._hub.apart(self._peer_id, peer):
+                continue
+            if other._nursery is not None and not (other.faults.down or self.faults.down):
                 other._hear(topic, Announcement(payload, self._peer_id, self._peer_id))
 
     def _hear(self, topic: str, announcement: Announcement) -> None:

@@ -23,16 +23,24 @@ class Widener(Hostile):
         policy = member.disk.by_kind("policy", member.id, limit=1_000)[-1]
         state = member.disk.log_state(member.id)
         assert state is not None
-        if member.chance.random() < 0.5:
+        prior, choice = member.id, member.chance.random()
+        if choice < 0.4:
             body: dict[str, Any] = {"name": "wide", "capabilities": _WIDE, "limits": {"spend": 10_000}}
             body |= {"classes": [], "tiers": [], "not_before": None, "not_after": None}
             wide = write(member, "policy", body, {"prior": [Edge(state.last)], "policy": [Edge(policy)]})
-            self._slip(member, wide, "a widener made it wider than the policy that it derives from", [policy])
-            behind, policy, why = [wide.id, policy], wide.id, "it is done under a policy that a widener made"
+            self._slip(member, wide, "wider than the policy that it derives from", [policy])
+            behind, policy, why = [wide.id, policy], wide.id, "under a policy that is wider than it may be"
+        elif choice < 0.7:
+            behind, why = [policy], "beyond the policy that it names"
         else:
-            behind, why = [policy], "it is beyond the policy that it names"
-        preds = {"prior": [Edge(member.id)], "policy": [Edge(policy)]}
-        done = write(member, "action", {"name": "beyond", "uses": ["sign"]}, preds)
+            newer = member.agent.policy("work", capabilities=["buy"], limits={"spend": 10}, amends=policy)
+            entry = member.disk.get(newer.id)
+            assert entry is not None
+            member.world.oracle.true(newer, entry.seal)
+            prior, behind, why = newer.id, [policy, newer.id], "under a policy that was superseded before it"
+        preds = {"prior": [Edge(prior)], "policy": [Edge(policy)]}
+        uses = ["buy"] if prior != member.id else ["sign"]
+        done = write(member, "action", {"name": "beyond", "uses": uses}, preds)
         self._slip(member, done, why, behind)
         member.world.notice(done.id, member.id, member)
         member.announce_own()
@@ -53,7 +61,7 @@ class Inventor(Hostile):
         given = [record for record in made if record.body["delegate"] != member.id]
         if given:
             grant, delegation = given[-1].body["grant"], given[-1].id
-            why = "the delegation that it names is to somebody else"
+            why = "under a delegation to somebody else"
             for record, sealed in own_records(victim):
                 hold(member, record, sealed)
         else:
@@ -65,7 +73,7 @@ class Inventor(Hostile):
             invented = write(member, "delegation", body, {"policy": [Edge(policy[0])]}, owner=victim)
             oracle.condemn(invented, "its author never made it")
             hold(member, invented, seal(invented, member.key))
-            grant, delegation, why = policy[0], invented.id, "the delegation that it names was never made"
+            grant, delegation, why = policy[0], invented.id, "under a delegation that was never made"
         preds = {
             "prior": [Edge(member.id)],
             "policy": [Edge(grant, victim.id, None)],

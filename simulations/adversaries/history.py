@@ -148,6 +148,7 @@ class Rewriter(Hostile):
         oracle = member.world.oracle
         for record, sealed in other.made:
             oracle.true(record, sealed)
+            oracle.readings.made(record, "in a log that a thief of its key rewrote", member.world.loop.now)
         oracle.stolen(victim, {other.head(): 1})
         payload = other.news(victim.key)
         for peer in member.peers:

@@ -59,7 +59,7 @@ def test_every_hostile_behaviour_has_a_class_and_the_other_way_round():
         ("record_s = 5", "records_s = 5", "x.toml:14:13: groups[0].records_s: unknown entry; did you mean record_s?"),
         ('kind = "lognormal"', 'kind = "lognormle"', "network.latency.kind: must be one of constant, exponential"),
         ("agents = 10", "agents = 0", "x.toml:3:10: scenario.agents: must be an integer from 1 to 1000000"),
-        ("at_s = 10", "share = 0.5", "x.toml:22:9: faults[0].share: unknown entry"),
+        ("at_s = 10", "every_s = 5", "x.toml:22:11: faults[0].every_s: unknown entry"),
         ("sigma = 0.5", "spread_ms = 3", "network.latency.spread_ms: unknown entry"),
         ('name = "b"', 'name = "a"', "groups[1].name: 'a' is the name of another group"),
         ("[[groups]]", "[groups", "x.toml:12:"),
