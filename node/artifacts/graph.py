@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 from tslg.node import standing
 from tslg.node.store.interface import Store
 from tslg.protocol.cid import to_text
+from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
+from tslg.protocol.flat import recover
 from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Record
 
@@ -33,7 +35,17 @@ class Said(NamedTuple):
 
 
 def load(store: Store, ids: Iterable[Link]) -> dict[Link, Record]:
-    """Return those of these records that are held, with what is disclosed of them."""
+    """Return those of these records that are held, with what is disclosed of them, and edges by class."""
+    found = _plain(store, ids)
+    flat = [one for one in found.values() if FLAT in one.preds]
+    if flat:
+        cited = {edge.cid for one in flat for edge in one.edges()}
+        known = {**_plain(store, cited - found.keys()), **found}
+        found |= {one.id: recover(one, known.get) for one in flat}
+    return found
+
+
+def _plain(store: Store, ids: Iterable[Link]) -> dict[Link, Record]:
     wanted = list(dict.fromkeys(ids))
     found: dict[Link, Record] = {}
     for start in range(0, len(wanted), _CHUNK):

@@ -80,6 +80,12 @@ def farm(tmp_path):
         yield Farm(home, tmp_path / "packages")
 
 
+@pytest.fixture(scope="session")
+def farm_type():
+    """Make farms in directories of a test's own."""
+    return Farm
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """A farm with a family that the tests of one file read and do not change."""

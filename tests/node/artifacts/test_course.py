@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from homes import opened
+from world import NOW, ONE
 
-from tslg.node.artifacts import course
+from tslg.node.artifacts import course, graph
 from tslg.node.artifacts.comparing import differences, told
+from tslg.node.artifacts.properties import affected
 from tslg.protocol.errors import Refusal, UsageError
 
 
@@ -90,3 +93,24 @@ def test_what_differs_between_a_champion_and_a_failing_canary(farm):
     assert [score[1:] for score in found.scores] == [("accuracy", 93, 95), ("cost", 5, None)]
     assert found.passed == {"safety": (True, False), "task": (True, True)}
     assert told(found)["files"][0] == {"how": "changed", "path": "config"}
+
+
+def test_where_edges_have_no_classes_lives_and_inheritance_are_the_same(tmp_path, farm_type):
+    ticks = iter(range(NOW, NOW + 10**6))
+    toml = ONE.format(attested=0).replace("[envelope]\n", '[envelope]\nedges = "flat"\n')
+    with opened(tmp_path / "home", toml, clock=lambda: next(ticks)) as home:
+        farm = farm_type(home, tmp_path / "packages")
+        family = farm.family()
+        batch = farm.breeder.cohort("batch", of=family.child)
+        member = farm.made("member", family.child, cohort=batch)
+        promoted(farm, family.base)
+        farm.breeder.transition(family.base, "standby")
+        promoted(farm, family.child, rollback=family.base)
+        course.roll_back(farm.breeder, farm.store, "champion", "worse")
+        assert course.points_at(farm.store, "champion", farm.breeder.id) == family.base.id
+        assert graph.cohort(farm.store, member.id) == [member.id]
+        issue = {"origin": family.personal, "what": "restriction", "name": "personal"}
+        farm.tested(family.small, "unlearning", resolves=[issue])
+        (found,) = affected(farm.store, family.personal.id, lambda one: one.what == "restriction")
+        assert set(found.reached) == {family.personal.id, family.child.id, member.id}
+        assert found.spared == [family.small.id]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from homes import opened
+from world import MERKLE, NOW
 
 from tslg.node.artifacts import graph
 from tslg.node.artifacts.properties import affected, properties, told
@@ -166,3 +168,17 @@ def test_the_origin_of_an_issue_is_told_once_for_each_ancestor(farm):
     one, two = (farm.add(name, licences=["MIT"]) for name in ("one", "two"))
     found = properties(farm.store, farm.made("both", one, two).id)
     assert {inherited.issue for inherited in found.inherited} == {Issue(x.id, "licence", "MIT") for x in (one, two)}
+
+
+def test_what_an_ancestor_withholds_is_told_and_stands_against_release(tmp_path, farm_type):
+    ticks = iter(range(NOW, NOW + 10**6))
+    with opened(tmp_path / "home", MERKLE, clock=lambda: next(ticks)) as home:
+        farm = farm_type(home, tmp_path / "packages")
+        base = farm.add("base", licences=["GPL-3.0-only"])
+        made = farm.made("made", base)
+        assert [one.issue.name for one in properties(farm.store, made.id).inherited] == ["GPL-3.0-only"]
+        farm.breeder.redact(base, fields=["licences", "type"], reason="a trade secret")
+        found = properties(farm.store, made.id)
+        assert found.withheld == [(base.id, "licences")] and found.inherited == []
+        assert any("withholds its licences" in line for line in found.obstacles)
+        assert graph.contributing(farm.store, made.id) == {"unknown": [base.id]}
