@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from tslg.node.adapters.calling import CHAT, content_of, evidence_of, facts_of, handed_on, is_judged
+from tslg.node.adapters.calling import CHAT, RECORD, content_of, evidence_of, facts_of, handed_on, is_judged
 from tslg.node.adapters.langgraph.messages import note, notes, said
 from tslg.node.governing.functions import UNSTATED, GovernedStep
 from tslg.node.governing.values import described
@@ -18,6 +22,12 @@ from tslg.protocol.fields import NAME
 
 if TYPE_CHECKING:
     from tslg.node.governing.gate import Gate
+    from tslg.protocol.record import Record
+
+
+_KEPT: Final = 1024
+"""How many answers are remembered by their ids, for those that reach the graph in other messages."""
+_begun: ContextVar[list[UUID] | None] = ContextVar("tslg_begun", default=None)
 
 
 class GovernedCalls(BaseCallbackHandler):
@@ -28,6 +38,8 @@ class GovernedCalls(BaseCallbackHandler):
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._steps: dict[UUID, GovernedStep] = {}
+        self._answers: OrderedDict[str, tuple[Record, Record]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __eq__(self, other: object) -> bool:
         # A graph inside of another under the same gate has its calls judged once.
@@ -35,6 +47,28 @@ class GovernedCalls(BaseCallbackHandler):
 
     def __hash__(self) -> int:
         return hash(id(self._gate))
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Record what was begun in the block and has no end as ended by what ends the block, such as a cancellation."""
+        begun: list[UUID] = []
+        token = _begun.set(begun)
+        try:
+            yield
+        except BaseException as error:
+            for run_id in begun:
+                self._failed(run_id, error)
+            raise
+        finally:
+            _begun.reset(token)
+
+    def note_on(self, messages: Iterable[BaseMessage]) -> None:
+        """Note on answers of which records they are, where they were put together from a stream."""
+        for message in messages:
+            with self._lock:
+                found = self._answers.get(message.id or "")
+            if found is not None and RECORD not in message.response_metadata:
+                note(message, *found)
 
     # --- models ------------------------------------------------------------------------------------------------------
 
@@ -77,6 +111,7 @@ class GovernedCalls(BaseCallbackHandler):
         for one in answers:
             if isinstance(one, BaseMessage):
                 note(one, step.outcome.record, made)
+                self._remember(one.id, step.outcome.record, made)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Record that a request ended in an exception."""
@@ -102,8 +137,7 @@ class GovernedCalls(BaseCallbackHandler):
             {"arguments": content_of(arguments)},
             facts=facts_of(arguments),
         )
-        step.begin()
-        self._steps[run_id] = step
+        self._begin(run_id, step)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Record what a tool returned."""
@@ -135,8 +169,22 @@ class GovernedCalls(BaseCallbackHandler):
         evidence = [*evidence, *handed_on(self._gate)]
         inputs = {what: content, "settings": described(dict(settings))}
         step = self._gate.step(CHAT, inputs, model=_name(model), evidence=evidence or None, facts=facts)
+        self._begin(run_id, step)
+
+    def _begin(self, run_id: UUID, step: GovernedStep) -> None:
         step.begin()
         self._steps[run_id] = step
+        begun = _begun.get()
+        if begun is not None:
+            begun.append(run_id)
+
+    def _remember(self, id: str | None, record: Record, made: Record) -> None:
+        if id is None:
+            return
+        with self._lock:
+            self._answers[id] = record, made
+            if len(self._answers) > _KEPT:
+                self._answers.popitem(last=False)
 
     def _failed(self, run_id: UUID, error: BaseException) -> None:
         step = self._steps.pop(run_id, None)

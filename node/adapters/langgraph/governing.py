@@ -13,6 +13,7 @@ from langgraph.graph import StateGraph
 from langgraph.prebuilt import ToolNode
 
 from tslg.node.adapters.langgraph.calls import GovernedCalls
+from tslg.node.adapters.langgraph.messages import messages_of
 from tslg.node.adapters.langgraph.moves import Moves
 from tslg.node.adapters.langgraph.tools import governed
 from tslg.node.agent import in_thread
@@ -61,16 +62,18 @@ def _around(name: str, runnable: Runnable[Any, Any], calls: GovernedCalls, moves
 
     def run(given: Any, config: RunnableConfig) -> Any:
         own = merge_configs(config, watched)
-        with set_config_context(own) as context:
+        with calls.watching(), set_config_context(own) as context:
             update = context.run(runnable.invoke, given, own)
+        calls.note_on(messages_of(update))
         if moves is not None:
             moves.move(name, update)
         return update
 
     async def run_awaited(given: Any, config: RunnableConfig) -> Any:
         own = merge_configs(config, watched)
-        with set_config_context(own) as context:
+        with calls.watching(), set_config_context(own) as context:
             update = await asyncio.create_task(_invoked(runnable, given, own), context=context)
+        calls.note_on(messages_of(update))
         if moves is not None:
             await in_thread(lambda: moves.move(name, update))
         return update

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage
+from langgraph.types import Command
 
 from tslg.node.adapters.calling import RECORD, RESULT
 from tslg.node.governing.content import Content
@@ -60,3 +61,23 @@ def said(message: BaseMessage) -> Content:
     """Return what of a model's answer is digested: its content and the calls that it asks for."""
     calls = message.tool_calls if isinstance(message, AIMessage) else []
     return described({"content": message.content, "tool_calls": [dict(call) for call in calls]})
+
+
+def updates_in(update: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield what a node's return value says of the state, as LangGraph reads it."""
+    for one in update if isinstance(update, list | tuple) else [update]:
+        found = one.update if isinstance(one, Command) else one
+        if isinstance(found, Mapping):
+            yield found
+        elif isinstance(found, list | tuple):
+            yield dict(item for item in found if isinstance(item, tuple) and len(item) == 2)
+        elif found is not None and hasattr(found, "__dict__"):
+            yield vars(found)
+
+
+def messages_of(update: Any) -> list[BaseMessage]:
+    """Return the messages in what a node returned."""
+    found = [message for values in updates_in(update) for message in messages_in(values)]
+    if isinstance(update, list | tuple):
+        found.extend(one for one in update if isinstance(one, BaseMessage))
+    return [update] if isinstance(update, BaseMessage) else found

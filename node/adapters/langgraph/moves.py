@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from langgraph.types import Command
-
 from tslg.node.adapters.calling import evidence_of
-from tslg.node.adapters.langgraph.messages import messages_in
+from tslg.node.adapters.langgraph.messages import messages_in, updates_in
 from tslg.node.governing.candidate import Candidate
 from tslg.node.governing.functions import CODE, UNSTATED
 from tslg.node.governing.values import as_content
@@ -40,7 +37,7 @@ class Moves:
         """
         moved: dict[str, Any] = {}
         messages = []
-        for values in _updates(update):
+        for values in updates_in(update):
             moved |= {key: as_content(value) for key, value in values.items() if key in self._keys}
             messages += messages_in(values)
         if not moved:
@@ -60,15 +57,3 @@ class Moves:
                 upon=now.digest,
             )
             self._gate.submit(candidate).or_raise()
-
-
-def _updates(update: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield what a node's return value says of the state, as LangGraph reads it."""
-    for one in update if isinstance(update, list | tuple) else [update]:
-        found = one.update if isinstance(one, Command) else one
-        if isinstance(found, Mapping):
-            yield found
-        elif isinstance(found, list | tuple):
-            yield dict(item for item in found if isinstance(item, tuple) and len(item) == 2)
-        elif found is not None and hasattr(found, "__dict__"):
-            yield vars(found)

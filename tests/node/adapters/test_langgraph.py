@@ -168,6 +168,48 @@ def test_streams_are_judged_before_they_start_and_recorded_as_they_end(home, des
     assert next(model.messages).content == "it left today"
 
 
+def test_an_answer_that_a_node_puts_together_from_a_stream_is_known_as_what_it_is(desk):
+    def respond(state):
+        whole = None
+        for chunk in says("it left today").stream(state["messages"]):
+            whole = chunk if whole is None else whole + chunk
+        return {"messages": [whole]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("model", respond)
+    builder.add_edge(START, "model")
+    answer = govern(builder, desk.gate).compile().invoke(ask_for())["messages"][-1]
+    asked, answered = desk.new()
+    assert answer.content == "it left today"
+    assert answer.response_metadata == {"tslg/record": to_text(asked.id), "tslg/result": to_text(answered.id)}
+
+
+def test_a_request_that_is_cancelled_has_its_end_on_record(desk):
+    sent = asyncio.Event()
+
+    class Slow(GenericFakeChatModel):
+        async def _agenerate(self, *args, **how):
+            sent.set()
+            await asyncio.sleep(60)
+
+    async def respond(state):
+        return {"messages": [await Slow(messages=iter(())).ainvoke(state["messages"])]}
+
+    async def main():
+        builder = StateGraph(MessagesState)
+        builder.add_node("model", respond)
+        builder.add_edge(START, "model")
+        task = asyncio.create_task(govern(builder, desk.gate).compile().ainvoke(ask_for()))
+        await sent.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    asked, ended = desk.new()
+    assert ended.body["data"]["raised"] == "CancelledError" and cites(ended) == {asked.id}
+
+
 @pytest.mark.parametrize("handled", [True, False])
 def test_a_tool_that_raises_has_that_on_record(desk, tools, handled):
     graph = govern(chat(says([call("fail")], "oh"), tools, handle_tool_errors=handled), desk.gate).compile()
