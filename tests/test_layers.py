@@ -270,16 +270,13 @@ IMPORTED_AS = {
 }
 """What is not imported by the name of its distribution."""
 
-AWAITED = {"cedarpy", "license-expression"}
-"""What is declared for modules that are about to come."""
-
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
     runtime = distributions(PROJECT["project"]["dependencies"])
     trees = {path: outside_type_checking(path) for path in TREES}
     imported = imported_distributions([*trees.values()])
     # What no test needs, and so need not be installed where they run, cannot be found by what provides it.
-    assert imported | {"ray"} | AWAITED == runtime | OPTIONAL.keys() | AWAITED
+    assert imported | {"ray"} == runtime | OPTIONAL.keys()
     extras = PROJECT["project"]["optional-dependencies"]
     for distribution, (extra, modules) in OPTIONAL.items():
         assert distribution in distributions(extras[extra])
