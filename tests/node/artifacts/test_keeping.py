@@ -7,6 +7,7 @@ import io
 import json
 
 import pytest
+from pruning_scene import Clock, Setting, let_go
 
 from tslg.node.artifacts import archiving, course
 from tslg.node.artifacts.keeping import check, in_order, register
@@ -139,6 +140,24 @@ def test_what_serves_is_referenced_or_was_used_stays_and_the_rest_may_go(farm):
     assert rebuildable(farm.store, young.id).kept == ("f",) and rebuildable(farm.store, base.id).kept == ()
     again = archiving.plan(farm.store, farm.breeder.id, now_ms=now, horizon_ms=0)
     assert archiving.carry_out(farm.breeder, farm.store, again, "redundant") == 0
+
+
+@pytest.mark.spec("PRN-7")
+def test_evaluations_on_which_a_release_rests_are_not_pruned(tmp_path, farm_type):
+    setting = Setting(tmp_path / "home", Clock(), {"kinds": ["evaluation"]})
+    with setting.open() as home:
+        farm = farm_type(home, tmp_path / "packages")
+        made = farm.add("m")
+        idle, passed = farm.tested(made, "task"), farm.tested(made, "safety", "compatibility")
+        for state in ("shadow", "canary"):
+            farm.breeder.transition(made, state)
+        farm.evaluator.state({"day": 2})
+        farm.evaluator.state({"day": 3})
+        setting.clock.now += 10_000
+        planned, _ = let_go(home, farm.evaluator)
+        assert planned.pruned.ids == (idle.id,)
+        assert home.store.has(passed.id) and not home.store.has(idle.id)
+        assert farm.breeder.transition(made, "champion").body["to"] == "champion"
 
 
 def test_summaries_are_beside_the_evidence(farm):
