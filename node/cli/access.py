@@ -30,6 +30,8 @@ SHORT: Final = 16
 """Characters of an id in output for people: 45 bits differ, and commands take them."""
 _CANDIDATES: Final = 8
 """How many ids an error about an ambiguous one lists."""
+_NAMED: Final = 6
+"""How many data directories an error names."""
 
 data_option = click.option(
     "--data",
@@ -50,7 +52,10 @@ def read_home(data: Path | None) -> Home:
     """Open the data directory for reading. Raises StoreError."""
     from tslg.node.home import Home
 
-    return Home.read(data_dir(data))
+    path = data_dir(data)
+    if data is None:
+        _point_out_others(path)
+    return Home.read(path)
 
 
 def write_home(data: Path | None) -> Home:
@@ -70,6 +75,8 @@ def existing_dir(data: Path | None) -> Path:
     from tslg.protocol.errors import StoreError
 
     path = data_dir(data)
+    if data is None:
+        _point_out_others(path)
     if not has_store(path):
         raise StoreError(
             f"{path}: no agents here",
@@ -77,6 +84,23 @@ def existing_dir(data: Path | None) -> Path:
             mend="make one with `tslg agent new NAME`, or name the data directory with --data",
         )
     return path
+
+
+def _point_out_others(path: Path) -> None:
+    """Where nothing is in the user's own data directory, say which agents have one beside it. Raises StoreError."""
+    from tslg.node.store.opening import has_store
+    from tslg.protocol.errors import StoreError
+
+    if has_store(path) or not path.parent.is_dir():
+        return
+    others = sorted(one for one in path.parent.iterdir() if one.is_dir() and has_store(one))
+    if others:
+        names = ", ".join(one.name for one in others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+        raise StoreError(
+            f"{path}: no store here; there is one each for {names}",
+            code="TSLG-D-MISSING",
+            mend=f"name it: --data {path.parent / 'NAME'}",
+        )
 
 
 def find_record(store: Store, text: str) -> Link:

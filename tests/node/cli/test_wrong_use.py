@@ -8,6 +8,7 @@ import click
 import pytest
 
 from tslg.node.cli.root import tslg
+from tslg.node.home import Home
 
 ERROR = re.compile(r"error: TSLG-[A-Z]+(-[A-Z0-9-]+)?: \S.*")
 STAY = {"demo", "node", "bench", "completion"}
@@ -47,3 +48,17 @@ def test_garbage_is_named_in_every_argument_of_every_command(path, world, cli, t
                 assert len(lines[0]) < 700 and "DEFECT" not in result.stderr and result.stdout == ""
             else:
                 assert result.exit_code in (0, 1, 2), result.output
+
+
+def test_where_no_data_directory_is_named_those_that_agents_were_given_are_pointed_out(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("TSLG_HOME", str(tmp_path))
+    assert "name the data directory" in cli.error("log", "billing-bot")
+    for name in ("support-bot", "billing-bot"):
+        with Home.open(tmp_path / name, name=name) as home:
+            home.agent(name)
+    for command in (["log", "billing-bot"], ["agent", "keys", "billing-bot"], ["agent", "rotate", "billing-bot"]):
+        said = cli.error(*command)
+        assert "there is one each for billing-bot, support-bot" in said and f"--data {tmp_path / 'NAME'}" in said
+    assert "genesis billing-bot" in cli.text("log", "billing-bot", "--data", tmp_path / "billing-bot")
+    Home.open(tmp_path / "node", name="own").close()
+    assert "billing-bot" in cli.error("log", "billing-bot")
