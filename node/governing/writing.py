@@ -10,7 +10,7 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from tslg.node.agent import BlockingAgent
@@ -29,6 +29,7 @@ from tslg.protocol.record import Record, parse_as
 from tslg.protocol.recording import STEPS
 
 Made = TypeVar("Made")
+_MORE: Final = "; and "
 _CONTENTS: Final = 256
 """Semantic states kept at hand: more than can be on their way to the disk at a time."""
 
@@ -89,6 +90,8 @@ class Writer:
         self._waiting: deque[Entry] = deque()
         self._missed = 0
         self._contents: dict[bytes, bytes] = {}
+        self._keeping = threading.Lock()
+        """Guards the contents: a lock of its own, taken inside transactions, where the other one is held around them."""
         self._undone: dict[int, Record] = {}
         """By position: steps that are on disk and did not take effect, not yet taken back in the log."""
         self._key = f"undone/{to_text(agent.id)}"
@@ -96,7 +99,7 @@ class Writer:
 
     def remember(self, content: bytes) -> None:
         """Keep the DAG-CBOR of a state at hand, of which the record to come has the digest alone."""
-        with self._lock:
+        with self._keeping:
             self._contents[hashlib.sha256(content).digest()] = content
             while len(self._contents) > _CONTENTS:
                 del self._contents[next(iter(self._contents))]
@@ -208,7 +211,11 @@ class Writer:
             if len(self._waiting) < DEFAULT.unrecorded_steps:
                 self._waiting.append(waiting)
             else:
+                # No more are kept; the newest that is speaks for those after it.
                 self._missed += 1
+                last, more = self._waiting[-1], f"{self._missed} later steps were not recorded either"
+                reason = last.body["reason"].partition(_MORE)[0][: DEFAULT.reason_characters - len(_MORE) - len(more)]
+                self._waiting[-1] = replace(last, body={**last.body, "reason": reason + _MORE + more})
         return Unrecorded(
             f"the step was not recorded, and so did not take effect: {error.detail}",
             mend=error.mend,
@@ -262,6 +269,7 @@ class Writer:
             while self._waiting:
                 self.append(self._waiting[0])
                 self._waiting.popleft()
+            self._missed = 0
 
     def _taken_back(self, record: Record) -> bool:
         ledger = self._agent._ledger

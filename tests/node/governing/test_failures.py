@@ -275,3 +275,65 @@ def test_the_policy_stays_one_record_through_all_of_it(witnessed, witness):
     home = witnessed()
     first = gated(home, POLICY)._authorities.own.record
     assert gated(home, POLICY)._authorities.own.record == first
+
+
+def test_steps_in_parts_do_not_wait_for_who_takes_steps_back_and_the_other_way_round(tmp_path, monkeypatch):
+    """A step in parts holds the ledger and keeps its state; whoever takes steps back needs the ledger."""
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        gate.submit(candidate(state={"turn": 1}))
+        with read_only(home), pytest.raises(Unrecorded):
+            gate.submit(candidate(state={"turn": 2}))
+        inside, going = threading.Event(), threading.Event()
+        remember, append = gate._writer.remember, gate._writer.append
+
+        def slow_remember(content):
+            inside.set()
+            going.wait(10)
+            remember(content)
+
+        def late_append(entry):
+            if threading.current_thread() is late:
+                going.set()
+            return append(entry)
+
+        late = threading.Thread(target=lambda: gate.submit(candidate()), daemon=True)
+        parts = threading.Thread(
+            target=lambda: gate._writer.write_together(
+                *in_parts(gate, candidate("clean-up", parts=(candidate(state={"turn": 3}),)))
+            ),
+            daemon=True,
+        )
+        waiting, gate._writer._waiting = gate._writer._waiting, type(gate._writer._waiting)()
+        monkeypatch.setattr(gate._writer, "remember", slow_remember)
+        monkeypatch.setattr(gate._writer, "append", late_append)
+        parts.start()
+        inside.wait(10)
+        gate._writer._waiting = waiting
+        late.start()
+        for thread in (parts, late):
+            thread.join(10)
+            assert not thread.is_alive()
+        assert gate.state.data == {"turn": 3}
+        agree(gate)
+
+
+def in_parts(gate, whole):
+    judged = gate._judge(whole)
+    first = gate._parent(judged, None)
+    return first, lambda append: gate._decomposed(judged, first, append)
+
+
+def test_more_rejections_than_are_kept_are_counted(tmp_path, monkeypatch):
+    from tslg.node.governing import writing
+
+    monkeypatch.setattr(writing, "DEFAULT", replace(writing.DEFAULT, unrecorded_steps=2))
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        with read_only(home):
+            for _ in range(5):
+                with pytest.raises(Unrecorded):
+                    gate.submit(candidate())
+        gate.submit(candidate())
+        first, second = (record.body["reason"] for record in log_of(gate) if record.kind == "rejection")
+        assert "later steps" not in first and second.endswith("; and 3 later steps were not recorded either")
