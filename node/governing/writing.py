@@ -91,7 +91,7 @@ class Writer:
         self._missed = 0
         self._contents: dict[bytes, bytes] = {}
         self._keeping = threading.Lock()
-        """Guards the contents: a lock of its own, taken inside transactions, where the other one is held around them."""
+        """Guards the contents. It is taken inside transactions, and the other lock around them."""
         self._undone: dict[int, Record] = {}
         """By position: steps that are on disk and did not take effect, not yet taken back in the log."""
         self._key = f"undone/{to_text(agent.id)}"
