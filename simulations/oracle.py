@@ -48,14 +48,18 @@ _CHECK: Final = 3
 
 
 class _Sentence(NamedTuple):
-    """Why nobody may accept a record, which invariant that would break, and what one must have seen to know."""
+    """Why nobody may accept a record, which invariant that would break, and what one must have seen to know.
+
+    `by_holding` tells whether it is enough to hold that, or whether it must lie in the ancestry that was verified.
+    """
 
     why: str
     invariant: str
     behind: tuple[Link, ...]
+    by_holding: bool
 
 
-_UNKNOWN: Final = _Sentence("", "acceptance", ())
+_UNKNOWN: Final = _Sentence("", "acceptance", (), False)
 
 
 class Broken(Exception):
@@ -104,9 +108,17 @@ class Oracle:
         self._truth[record.id] = seal
         self.readings.made(record)
 
-    def condemn(self, record: Record, why: str, invariant: str = "acceptance", behind: Sequence[Link] = ()) -> None:
+    def condemn(
+        self,
+        record: Record,
+        why: str,
+        invariant: str = "acceptance",
+        behind: Sequence[Link] = (),
+        *,
+        by_holding: bool = False,
+    ) -> None:
         """Take note of a record that nobody honest may store, nor find valid who has seen what is `behind` it."""
-        self._condemned[record.id] = _Sentence(why, invariant, tuple(behind))
+        self._condemned[record.id] = _Sentence(why, invariant, tuple(behind), by_holding)
         self.readings.made(record, why, self._world.loop.now)
 
     def made(self, member: Machine, record: Record) -> None:
@@ -129,8 +141,8 @@ class Oracle:
             return
         if self._truth.get(id) == seal and id not in self._condemned:
             return
-        why, invariant, behind = self._condemned.get(id, _UNKNOWN)
-        if behind:
+        why, invariant, behind, by_holding = self._condemned.get(id, _UNKNOWN)
+        if behind and not (by_holding and all(map(member.disk.has, behind))):
             # A bounded walk may keep it: what it lacks lies beyond the bound, and its edges say so.
             return
         if not why:
@@ -147,7 +159,7 @@ class Oracle:
         self.readings.read(report, reading.requests, reading.bytes, self._world.loop.now)
         self._world.loop.log.say(report.verdict.encode() + report.target)
         if report.verdict == VALID:
-            self._check_accepted(member, report)
+            self._check_accepted(member, walked)
         if report.verdict != UNDETERMINED:
             self._check_agreement(member, walked)
         if report.verdict == INVALID:
@@ -155,12 +167,14 @@ class Oracle:
         if self.counts["audits"] % self._every == 0:
             self._check_depths(member, report)
 
-    def _check_accepted(self, member: Member, report: Report) -> None:
+    def _check_accepted(self, member: Member, walked: Walked) -> None:
+        report = walked.report
         for id in report.records:
             sentence = self._condemned.get(id)
             if sentence is not None:
-                why, invariant, behind = sentence
-                if any(one not in report.records for one in behind):
+                why, invariant, behind, by_holding = sentence
+                seen = {one.id for one in walked.walker.held()} if by_holding else report.records
+                if any(one not in seen for one in behind):
                     self.counts["accepted within the bound"] += 1
                     continue
                 text = f"{member.name} found {short(report.target)} valid with {short(id)}: {why}"

@@ -129,20 +129,23 @@ class Splitter(Equivocator):
 
 
 class Rewriter(Hostile):
-    """Steals an honest member's key, once, and rewrites the end of its log."""
+    """Steals an honest member's key, once, rewrites the end of its log, and goes on sealing once the key is revoked."""
 
     def __init__(self, group: Group) -> None:
         super().__init__(group)
         self.other: OtherHistory | None = None
+        self._stolen: SigningKey | None = None
 
     def act(self, member: Member) -> None:
-        """Rewrite a victim's last records with its key, and tell of them as the victim's."""
+        """Rewrite a victim's last records with its key, or write on in its name after it revoked that."""
         if self.other is not None:
+            self._haunt(member, self.other.owner)
             return
         victim = self.victim(member)
         state = victim.disk.log_state(victim.id)
-        if state is None or state.size < 4 or not victim.up:
+        if state is None or state.size < 4 or not victim.up or victim.disk.by_kind("registration", victim.id, limit=1):
             return
+        self._stolen = victim.key
         cut = max(2, state.size - 3)
         other = self.other = OtherHistory(member, victim, cut, state.size - cut, victim.key)
         oracle = member.world.oracle
@@ -155,8 +158,23 @@ class Rewriter(Hostile):
             member.send_news(peer, payload)
         member.world.notice(other.made[-1][0].id, victim.id, member)
 
+    def _haunt(self, member: Member, victim: Member) -> None:
+        """Append to the victim's log, as it is now, under the key that it revoked."""
+        revoked = victim.disk.by_kind("revocation", victim.id, limit=1)
+        state = victim.disk.log_state(victim.id)
+        if not revoked or state is None or self._stolen is None:
+            return
+        self.other = OtherHistory(member, victim, state.size, 1, self._stolen)
+        made = self.other.made[0][0]
+        why = "the key that sealed it was revoked before it"
+        member.world.oracle.condemn(made, why, behind=revoked, by_holding=True)
+        member.world.notice(made.id, victim.id, member)
+
     def instead(self, member: Member, source: int, protocol: str, payload: bytes) -> list[bytes] | None:
-        """Serve the victim's log as it was rewritten."""
-        if self.other is None or protocol not in (WALK, LOG) or bytes(self.other.owner.id) not in payload:
+        """Serve the victim's log as the thief has it."""
+        if self.other is None or protocol not in (WALK, LOG):
+            return None
+        named = (self.other.owner.id, *(record.id for record, _ in self.other.made))
+        if not any(bytes(id) in payload for id in named):
             return None
         return list(self.other.server.answer(protocol, payload, peer_name(source)))

@@ -14,6 +14,7 @@ from tslg.protocol import admission, heads, walker
 from tslg.protocol.gathering import Gathering
 from tslg.protocol.report import INVALID, Finding
 from tslg.protocol.rules import authority, seals
+from tslg.protocol.rules.log import rule_revoked
 from tslg.simulations.disk import Disk
 
 SCENARIO = """
@@ -46,6 +47,7 @@ share = 1
 behaviour = "{behaviour}"
 every_s = 8
 """
+ROTATE = "".join(f'[[events]]\nkind = "rotate"\nat_s = {at}\n' for at in range(18, 24))
 CRASH = """
 [[faults]]
 kind = "crash"
@@ -137,6 +139,12 @@ def convicts_whoever_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heads.Heads, "_place", place)
 
 
+def goes_by_dead_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Revocations end no key."""
+    monkeypatch.setattr(walker.Walker, "_apply_revocations", lambda self, checks: False)
+    monkeypatch.setattr(admission, "LOG_RULES", tuple(one for one in admission.LOG_RULES if one is not rule_revoked))
+
+
 def judges_by_its_mood(monkeypatch: pytest.MonkeyPatch) -> None:
     """The verdict hangs on the reader's clock."""
     finish = walker.Walker.finish
@@ -180,6 +188,7 @@ BUGS: dict[str, tuple[Patch, str, set[str]]] = {
     "forgets what it pruned": (forgets_what_it_pruned, small(prune=10), {"pruning"}),
     "takes bounds for breaches": (takes_bounds_for_breaches, small(depths="[0, 1, 2]"), {"monotony", "soundness"}),
     "convicts whoever grows": (convicts_whoever_grows, small(), {"acceptance"}),
+    "goes by dead keys": (goes_by_dead_keys, small(ROTATE, hostile="rewriter"), {"acceptance"}),
     "judges by its mood": (judges_by_its_mood, small(), {"agreement", "soundness", "monotony"}),
 }
 """By name: how it is put in, the scenario, and the invariants by which it may be found."""
