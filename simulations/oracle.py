@@ -258,6 +258,11 @@ class Oracle:
         """Take note of an agent's two histories: by (size, root) of their heads, on which side each lies."""
         self._sides.setdefault(agent, {}).update(heads)
 
+    def usurped(self, record: Record, seal: bytes) -> None:
+        """Take note that anchors enough amended the manifest in secret: the federation itself has two histories."""
+        self.true(record, seal)
+        self._sides.setdefault(self._world.federation, {})
+
     def stolen(self, victim: Member, heads: dict[tuple[int, bytes], int]) -> None:
         """Take note that a thief writes another history with a member's key; the true one is its log as it grows."""
         self.counts["keys stolen"] += 1

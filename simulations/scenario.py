@@ -31,6 +31,7 @@ HOSTILE: Final = (
     "liar",
     "rewriter",
     "splitter",
+    "usurper",
     "widener",
     "withholder",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tslg.simulations.adversaries.authority import Colluder, Inventor, Widener
+from tslg.simulations.adversaries.authority import Colluder, Inventor, Usurper, Widener
 from tslg.simulations.adversaries.forging import Forger
 from tslg.simulations.adversaries.history import Equivocator, Rewriter, Splitter
 from tslg.simulations.adversaries.serving import Denier, Eclipser, Flooder, Liar, Withholder
@@ -22,6 +22,7 @@ BEHAVIOURS: Final[Mapping[str, Callable[[Group], Any]]] = {
     "liar": Liar,
     "rewriter": Rewriter,
     "splitter": Splitter,
+    "usurper": Usurper,
     "widener": Widener,
     "withholder": Withholder,
 }

@@ -118,3 +118,22 @@ class Colluder(Hostile):
         if isinstance(asked, RangeRequest) and asked.agent == member.world.federation:
             return [records_chunk([(record.data, sealed) for record, sealed in self._made])]
         return None
+
+
+class Usurper(Colluder):
+    """Anchors enough to amend, who do it behind the others' backs: a second history of the federation itself."""
+
+    def act(self, member: Member) -> None:
+        """Amend in secret, and record under that."""
+        world = member.world
+        if not self._made:
+            amended, sealed = world.founding.amend({"fan_in": {"min": 1, "max": 200}}, member.clock())
+            world.oracle.usurped(amended, sealed)
+            self._made.append((amended, sealed))
+            hold(member, amended, sealed)
+        made = write(member, "observation", {"source": "usurper"}, manifest=self._made[0][0].id)
+        sealed = seal(made, member.key)
+        world.oracle.true(made, sealed)
+        put(member, made, sealed)
+        world.notice(made.id, member.id, member)
+        member.announce_own()
