@@ -5,11 +5,12 @@ The answers are as good as what is held: nothing is verified by asking.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from tslg.node import standing
 from tslg.node.store.interface import Store
+from tslg.protocol import codec
 from tslg.protocol.cid import to_text
 from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
@@ -20,6 +21,7 @@ from tslg.protocol.record import Record
 
 PARENT: Final = ("parent",)
 _CHUNK: Final = 5_000
+_STEP: Final = 1_000
 USES: Final = ("inference", "rejection", "decomposition", "composite", "action", "decision")
 """Kinds of records that are made with an artifact."""
 _STEPS: Final = ("inference", "decomposition", "composite")
@@ -32,6 +34,16 @@ class Said(NamedTuple):
 
     evaluations: Mapping[Link, Sequence[Record]]
     advisories: Mapping[Link, Sequence[Record]]
+
+
+class Held(NamedTuple):
+    """What counts of one artifact: whose it is, what it derives from, its body, and which fields nothing shows."""
+
+    id: Link
+    owner: Link
+    parents: tuple[Link, ...]
+    body: Mapping[str, Any]
+    withheld: frozenset[str]
 
 
 def load(store: Store, ids: Iterable[Link]) -> dict[Link, Record]:
@@ -52,6 +64,32 @@ def _plain(store: Store, ids: Iterable[Link]) -> dict[Link, Record]:
         for id, entry in store.get_many(wanted[start : start + _CHUNK]).items():
             found[id] = disclosed(id, entry)
     return found
+
+
+def held_artifacts(store: Store, ids: Iterable[Link]) -> Iterator[Held]:
+    """Yield what counts of those of these artifacts that are held, in no particular order.
+
+    What the store holds was admitted: a record with all of its fields and classes in plain is not judged again. They
+    are read one at a time, since thousands of maps at once keep the collector busy.
+    """
+    wanted = list(dict.fromkeys(ids))
+    for start in range(0, len(wanted), _STEP):
+        others = []
+        for id, entry in store.get_many(wanted[start : start + _STEP]).items():
+            value = codec.decode_unchecked(entry.data)
+            if _is_partial(value):
+                others.append(id)
+            elif value["kind"] == "artifact":
+                parents = tuple(edge["cid"] for edge in value["preds"].get("parent", ()))
+                yield Held(id, value["agent"], parents, value["body"], frozenset())
+        for id, one in load(store, others).items():
+            if one.kind == "artifact":
+                yield Held(id, one.owner, own_parents(one), one.body, frozenset(one.withheld))
+
+
+def _is_partial(value: Any) -> bool:
+    """Tell whether a record's classes must be recovered, or its fields disclosed."""
+    return FLAT in value["preds"] or (value["kind"] == "artifact" and "licences" not in value["body"])
 
 
 def artifact(store: Store, id: Link) -> Record:

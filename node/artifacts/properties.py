@@ -24,7 +24,6 @@ INHERITED: Final[Mapping[str, str]] = {
     "vulnerabilities": "vulnerability",
 }
 """Fields of an artifact that its descendants inherit, and what the issues of each are called."""
-_CHUNK: Final = 1_000
 _NOTHING: Final[frozenset[Issue]] = frozenset()
 TO_BE_TESTED: Final = "to be tested"
 
@@ -122,12 +121,10 @@ class Ancestry:
         self.withheld: list[tuple[Link, str]] = []
         self._owners: dict[Link, Link] = {}
         self._believed = believed
-        # Of each record only what counts is kept: the collector would look at all of the others again and again.
-        for start in range(0, len(wanted), _CHUNK):
-            held = graph.load(store, wanted[start : start + _CHUNK])
-            for id in wanted[start : start + _CHUNK]:
-                if id in held and held[id].kind == "artifact":
-                    self._take(held[id])
+        for one in graph.held_artifacts(store, wanted):
+            self._owners[one.id] = one.owner
+            self.withheld += [(one.id, name) for name in INHERITED if name in one.withheld]
+            self.facts[one.id] = self._facts(one)
 
     def counts(self, evaluation: Record) -> bool:
         """Tell whether an evaluation resolves issues and tests: whoever makes something does not judge it."""
@@ -148,12 +145,7 @@ class Ancestry:
         """Return the evaluations of an artifact that resolve an issue in it."""
         return [one.id for one in self.counting(id) if issue in _resolves(one)]
 
-    def _take(self, record: Record) -> None:
-        self._owners[record.id] = record.owner
-        self.withheld += [(record.id, name) for name in INHERITED if name in record.withheld]
-        self.facts[record.id] = self._facts(record)
-
-    def _facts(self, record: Record) -> Facts:
+    def _facts(self, record: graph.Held) -> Facts:
         body = record.body
         issues = [(what, name) for kept, what in INHERITED.items() for name in body.get(kept, ())]
         advisories = self.said.advisories.get(record.id)
@@ -166,7 +158,7 @@ class Ancestry:
         resolved = _NOTHING
         if record.id in self.said.evaluations:
             resolved = frozenset(issue for one in self.counting(record.id) for issue in _resolves(one))
-        return Facts(graph.own_parents(record), tuple(issues), resolved)
+        return Facts(record.parents, tuple(issues), resolved)
 
 
 def properties(store: Store, id: Link, believed: Believed = None) -> Properties:

@@ -159,6 +159,7 @@ def _properties(setting: Setting) -> Row:
         made = list(_lineage(count))
         store.append([(record, b"") for record in made])
         target = next(one.id for one in reversed(made) if one.kind == "artifact")
+        del made
         found = properties(store, target)
         if len(found.inherited) + len(found.resolved) < count:
             raise MeasurementError(f"{len(found.inherited)} issues of {count} ancestors")
