@@ -312,6 +312,21 @@ def test_a_graph_that_is_another_s_tool_rests_on_the_call(desk, ran):
     assert cites(made[3]) == {made[2].id} and cites(made[5], "part") == {made[2].id, made[3].id}
 
 
+def test_a_graph_under_another_gate_is_judged_by_both_and_cites_the_call_that_it_works_for(home, desk):
+    other = Desk(home, "the-other-graph")
+    inner = govern(chat(says("because"), []), other.gate).compile()
+
+    @tool
+    def ask(question: str) -> str:
+        """Ask another agent."""
+        return inner.invoke(ask_for(question))["messages"][-1].content
+
+    govern(chat(says([call("ask", question="why?")], "so"), [ask]), desk.gate).compile().invoke(ask_for())
+    own, made = desk.new(), other.new()
+    assert told(own) == [*CHAT, "inference ask", *CHAT, "composite ask", *CHAT]
+    assert told(made) == [*CHAT] and cites(made[0]) == {own[2].id}
+
+
 def test_a_graph_inside_of_another_is_judged_once(desk, tools, ran):
     inner = govern(chat(says([call("look", order=4)], "done"), tools), desk.gate).compile()
     builder = StateGraph(MessagesState)
