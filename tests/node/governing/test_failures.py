@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+import full_disk
 import pytest
 from gates import POLICY, candidate, gated
 
@@ -337,3 +342,21 @@ def test_more_rejections_than_are_kept_are_counted(tmp_path, monkeypatch):
         gate.submit(candidate())
         first, second = (record.body["reason"] for record in log_of(gate) if record.kind == "rejection")
         assert "later steps" not in first and second.endswith("; and 3 later steps were not recorded either")
+
+
+def test_a_disk_that_is_full_takes_no_step_and_every_caller_is_told(tmp_path):
+    # A small disk of its own needs a mount, which the kernel may keep for the privileged.
+    script = Path(full_disk.__file__)
+    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, str(script), str(tmp_path)]
+    try:
+        if subprocess.run([*command[:4], "true"], capture_output=True, timeout=20).returncode != 0:
+            pytest.skip("this kernel gives no mount namespace, so the disk stays large")
+    except FileNotFoundError:
+        pytest.skip("there is no unshare here, so the disk stays large")
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    said = json.loads(ran.stdout)
+    assert said["done"] > 10 and said["at_full"] == said["done"], said
+    assert "not recorded" in said["told"] and len(said["again"]) == 3, said
+    assert set(said["stages"]) == {"anchoring"} and len(said["stages"]) >= 1, said
+    assert said["admitted"] and said["after"] == said["done"] + 1 and said["problems"] == [], said
