@@ -81,6 +81,9 @@ class Streams:
         return None if start in ("start", "end") else decode_cursor(start, self._limits.stream_logs)
 
     async def _chunks(self, feed: Feed, events: bool, live: bool) -> AsyncGenerator[bytes]:
+        if self._open >= self._limits.local_streams:
+            # Several were let in before the first of them was opened.
+            raise NetworkError("as many streams are open already as there may be", code="TSLG-N-BUSY")
         self._open += 1
         try:
             async with aclosing(batches(feed, self._home.ledger.growth, live=live)) as read:

@@ -43,10 +43,12 @@ class Authorities:
     Args:
         agent: who acts.
         compiled: the gate's policy.
+        recording: held while a policy is looked up and recorded; all gates of an agent share it.
     """
 
-    def __init__(self, agent: BlockingAgent, compiled: Compiled) -> None:
+    def __init__(self, agent: BlockingAgent, compiled: Compiled, recording: threading.Lock) -> None:
         self._agent = agent
+        self._recording = recording
         self._compiled = compiled
         self._document = agent.blob(compiled.text, MEDIA_TYPE)
         self._lock = threading.Lock()
@@ -109,6 +111,10 @@ class Authorities:
 
     def _on_record(self, body: dict[str, Any], delegations: tuple[Link, ...], under: tuple[Link, ...] = ()) -> Link:
         """Return the policy record with this body, made if there is none in force."""
+        with self._recording:
+            return self._found_or_made(body, delegations, under)
+
+    def _found_or_made(self, body: dict[str, Any], delegations: tuple[Link, ...], under: tuple[Link, ...]) -> Link:
         agent = self._agent
         context, store = agent._ledger.context, agent._ledger.store
         key = f"gate/{to_text(agent.id)}/{body['name']}" + "".join(f"/{to_text(id)}" for id in delegations)

@@ -7,6 +7,7 @@ goes wrong in an evaluation refuses the step, also where another policy permits 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +18,11 @@ from tslg.protocol.governing.policy import Finding, Step
 STAGE: Final = "cedar"
 _ESCAPES: Final = ("__entity", "__extn", "__expr")
 """Keys by which Cedar's JSON says more than data: no fact may pass for an entity."""
+_ERROR: Final = re.compile(
+    r"error while evaluating policy (`[^`]*`)(?:: (record does not have the attribute `[^`]*`|type error: .*"
+    r"|error while evaluating `\w+` extension function|integer overflow))?"
+)
+"""Cedar's errors, as far as they quote the policy and no fact: which policy, and what went wrong."""
 
 
 class Cedar:
@@ -61,13 +67,19 @@ class Cedar:
             return Finding(STAGE, "request", f"the policies could not be asked: {type(error).__name__}: {error}")
         names = found.id_annotations_by_reason
         if errors:
-            return Finding(STAGE, "error", f"a policy could not be evaluated: {' '.join(str(errors[0]).split())}")
+            return Finding(STAGE, "error", f"a policy could not be evaluated: {_told(str(errors[0]))}")
         if result.allowed:
             return None
         if not reasons:
             return Finding(STAGE, "none permits", "no policy permits it")
         named = sorted(names.get(reason) or reason for reason in reasons)
         return Finding(STAGE, named[0], f"forbidden by {', '.join(named)}")
+
+
+def _told(error: str) -> str:
+    """Return what Cedar says of an error as far as it quotes no fact: no record is to hold those."""
+    found = _ERROR.match(error)
+    return "it went wrong" if found is None else " ".join(": ".join(filter(None, found.groups())).split())
 
 
 def _entity(kind: str, name: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from tslg.node.authoring import References, listed
 from tslg.node.governing import policy_file
 from tslg.node.governing.authority import Authorities, Authority
 from tslg.node.governing.candidate import Candidate, check
+from tslg.node.governing.cedar import STAGE as CEDAR
 from tslg.node.governing.cedar import Cedar
 from tslg.node.governing.content import Content, digest
+from tslg.node.governing.errors import GatePolicyError
 from tslg.node.governing.functions import Functions
 from tslg.node.governing.judging import Room, ask, broken_down, step_of
 from tslg.node.governing.keeping import StepKeeper, contents_of
@@ -37,6 +40,8 @@ from tslg.protocol.record import Record
 
 RECORDING = "recording"
 """The stage of a step of which the manifest has something kept that could not be."""
+_CEDARS = 256
+"""Cedar texts kept compiled; all but the gate's own come with grants of others."""
 PolicySource = str | os.PathLike[str] | bytes | None
 """The path of a policy file, the text of one as bytes, or None for a policy that admits whatever claims nothing."""
 
@@ -64,6 +69,8 @@ class _Judged:
     finding: Finding | None
     parts: tuple[_Judged, ...] = ()
     why: str = ""
+    state: bytes | None = None
+    """The DAG-CBOR of the semantic state that it moves the agent to."""
 
 
 class Gate(Functions):
@@ -95,6 +102,7 @@ class Gate(Functions):
         self._delegation = delegation
         self._writer = agent._step_writer(Writer)
         self._cedar: dict[str, Cedar] = {}
+        self._loading = threading.Lock()
         self._load()
 
     def __repr__(self) -> str:
@@ -107,7 +115,8 @@ class Gate(Functions):
         self.policy = policy_file.compile_policy(self._text, envelope.classes, envelope.tiers, name=self._name)
         if self.policy.cedar is not None:
             self._cedar_of(self.policy.cedar)
-        self._authorities = Authorities(self.agent, self.policy)
+        self._authorities = Authorities(self.agent, self.policy, self._writer.policies)
+        self._writer.policy = self._authorities.own.record
         self._manifest = manifest.id
 
     # --- steps -------------------------------------------------------------------------------------------------------
@@ -120,10 +129,7 @@ class Gate(Functions):
             UsageError: it is no candidate, or cites what is not held here. Nothing was recorded.
         """
         check(candidate)
-        if self.agent._ledger.batching:
-            raise UsageError("a step is durable before it takes effect", mend="submit it outside the batch")
-        if self.agent._ledger.manifest != self._manifest:
-            self._load()
+        self._ready()
         judged = self._kept(self._judge(candidate))
         if not judged.parts:
             outcome = self._record(judged, self._writer.write)
@@ -133,8 +139,17 @@ class Gate(Functions):
         self._keeper.bind(outcome.records())
         return outcome
 
+    def _ready(self) -> None:
+        """Go by the manifest in force. Raises UsageError in a batch, where nothing is durable when it is told."""
+        if self.agent._ledger.batching:
+            raise UsageError("a step is durable before it takes effect", mend="submit it outside the batch")
+        if self.agent._ledger.manifest != self._manifest:
+            with self._loading:
+                if self.agent._ledger.manifest != self._manifest:
+                    self._load()
+
     def check(self, candidate: Candidate) -> Finding | None:
-        """Return why a candidate would be rejected, None if it would be admitted or decomposed; nothing is recorded."""
+        """Return why a candidate would be rejected, None if it would be admitted or decomposed; it is not recorded."""
         check(candidate)
         return self._judge(candidate).finding
 
@@ -190,6 +205,7 @@ class Gate(Functions):
             UsageError: a constituent was not admitted. Refusal: the policy does not cover it. VaultError, StoreError:
                 the output cannot be kept.
         """
+        self._ready()
         records = [self._constituent(one) for one in outcomes]
         if not records:
             raise UsageError("a composite has parts", mend="name what it was put together from")
@@ -265,6 +281,7 @@ class Gate(Functions):
         except Refusal as error:
             authority, finding = self._authorities.own, Finding("admission", error.code, error.detail)
         step = step_of(candidate, self._default_tier)
+        state = None if candidate.state is None else _encoded(candidate.state)
         body = _body(candidate, step) | self._keeper.digests(contents_of(candidate))
         intent = authority.policy.intent(step.intent)
         parts, why = candidate.parts, "it came in parts"
@@ -284,10 +301,14 @@ class Gate(Functions):
                 body["uses"] = sorted(step.uses | intent.uses)
             if class_ is not None:
                 body["class"] = class_
-        return _Judged(candidate, authority, body, class_, finding)
+        return _Judged(candidate, authority, body, class_, finding, state=state)
 
     def _asked(self, candidate: Candidate, step: Step, authority: Authority) -> Finding | None:
-        cedars = tuple(map(self._cedar_of, authority.cedar))
+        try:
+            cedars = tuple(map(self._cedar_of, authority.cedar))
+        except GatePolicyError as error:
+            # The gate's own text was compiled when it was made: this one came with a grant.
+            return Finding(CEDAR, "policy", error.detail)
         return ask(authority.policy, cedars, self.policy.predicates, candidate, step)
 
     def _kept(self, judged: _Judged) -> _Judged:
@@ -301,6 +322,8 @@ class Gate(Functions):
     def _cedar_of(self, text: str) -> Cedar:
         found = self._cedar.get(text)
         if found is None:
+            if len(self._cedar) >= _CEDARS:
+                self._cedar.clear()
             found = self._cedar[text] = Cedar(text, to_text(self.agent.id))
         return found
 
@@ -317,7 +340,9 @@ class Gate(Functions):
                 return Outcome("admitted", append(entry), judged.class_)
             except StaleError as error:
                 finding = Finding("state", "upon", error.detail)
-            except Refusal as error:
+            except (Refusal, UsageError) as error:
+                if not isinstance(error, Refusal) and error.code != "TSLG-U-WITHDRAWN":
+                    raise
                 finding = Finding("admission", error.code, error.detail)
             record = append(entry.rejected(finding))
         else:
@@ -341,8 +366,8 @@ class Gate(Functions):
     def _entry(self, judged: _Judged, parent: Link | None) -> Entry:
         candidate = judged.candidate
         move = Move(upon=candidate.upon)
-        if candidate.state is not None and judged.finding is None:
-            content = _encoded(candidate.state)
+        if judged.state is not None and judged.finding is None:
+            content = judged.state
             move = Move(hashlib.sha256(content).digest(), candidate.upon, content=content)
             self._writer.remember(content)
         return Entry("inference", judged.body, judged.authority.record, self._cites(judged, parent), move)

@@ -10,6 +10,7 @@ from tslg.node.governing.candidate import Candidate, check
 from tslg.node.governing.cedar import Cedar
 from tslg.node.governing.policy_file import Compiled
 from tslg.node.governing.predicates import Decomposer
+from tslg.protocol.errors import UsageError
 from tslg.protocol.governing.policy import POLICY, Finding, Policy, Step, judge
 from tslg.protocol.limits import DEFAULT
 
@@ -72,18 +73,28 @@ def broken_down(
         return (), "", Finding(POLICY, rule, f"intent {candidate.intent!r} is admitted in parts only, and has none")
     try:
         parts = tuple(islice(function(candidate), DEFAULT.step_parts + 1))
-        for part in parts:
-            if not isinstance(part, Candidate):
-                raise TypeError(f"a part is {type(part).__name__} and no candidate")
-            if part.intent == candidate.intent:
-                raise ValueError("a part has the intent that was to be broken down")
-            check(part, 2)
+        fault = next(filter(None, (_fault(part, candidate) for part in parts)), None)
     except Exception as error:
         # Whatever a plug-in raises, the step is refused and the rejection says what it was.
-        return (), "", Finding(POLICY, rule, f"it could not be broken down: {type(error).__name__}: {error}")
+        return (), "", Finding(POLICY, rule, f"it could not be broken down: {predicates.raised(error)}")
+    if fault is not None:
+        return (), "", Finding(POLICY, rule, f"it could not be broken down: {fault}")
     if not parts:
         return (), "", Finding(POLICY, rule, "it was broken down into nothing")
     return parts, f"the policy has intent {candidate.intent!r} broken down", None
+
+
+def _fault(part: object, whole: Candidate) -> str | None:
+    """Return why a part is none of a candidate, None if it is."""
+    if not isinstance(part, Candidate):
+        return f"a part is {type(part).__name__} and no candidate"
+    if part.intent == whole.intent:
+        return "a part has the intent that was to be broken down"
+    try:
+        check(part, 2)
+    except UsageError as error:
+        return error.detail
+    return None
 
 
 def judged(compiled: Compiled, candidate: Candidate, agent: str = "") -> Finding | None:

@@ -6,6 +6,7 @@ Whatever goes wrong in one refuses the step: an error, an answer of another type
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,14 +47,19 @@ def load(name: str) -> Callable[..., Any]:
     return loaded
 
 
+def raised(error: Exception) -> str:
+    """Return what a plug-in raised and where: not its text, which may quote what no record is to hold."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}, in {place.name}, line {place.lineno}"
+
+
 def ask(predicate: Named, candidate: Candidate) -> Finding | None:
     """Return why a predicate does not let a candidate through, None if it does."""
     stage = f"predicate:{predicate.name}"
     try:
         answer = predicate.judge(candidate)
     except Exception as error:
-        # Whatever a plug-in raises, the step is refused and the rejection says what it was.
-        return Finding(stage, predicate.name, f"the predicate failed: {type(error).__name__}: {error}")
+        return Finding(stage, predicate.name, f"the predicate failed: {raised(error)}")
     if answer is True:
         return None
     if answer is False:

@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
@@ -21,7 +22,7 @@ from tslg.node.store.interface import Store
 from tslg.protocol import codec
 from tslg.protocol.cid import short, to_text
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import AnchoringError, NetworkError, StoreError, TslgError, UsageError
+from tslg.protocol.errors import AnchoringError, NetworkError, Refusal, StoreError, TslgError, UsageError
 from tslg.protocol.governing.policy import Finding
 from tslg.protocol.governing.state import ANCHORING, START
 from tslg.protocol.limits import DEFAULT
@@ -66,6 +67,14 @@ class Entry:
         return Entry("rejection", body | said(finding), self.policy, cites)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A rejection that waits for the log, and the record of the step itself where that may be stored all the same."""
+
+    rejection: Entry
+    unsure: Record | None
+
+
 Append = Callable[[Entry], Record]
 
 
@@ -73,7 +82,7 @@ def said(finding: Finding) -> dict[str, str]:
     """Return the fields in which a rejection says why."""
     reason = " ".join(finding.reason.split())
     texts = {"stage": finding.stage[:256], "rule": finding.rule[:256], "reason": reason[: DEFAULT.reason_characters]}
-    # An error of a plug-in may quote anything, half a surrogate pair too.
+    # What a grant or the policy's own text quotes may be anything, half a surrogate pair too.
     return {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}
 
 
@@ -87,11 +96,15 @@ class Writer:
     def __init__(self, agent: BlockingAgent) -> None:
         self._agent = agent
         self._lock = threading.Lock()
-        self._waiting: deque[Entry] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._missed = 0
         self._contents: dict[bytes, bytes] = {}
         self._keeping = threading.Lock()
         """Guards the contents. It is taken inside transactions, and the other lock around them."""
+        self.policies = threading.Lock()
+        """Held while a gate's policy is looked up and recorded, so that gates made at once share one."""
+        self.policy: Link | None = None
+        """The policy of the gate that was made last, under which a rejection stands that no other can bear."""
         self._undone: dict[int, Record] = {}
         """By position: steps that are on disk and did not take effect, not yet taken back in the log."""
         self._key = f"undone/{to_text(agent.id)}"
@@ -115,10 +128,11 @@ class Writer:
     @property
     def state(self) -> bytes:
         """The digest of the agent's semantic state: what is durable, without what did not take effect."""
-        with self._lock:
-            if self._undone:
-                before: bytes = self._undone[min(self._undone)].body["before"]
-                return before
+        # A copy, and not the lock, which whoever holds the ledger's may not wait for.
+        undone = self._undone.copy()
+        if undone:
+            before: bytes = undone[min(undone)].body["before"]
+            return before
         return self._agent._semantic().digest
 
     def write(self, entry: Entry) -> Record:
@@ -144,7 +158,7 @@ class Writer:
         Where the manifest asks for a checkpoint of every record, they become durable one by one.
 
         Raises:
-            Unrecorded: none of them took effect.
+            Unrecorded: none of them took effect; of those that come one by one, as many as it says.
         """
         try:
             self.catch_up()
@@ -153,13 +167,28 @@ class Writer:
         except UsageError as error:
             if error.code != "TSLG-U-CADENCE":
                 raise
-            return work(self.write)
+            return self._one_by_one(work)
         except (StoreError, NetworkError) as error:
             if not self._anchored(first, error):
                 raise self._failed(first, error) from error
-            raise
         self._look_at(first.move.built[-1])
         return made
+
+    def _one_by_one(self, work: Callable[[Append], Made]) -> Made:
+        done = 0
+
+        def write(entry: Entry) -> Record:
+            nonlocal done
+            record = self.write(entry)
+            done += 1
+            return record
+
+        try:
+            return work(write)
+        except Unrecorded as error:
+            if done:
+                error.detail = f"{error.detail}; {done} records of the step before it are anchored, and stand"
+            raise
 
     def catch_up(self) -> None:
         """Write the rejections that wait for the log. Raises StoreError or NetworkError."""
@@ -167,7 +196,20 @@ class Writer:
             self._catch_up()
 
     def append(self, entry: Entry) -> Record:
-        """Append a step, whatever comes of it. Raises as `Ledger.append`."""
+        """Append a step, whatever comes of it. Raises as `Ledger.append`.
+
+        A rejection whose policy or delegation bears nothing any more stands under the gate's own policy.
+        """
+        try:
+            return self._append(entry)
+        except (Refusal, UsageError) as error:
+            if entry.kind != "rejection" or self.policy is None or not _ended(error):
+                raise
+            own = self._agent._newest_version(self.policy)
+            cites = {name: cited for name, cited in entry.cites.items() if name != "delegation"}
+            return self._append(replace(entry, policy=own, cites=cites))
+
+    def _append(self, entry: Entry) -> Record:
         cites = dict(entry.cites)
         return self._agent._step(
             entry.kind,
@@ -199,23 +241,27 @@ class Writer:
         """Take note of a step that could not be recorded or anchored; return the error that its caller gets."""
         finding = Finding(ANCHORING, error.code, f"the record could not be anchored: {error.detail}")
         built = entry.move.built[-1] if entry.move.built else None
+        unsure = None
         try:
             durable = built is not None and self._durable(built)
         except StoreError:
-            durable = False
+            durable, unsure = False, built
         with self._lock:
             if built is not None and durable:
-                self._undo_from(built)
+                # What cannot be kept now is kept when it is taken back.
+                with suppress(StoreError):
+                    self._undo_from(built)
                 return _unrecorded(built, error.detail)
             waiting = entry if entry.kind == "rejection" else entry.rejected(finding)
             if len(self._waiting) < DEFAULT.unrecorded_steps:
-                self._waiting.append(waiting)
+                self._waiting.append(_Waiting(waiting, unsure))
             else:
                 # No more are kept; the newest that is speaks for those after it.
                 self._missed += 1
-                last, more = self._waiting[-1], f"{self._missed} later steps were not recorded either"
+                last, more = self._waiting[-1].rejection, f"{self._missed} later steps were not recorded either"
                 reason = last.body["reason"].partition(_MORE)[0][: DEFAULT.reason_characters - len(_MORE) - len(more)]
-                self._waiting[-1] = replace(last, body={**last.body, "reason": reason + _MORE + more})
+                spoken = replace(last, body={**last.body, "reason": reason + _MORE + more})
+                self._waiting[-1] = replace(self._waiting[-1], rejection=spoken)
         return Unrecorded(
             f"the step was not recorded, and so did not take effect: {error.detail}",
             mend=error.mend,
@@ -260,6 +306,7 @@ class Writer:
     def _catch_up(self) -> None:
         """Take back what did not take effect, newest first, then write the rejections that wait."""
         with self._lock:
+            self._find_stored()
             while self._undone:
                 newest = self._undone[max(self._undone)]
                 if not self._taken_back(newest):
@@ -267,9 +314,16 @@ class Writer:
                 del self._undone[newest.seq]
                 self._keep()
             while self._waiting:
-                self.append(self._waiting[0])
+                self.append(self._waiting[0].rejection)
                 self._waiting.popleft()
             self._missed = 0
+
+    def _find_stored(self) -> None:
+        """Look for steps in the log of which it could not be seen before whether they are; the lock is held."""
+        for one in list(self._waiting):
+            if one.unsure is not None and self._durable(one.unsure):
+                self._undo_from(one.unsure)
+                self._waiting.remove(one)
 
     def _taken_back(self, record: Record) -> bool:
         ledger = self._agent._ledger
@@ -299,13 +353,20 @@ def _taking_back(record: Record, content: bytes | None) -> Entry:
     body = plain | said(Finding(ANCHORING, "TSLG-N-UNANCHORED", reason))
     after = record.body.get("after")
     policy = record.preds["policy"][0].cid
+    # A policy that was granted is cited together with the delegation that grants it.
+    cites: dict[str, References] = {"delegation": [edge.cid for edge in record.edges("delegation")] or None}
     if after is None:
-        return Entry("rejection", body, policy, {"evidence": record.id})
-    return Entry(
-        "rejection", body, policy, {"prior": record.id}, Move(record.body["before"], undoes=after, content=content)
-    )
+        return Entry("rejection", body, policy, cites | {"evidence": record.id})
+    move = Move(record.body["before"], undoes=after, content=content)
+    return Entry("rejection", body, policy, cites | {"prior": record.id}, move)
 
 
+def _ended(error: TslgError) -> bool:
+    """Tell whether what an entry rests on bears nothing any more, by what an append raised."""
+    return error.code in _ENDED
+
+
+_ENDED: Final = frozenset(("TSLG-A-SUPERSEDED", "TSLG-A-EXPIRED", "TSLG-U-WITHDRAWN"))
 _NOT_SAID_AGAIN: Final = frozenset(("class", "before", "after", "parts", "rule", "narrowing"))
 
 

@@ -81,9 +81,14 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
+def _is_number(value: Any) -> bool:
+    # An integer of any size: as a float it might be none.
+    return type(value) is int or (isinstance(value, float) and not math.isnan(value))
+
+
 def _compared(by: Callable[[Any, Any], bool]) -> Callable[[Any, Any, str], bool]:
     def compare(value: Any, operand: Any, path: str) -> bool:
-        if isinstance(value, bool) or not isinstance(value, _NUMBER) or math.isnan(value):
+        if not _is_number(value):
             raise Unknown(f"fact {path!r} is no number")
         return by(value, operand)
 
@@ -130,8 +135,7 @@ def operand_fault(test: str, operand: Any) -> str | None:
     if test not in TESTS:
         return f"unknown test {test!r}; there are {', '.join(TESTS)}"
     if test in ("above", "below", "at_least", "at_most"):
-        number = isinstance(operand, _NUMBER) and not isinstance(operand, bool) and not math.isnan(operand)
-        return None if number else f"{test!r} compares with a number"
+        return None if _is_number(operand) else f"{test!r} compares with a number"
     if test in ("in", "not_in"):
         return None if isinstance(operand, list | tuple) else f"{test!r} takes a list"
     if test in ("starts", "ends"):

@@ -26,7 +26,7 @@ from tslg.node.witness.key import WitnessKey
 from tslg.protocol import witnessing
 from tslg.protocol.checkpoint import Signed
 from tslg.protocol.cosignature import cosigned
-from tslg.protocol.errors import NetworkError, StoreError
+from tslg.protocol.errors import NetworkError, StoreError, UsageError
 from tslg.protocol.governing.state import START, Semantic
 from tslg.protocol.note import COSIGNATURE
 from tslg.protocol.record import parse_as
@@ -179,6 +179,38 @@ def test_what_was_stored_although_the_store_said_no_is_taken_back(tmp_path, monk
         agree(gate)
 
 
+def test_what_was_stored_while_nobody_could_look_is_taken_back(tmp_path, monkeypatch):
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        gate.submit(candidate(state={"turn": 1}))
+        real = SqliteStore.append
+
+        def append(self, *args):
+            real(self, *args)
+            raise StoreError("the server went away")
+
+        def blind(self, *args):
+            raise StoreError("the server is away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteStore, "append", append)
+            patch.setattr(SqliteStore, "log_state", blind)
+            with pytest.raises(Unrecorded):
+                gate.submit(candidate(state={"turn": 2}))
+        assert gate.submit(candidate()).admitted
+        assert [record.kind for record in log_of(gate)[-3:]] == ["inference", "rejection", "inference"]
+        assert gate.state.data == {"turn": 1}
+        agree(gate)
+
+
+def test_nothing_is_composed_before_it_is_durable(tmp_path):
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        part = gate.submit(candidate(output="x"))
+        with gate.agent.batch(), pytest.raises(UsageError, match="outside the batch"):
+            gate.compose([part], rule="all", output="x")
+
+
 # --- witnesses ----------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +237,22 @@ def test_what_no_witness_saw_did_not_take_effect(witnessed, witness, cadence):
     agree(gate)
     found = verify(StoreSource(home.store), log_of(gate)[-1].id, home.federation, now_ms=NOW)
     assert found.verdict == "valid"
+
+
+@pytest.mark.spec("INF-13")
+def test_of_a_step_in_parts_that_are_anchored_one_by_one_those_before_the_failure_stand(witnessed, witness):
+    gate = gated(witnessed("record"))
+    asked = iter(range(9))
+
+    def leave():
+        # For the step itself and its first part it answers.
+        witness.away = next(asked) >= 2
+
+    witness.then = leave
+    parts = (candidate(state={"n": 1}), candidate(state={"n": 2}))
+    with pytest.raises(Unrecorded, match="2 records of the step before it are anchored, and stand"):
+        gate.submit(candidate("clean-up", parts=parts))
+    assert gate.state.data == {"n": 1}
 
 
 def test_a_step_that_moves_nothing_is_taken_back_too(witnessed, witness):
