@@ -84,6 +84,8 @@ def approvals(store: Store, id: Link) -> list[Record]:
 def roll_back(agent: BlockingAgent, store: Store, alias: str, reason: str, **under: Any) -> RolledBack:
     """Take what an alias points at out of service, and point it at what its release named as the way back.
 
+    Where that was once released with a way back of its own, which still stands by, it keeps it.
+
     Raises:
         UsageError: the alias is not the agent's, or its last release names no way back. Refusal: the states do not
             allow it.
@@ -96,8 +98,16 @@ def roll_back(agent: BlockingAgent, store: Store, alias: str, reason: str, **und
     with agent.batch():
         left = agent.transition(last.body["target"], "rolled-back", reason=reason, **under)
         came_back = agent.transition(back, "champion", reason=reason, evidence=left, **under)
-        release = agent.release(alias, back, reason=reason, evidence=[left, came_back], **under)
+        further = _way_back(store, released, back, agent.id)
+        release = agent.release(alias, back, rollback=further, reason=reason, evidence=[left, came_back], **under)
     return RolledBack(left, came_back, release)
+
+
+def _way_back(store: Store, released: Sequence[Record], target: Link, by: Link) -> Link | None:
+    """Return what an artifact could be rolled back to when it was released last, if that still stands by."""
+    named = [one.body.get("rollback") for one in released if one.body["target"] == target]
+    known = named[-1] if named else None
+    return known if known is not None and state(store, known, by) == "standby" else None
 
 
 def lineage_record(store: Store, id: Link) -> dict[str, Any]:

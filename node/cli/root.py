@@ -65,6 +65,7 @@ COMMANDS: Final = {
     "backup": Lazy("tslg.node.cli.maintenance:backup", "Copy a data directory into a file."),
     "restore": Lazy("tslg.node.cli.maintenance:restore", "Make a data directory of such a copy."),
     "simulate": Lazy("tslg.simulations.cli:simulate", "Run a population of agents, honest and hostile, on one seed."),
+    "lab": Lazy("tslg.simulations.lab.cli:lab", "Breed small models under two vendors, and release or roll them back."),
     "mcp": Lazy("tslg.node.cli.mcp:mcp", "Govern MCP servers' tools, and answer agents about lineage."),
     "bench": Lazy("tslg.node.cli.bench:bench", "Measure speed against libsodium and SQLite."),
     "completion": Lazy("tslg.node.cli.maintenance:completion", "Print a shell's completion script."),
