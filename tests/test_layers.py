@@ -252,6 +252,7 @@ OPTIONAL = {
     "langchain-core": ("langgraph", "node/adapters/langgraph/*.py"),
     "langgraph": ("langgraph", "node/adapters/langgraph/*.py"),
     "mcp": ("mcp", "node/adapters/mcp/*.py"),
+    "numpy": ("lab", "simulations/lab/*.py"),
     "opentelemetry-sdk": ("otel", "node/adapters/otel/sdk/*.py"),
     "psycopg": ("postgres", "node/store/postgres*.py"),
     "matplotlib": ("simulate", "simulations/plots.py"),
@@ -259,6 +260,7 @@ OPTIONAL = {
     "pydantic": ("pydantic-ai", "node/adapters/pydantic_ai/*.py"),
     "pydantic-ai-slim": ("pydantic-ai", "node/adapters/pydantic_ai/*.py"),
     "ray": ("ray", "node/parallel_ray.py"),
+    "scikit-learn": ("lab", "simulations/lab/data.py"),
 }
 """What an extra brings, and the only modules that may need it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import sysconfig
@@ -50,7 +49,11 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 
 
 def run(
-    code: Path, config: bytes, inputs: Mapping[str, Path], out: Path, limits: CellLimits = CellLimits()  # noqa: B008
+    code: Path,
+    config: bytes,
+    inputs: Mapping[str, Path],
+    out: Path,
+    limits: CellLimits = CellLimits(),  # noqa: B008
 ) -> None:
     """Run an operator's code; what it makes lies in `out` afterwards, which is not looked into here.
 
@@ -115,7 +118,7 @@ def _ended(asked: Path, said: int, limits: CellLimits) -> int | None:
 def _interpreter() -> dict[str, str]:
     """Return the folders that Python and NumPy need, none inside another."""
     wanted = {sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), "/usr", "/lib", "/lib64"}
-    found = sorted(place for place in wanted if os.path.isdir(place) and place != "/")
+    found = sorted(place for place in wanted if Path(place).is_dir() and place != "/")
     return {place: place for place in found if not any(place.startswith(f"{one}/") for one in found)}
 
 

@@ -35,7 +35,9 @@ def lab() -> None:
 
 @lab.command()
 @click.option("--rounds", type=click.IntRange(1, 1_000), default=10, show_default=True, help="How many rounds.")
-@click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Packages follow from it alone.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Packages follow from it alone."
+)
 @click.option("--data", "data_set", default="digits", show_default=True, help="digits, breast-cancer or wine.")
 @click.option("--network", is_flag=True, help="Let both nodes talk over libp2p on loopback, not within the process.")
 @lab_option
@@ -55,7 +57,10 @@ def summary(document: dict[str, Any]) -> str:
     for one in document["rounds"]:
         lines.append(f"round {one['round']:<3} {one['outcome']}: {one['explanation']}")
         lines += [f"          {told}" for told in one["stages"]]
-        lines += [f"          refused {refused['operator']}: {refused['code']} {refused['reason']}" for refused in one["refused"]]
+        lines += [
+            f"          refused {refused['operator']}: {refused['code']} {refused['reason']}"
+            for refused in one["refused"]
+        ]
     audit = document["audit"]
     lines += [
         "",
@@ -150,7 +155,11 @@ def take_in(submissions: Path, folder: Path, as_json: bool) -> int:
         raise UsageError(f"{submissions} is no folder", mend="name a folder with one folder for each submission")
     with Home.open(folder / premises.A) as home:
         taken = intake.take_in(folder, home.agent(premises.BREEDER), home.store, submissions)
-    rows = [{"name": one.name, "record": to_text(one.record.id), "code": one.code, "reason": one.reason} for one in taken]
-    lines = [f"{one['record']}  {one['name']}" + (f": {one['code']} {one['reason']}" if one["code"] else "") for one in rows]
+    rows = [
+        {"name": one.name, "record": to_text(one.record.id), "code": one.code, "reason": one.reason} for one in taken
+    ]
+    lines = [
+        f"{one['record']}  {one['name']}" + (f": {one['code']} {one['reason']}" if one["code"] else "") for one in rows
+    ]
     emit({"submissions": rows}, as_json, "\n".join(lines))
     return DIFFERENT if any(one.code for one in taken) else 0

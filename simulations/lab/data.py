@@ -45,7 +45,7 @@ def loaded(name: str) -> tuple[Array, Array]:
         import numpy as np
         from sklearn import datasets
     except ImportError:
-        raise UsageError("the lab needs NumPy and scikit-learn", mend=MISSING) from None
+        raise UsageError("NumPy and scikit-learn are not installed", code="TSLG-U-EXTRA", mend=MISSING) from None
     x, y = getattr(datasets, SETS[name].loader)(return_X_y=True)
     return np.ascontiguousarray(x, np.float32), np.ascontiguousarray(y, np.int64)
 
@@ -59,8 +59,8 @@ def parts(x: Array, y: Array, seed: int) -> dict[str, tuple[Array, Array]]:
     for label in np.unique(y):
         rows = random.permutation(np.flatnonzero(y == label))
         ends = np.cumsum([len(rows) * share // 100 for share in SHARES.values()])[:-1]
-        for name, some in zip(SHARES, np.split(rows, ends), strict=True):
-            chosen[name].append(some)
+        for name, share in zip(SHARES, np.split(rows, ends), strict=True):
+            chosen[name].append(share)
     found = {}
     for name, some in chosen.items():
         order = random.permutation(np.concatenate(some))

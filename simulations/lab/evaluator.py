@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from tslg.node.agent import Agent
-from tslg.node.artifacts import graph
 from tslg.node.artifacts.package import hash_folder
 from tslg.node.delegating.works import Declined
 from tslg.protocol.codec import Link
@@ -76,7 +75,11 @@ def work(lab: Premises, frozen: Mapping[str, Suite]) -> Callable[[Agent, Record,
         task = delegation.body["task"]
         if task.get("list") == SUITES:
             return await agent.decide(
-                SUITES, "frozen", evidence=[one.record for one in frozen.values()], delegation=delegation, uses=[EVALUATE]
+                SUITES,
+                "frozen",
+                evidence=[one.record for one in frozen.values()],
+                delegation=delegation,
+                uses=[EVALUATE],
             )
         suite = frozen.get(task.get("suite", ""))
         ids = task.get("artifacts")
@@ -158,13 +161,3 @@ def judge(suite: Suite, folder: Path, target: Record) -> tuple[measuring.Judged,
         return measuring.Judged(scores, ["compatibility"], []), {"rows": len(y)}
     judged = measuring.judged(scores, bounds)
     return judged, {"rows": len(y), "why": measuring.broken(bounds, scores, judged.failed)}
-
-
-def suite_of(store: Any, evaluation: Record) -> Record:
-    """Return the artifact that is the frozen suite of an evaluation. Raises LookupError if none that it cites is."""
-    for edge in evaluation.preds["evidence"]:
-        held = graph.load(store, [edge.cid]).get(edge.cid)
-        if held is not None and held.kind == "artifact" and held.id != evaluation.body["target"]:
-            if held.body["package"]["digest"] == evaluation.body["suite_digest"]:
-                return held
-    raise LookupError("no artifact that it cites is its suite")

@@ -82,9 +82,7 @@ def make(
         return _refuse(lab, sources, order, error)
 
 
-def _run(
-    lab: Premises, sources: Sources, order: Order, out: Path, code: Path | None, limits: cell.CellLimits
-) -> None:
+def _run(lab: Premises, sources: Sources, order: Order, out: Path, code: Path | None, limits: cell.CellLimits) -> None:
     inputs = {role: lab.package(one) for role, one in order.parents.items()}
     for role, one in order.parents.items():
         if hash_folder(inputs[role]).digest != one.body["package"]["digest"]:

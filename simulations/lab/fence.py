@@ -2,7 +2,8 @@
 
 The program gets user, mount, network, process and IPC namespaces of its own; of the file system only the folders that
 the request names, read-only but for one; limits on processor time, memory and files; and a filter that ends it the
-moment it asks for a socket, and lets it start no other process. Where the kernel denies any of it nothing is run. Linux only. See `cell.py`.
+moment it asks for a socket, and lets it start no other process. Where the kernel denies any of it nothing is run.
+Linux on x86-64 and arm64 only. `cell.py` writes the requests.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import resource
 import signal
 import struct
 import sys
+from pathlib import Path
 
 REFUSED = 77
 """Exit status where a part of the fence cannot be put up; the first line of standard error says which."""
@@ -60,8 +62,7 @@ def _separate() -> None:
         ("/proc/self/gid_map", f"1000 {group} 1"),
     ):
         try:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(content)
+            Path(path).write_text(content, encoding="ascii")
         except OSError as error:
             raise Missing(f"namespaces: {path}: {error.strerror}") from error
 
@@ -72,12 +73,11 @@ def _enclose(root: str, shown: dict[str, str], writable: str) -> None:
     _mount("file system", "none", root, "tmpfs", _NO_SUID | _NO_DEVICES, "size=1m,mode=755")
     for inside in sorted(shown):
         target, flags = root + inside, _NO_SUID | (0 if inside == writable else _READ_ONLY)
-        if os.path.isdir(shown[inside]):
-            os.makedirs(target, exist_ok=True)
+        if Path(shown[inside]).is_dir():
+            Path(target).mkdir(parents=True, exist_ok=True)
         else:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            with open(target, "wb"):
-                pass
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            Path(target).touch()
         _mount(f"file system: {inside}", shown[inside], target, None, _BIND)
         kept = os.statvfs(target).f_flag & (_NO_SUID | _NO_DEVICES | 8 | 1024 | 2048 | 4096)
         # What was mounted without these may not be mounted with them again by anybody but its owner.
@@ -135,15 +135,15 @@ def _inside(request: dict[str, object]) -> None:
 
 def main(path: str) -> int:
     """Run what the request in a file says; return its exit status, 128 and the signal's number, or `REFUSED`."""
-    with open(path, encoding="utf-8") as file:
-        request = json.load(file)
+    request = json.loads(Path(path).read_bytes())
     try:
         _separate()
         child = os.fork()
         if child == 0:
             _inside(request)
     except (Missing, OSError) as error:
-        print(f"fence: {error}", file=sys.stderr)
+        sys.stderr.write(f"fence: {error}\n")
+        sys.stderr.flush()
         os._exit(REFUSED)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return status if status >= 0 else 128 - status

@@ -1,4 +1,4 @@
-"""Packages that others hand in: taken into the source registry just if they are what they claim, else refused on record.
+"""Packages that others hand in: taken into the registry just if they are what they claim, else refused on record.
 
 A folder of submissions holds one folder each, with `claim.json` and the package in `files/`. The claim is `{"name",
 "type", "operator", "licences": [...], "parents": [names], "files": {path: [bytes, sha256 in hex]}}`; parents are other
@@ -95,10 +95,12 @@ def _claim(path: Path) -> Claim:
         names = [read["licences"], read["parents"]]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PackageError(f"its claim.json is none: {type(error).__name__}", mend="see the guide") from error
-    texts = [read.get(field) for field in _TEXTS] + [one for some in names for one in (some if isinstance(some, list) else [None])]
+    texts = [read.get(field) for field in _TEXTS] + [
+        one for some in names for one in (some if isinstance(some, list) else [None])
+    ]
     if any(not isinstance(one, str) or not 0 < len(one) <= 256 or not one.isprintable() for one in texts):
         raise PackageError("its claim.json does not name what it should", mend="see the guide")
-    return Claim(*(read[field] for field in _TEXTS), *names, files)
+    return Claim(read["name"], read["type"], read["operator"], read["licences"], read["parents"], files)
 
 
 def _circling(parents: Mapping[str, Sequence[str]]) -> dict[str, PackageError]:

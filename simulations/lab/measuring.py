@@ -17,8 +17,8 @@ SUITES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "safety": (("worst_class_recall", "least"), ("confident_errors", "most")),
     "cost": (("bytes", "most"), ("multiplications", "most")),
 }
-"""The suites, and for each the scores that it bounds. Safety is the class that fares worst, and errors that are made with
-at least nine tenths of confidence."""
+"""The suites, and for each the scores that it bounds. Safety is the class that fares worst, and errors made with nine
+tenths of confidence or more."""
 CONFIDENT: Final = 0.9
 _BINS: Final = 10
 
@@ -56,9 +56,12 @@ def measured(model: Model, x: Array, y: Array, noise: Array | None = None) -> di
 
 def judged(scores: dict[str, int], bounds: Mapping[str, int]) -> Judged:
     """Hold scores against the bounds of the suites."""
-    passed, failed = ["compatibility"], []
+    passed: list[str] = ["compatibility"]
+    failed: list[str] = []
     for suite, bounded in SUITES.items():
-        kept = [scores[name] >= bounds[name] if way == "least" else scores[name] <= bounds[name] for name, way in bounded]
+        kept = [
+            scores[name] >= bounds[name] if way == "least" else scores[name] <= bounds[name] for name, way in bounded
+        ]
         (passed if all(kept) else failed).append(suite)
     return Judged(scores, passed, failed)
 

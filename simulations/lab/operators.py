@@ -20,6 +20,7 @@ adapted one `u1`, `v1`; of a quantized one `w1` and `w2` int8 with `s1`, `s2`.""
 Array = np.ndarray[Any, Any]
 PLAIN = ("mean", "scale", "w1", "b1", "w2", "b2")
 OPTIONAL = ("u1", "v1", "s1", "s2")
+MULTIPLIED = ("w1", "w2", "u1", "v1")
 LARGEST = 1 << 22
 """Elements of one array."""
 
@@ -98,7 +99,7 @@ def probabilities(model: Model, x: Array) -> Array:
 
 def cost(model: Model) -> tuple[int, int]:
     """Return the bytes of all arrays, and the multiplications of one answer."""
-    return sum(array.nbytes for array in model.values()), sum(model[n].size for n in model if n in "w1 w2 u1 v1".split())
+    return sum(array.nbytes for array in model.values()), sum(model[n].size for n in model if n in MULTIPLIED)
 
 
 def rows(folder: Path) -> tuple[Array, Array]:
@@ -240,5 +241,5 @@ if __name__ == "__main__":
     try:
         main(Path("/in"), Path("/out"))
     except Exception as error:
-        print(f"{type(error).__name__}: {error}"[:300], file=sys.stderr)
+        sys.stderr.write(f"{type(error).__name__}: {error}"[:300] + "\n")
         sys.exit(1)

@@ -34,12 +34,25 @@ def plan(number: int, seed: int, hidden: int, worst: int) -> list[Attempt]:
     return [
         Attempt(
             "adapter_train",
-            {**DESCENT, "seed": own, "rank": 2 + drawn[4] % 4, "epochs": 2 + drawn[5] % 6, "focus": [worst], "weight": 1},
+            {
+                **DESCENT,
+                "seed": own,
+                "rank": 2 + drawn[4] % 4,
+                "epochs": 2 + drawn[5] % 6,
+                "focus": [worst],
+                "weight": 1,
+            },
             taught,
         ),
         Attempt(
             "distill",
-            {**DESCENT, "seed": own, "hidden": hidden * (5 + drawn[6] % 4) // 8, "epochs": 6 + drawn[7] % 8, "labels": 50},
+            {
+                **DESCENT,
+                "seed": own,
+                "hidden": hidden * (5 + drawn[6] % 4) // 8,
+                "epochs": 6 + drawn[7] % 8,
+                "labels": 50,
+            },
             taught,
         ),
         Attempt("merge", {"share": 30 + drawn[8] % 41}, {"model": CHAMPION, "other": RIVAL}),

@@ -54,9 +54,7 @@ def register(folder: Path, breeder: BlockingAgent, settings: Mapping[str, Any], 
         top = Path(scratch)
         (top / "code").mkdir()
         shutil.copyfile(cell.CODE, top / "code" / "operators.py")
-        code = premises.take_in(
-            folder, breeder, top / "code", "operators", type=CODE_TYPE, licences=[OURS], policy=own
-        )
+        code = premises.take_in(folder, breeder, top / "code", "operators", type=CODE_TYPE, licences=[OURS], policy=own)
         made = data.write(top / "raw", x, y, {"source": chosen.source, "licence": data.LICENCE})
         raw = premises.take_in(folder, breeder, made, name, type="dataset", licences=[data.LICENCE], policy=own)
         parts = {}

@@ -75,9 +75,7 @@ class Breeding:
     async def begin(self) -> None:
         """Make two founders, have them judged, and crown the better one of those that failed nothing."""
         lab = self.lab
-        batch = await in_thread(
-            lab.breeder.cohort, "founders", [self.sources.parts["base"]], input={"round": 0}
-        )
+        batch = await in_thread(lab.breeder.cohort, "founders", [self.sources.parts["base"]], input={"round": 0})
         made = [await in_thread(factory.founder, lab, self.sources, number, batch) for number in (0, 1)]
         found = await self.judged(ACCEPTANCE, made)
         self._scored.update(found)
@@ -94,7 +92,11 @@ class Breeding:
     async def round(self, number: int) -> dict[str, Any]:
         """Run one round; return what came of it."""
         lab, champion = self.lab, self.champion
-        parts = {planning.CHAMPION: champion, planning.RIVAL: self.rival or champion, planning.FIELD: self.sources.parts["field"]}
+        parts = {
+            planning.CHAMPION: champion,
+            planning.RIVAL: self.rival or champion,
+            planning.FIELD: self.sources.parts["field"],
+        }
         worst = await in_thread(self._worst)
         batch = await in_thread(
             lab.breeder.cohort, f"round-{number}", [champion], input={"round": number, "worst_class": worst}
@@ -119,7 +121,11 @@ class Breeding:
             outcome,
             evidence=[batch, self._scored[champion.id], *self._evidence(found), *(one.record for one in refused)],
             reason=verdict.explanation[:1_500],
-            data={"round": number, "gains": dict(verdict.gains), "reasons": {k: v[:500] for k, v in verdict.reasons.items()}},
+            data={
+                "round": number,
+                "gains": dict(verdict.gains),
+                "reasons": {k: v[:500] for k, v in verdict.reasons.items()},
+            },
         )
         chosen = next((one for one in made if one.body["name"] == verdict.chosen), None)
         await in_thread(self._file, made, chosen, verdict, decision)
@@ -153,7 +159,9 @@ class Breeding:
 
         x, y = rows(self.lab.package(self.sources.parts["field"]))
         right = logits(load(self.lab.package(self.champion)), x).argmax(axis=1) == y
-        return min(map(int, np.unique(y)), key=lambda one: (int(right[y == one].sum()) * 10_000 // int((y == one).sum()), one))
+        return min(
+            map(int, np.unique(y)), key=lambda one: (int(right[y == one].sum()) * 10_000 // int((y == one).sum()), one)
+        )
 
     def _file(
         self, made: Sequence[Record], chosen: Record | None, verdict: viability.Verdict, decision: Record
@@ -227,8 +235,11 @@ async def ask(lab: Premises, sources: Sources, task: dict[str, Any]) -> tuple[Re
         raise LabError(f"vendor B's answer is {report.verdict}: {codes}", record=result)
     answer = report.records[result]
     under = [edge.cid for edge in answer.preds.get("delegation", ())]
-    if answer.owner != lab.evaluator.id or answer.body.get("name") not in (SCORECARD, SUITES) or under != [delegation.id]:
+    if (
+        answer.owner != lab.evaluator.id
+        or answer.body.get("name") not in (SCORECARD, SUITES)
+        or under != [delegation.id]
+    ):
         raise LabError("vendor B's answer is not its own under this delegation", record=result)
     cited = await in_thread(graph.load, lab.a.home.store, [edge.cid for edge in answer.preds["evidence"]])
     return answer, list(cited.values())
-

@@ -25,7 +25,8 @@ POLICY: Final[Mapping[str, Any]] = {
     "watch_margin": 60,
 }
 """What a point of each score is worth; what a change must gain to be worth its risk, which is what doing nothing is
-worth; by how much accuracy may fall; and margins, in ten-thousandths, that a stage of a release allows behind the champion."""
+worth; by how much accuracy may fall; and how far behind the champion each stage of a release allows, in
+ten-thousandths."""
 
 
 class Scored(NamedTuple):

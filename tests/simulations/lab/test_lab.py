@@ -74,7 +74,7 @@ def test_every_candidate_is_reproduced_bit_for_bit_from_its_record(ran, reading)
     made = {one["package"] for each in ran.document["rounds"] for one in each["candidates"]}
     assert {one.body["package"]["digest"].hex() for one in bred} >= made
     assert {one.body["operator"] for one in bred} == {"train", "distill", "adapter_train", "quantize", "merge"}
-    for one in bred[:2] + bred[-4:]:
+    for one in bred[-4:]:
         again = reproducing.reproduce(reading.store, one.id)
         assert (again.same, again.how, again.differences) == (True, "operator", [])
 
@@ -91,7 +91,7 @@ def test_bad_candidates_are_rejected_with_reasons(ran, reading):
 
 
 def test_doing_nothing_is_explained(shop):
-    """Nothing beats no change where the champion is all that there is to choose from; every candidate has its reason."""
+    """Where nothing is worth the risk the decision is to change nothing, and every candidate has its reason."""
     from tslg.simulations.lab.viability import POLICY, Scored, select
 
     scores = shop_scores(shop)
@@ -113,7 +113,7 @@ def test_doing_nothing_is_explained(shop):
 
 
 def shop_scores(shop) -> dict[str, int]:
-    found = [one for one in graph.said(shop.store, [shop.champion.id]).evaluations[shop.champion.id]]
+    found = graph.said(shop.store, [shop.champion.id]).evaluations[shop.champion.id]
     return dict(next(one for one in found if one.body["suite"].endswith("acceptance")).body["scores"])
 
 
