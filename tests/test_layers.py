@@ -268,6 +268,7 @@ IMPORTED_AS = {
     "a2a-sdk": "a2a",
     "langchain-core": "langchain_core",
     "opentelemetry-sdk": "opentelemetry",
+    "scikit-learn": "sklearn",
     "pydantic-ai-slim": "pydantic_ai",
 }
 """What is not imported by the name of its distribution."""
