@@ -83,6 +83,7 @@ def hand_in(
         SubmissionError: the tenant does not take it. UsageError: as `write`. Else what `submit` raises.
     """
     answers: list[Submitted] = []
+    reached = -1
     while True:
         state = home.store.log_state(engine)
         size = 0 if state is None else state.size
@@ -92,9 +93,10 @@ def hand_in(
         answers.append(answer)
         if answer.size >= size:
             return answers
-        if answer.size == start and stretch.stop > answer.size:
+        # Where it really stands the tenant says once; from there on it gets on each time, or never would.
+        if answer.size <= reached or (answer.size == start and stretch.stop > answer.size):
             raise SubmissionError(f"the tenant does not get on from position {start}", record=engine)
-        start = answer.size
+        start = reached = answer.size
 
 
 def _bundle(home: Home, engine: Link, start: int, stop: int) -> bytes:

@@ -83,13 +83,20 @@ def build(path: Path, toml: str | None = None) -> tuple[Home, dict[str, Record]]
         home = opened(path, toml)
     alpha, beta = home.agent("alpha"), home.agent("beta")
 
+    envelope = alpha._manifest().envelope
+    scope = {"class": envelope.classes[0]} if envelope.classes else {}
+    scope |= {"tier": envelope.tiers[0]} if envelope.tiers else {}
+
     def step(kind, cited=None, **more):
+        said = {**STEP, **more} if kind == "rejection" else {**STEP, **scope, **more}
+        policy = made["grant"] if scope and kind != "rejection" else None
         return alpha._append(
-            kind, {**STEP, **more}, policy=None, evidence=None, delegation=None, authorised=True, cited=cited or {}
+            kind, said, policy=policy, evidence=None, delegation=None, authorised=True, cited=cited or {}
         )
 
     made: dict[str, Record] = {}
-    made["grant"] = alpha.policy("grant", capabilities=["inspect"], limits={"files": 9})
+    what = {"capabilities": ["inspect"], "limits": {"files": 9}, "classes": envelope.classes, "tiers": envelope.tiers}
+    made["grant"] = alpha.policy("grant", **what)
     made["delegation"] = alpha.delegate(beta.id, {"do": "inspect"}, made["grant"], expires=NOW + 10**9)
     made["scan"] = beta.observe("scanner", {"secret": "s3cr3t"}, delegation=made["delegation"], content=b"scanned")
     made["finding"] = beta.decide(

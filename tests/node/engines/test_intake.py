@@ -24,6 +24,7 @@ from tslg.node.home import Home
 from tslg.protocol import bundle
 from tslg.protocol.errors import StoreError, SubmissionError, UsageError
 from tslg.protocol.limits import DEFAULT, Limits
+from tslg.protocol.pushing import Submitted
 
 
 @pytest.fixture
@@ -103,6 +104,14 @@ def test_a_log_is_handed_in_piece_by_piece(works):
     assert [one.new for one in answers] == [3] * (len(answers) - 1) + [answers[-1].new] and len(answers) > 2
     steps = [edge.cid for one in w.taken() for edge in one.edges("evidence")]
     assert len(steps) == len(set(steps)) == 7
+
+
+def test_a_tenant_that_sends_an_engine_round_in_circles_is_left(works):
+    w = works()
+    w.steps(3)
+    sizes = iter([2, 1] * 10)
+    refused("SUBMISSION", hand_in, w.maker, w.engine.id, lambda data: Submitted(w.engine.id, next(sizes), 0))
+    assert next(sizes) == 2
 
 
 @pytest.mark.spec("ENG-8")
