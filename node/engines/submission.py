@@ -95,7 +95,8 @@ def hand_in(
             return answers
         # Where it really stands the tenant says once; from there on it gets on each time, or never would.
         if answer.size <= reached or (answer.size == start and stretch.stop > answer.size):
-            raise SubmissionError(f"the tenant does not get on from position {start}", record=engine)
+            mend = "ask the tenant what it holds"
+            raise SubmissionError(f"the tenant does not get on from position {start}", mend=mend, record=engine)
         start = reached = answer.size
 
 

@@ -7,6 +7,7 @@ state is as before, and a rejection that names the failure is written as soon as
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ from tslg.protocol.record import Record, parse_as
 from tslg.protocol.recording import STEPS
 
 Made = TypeVar("Made")
+_log = logging.getLogger(__name__)
 _MORE: Final = "; and "
 _CONTENTS: Final = 256
 """Semantic states kept at hand: more than can be on their way to the disk at a time."""
@@ -314,7 +316,11 @@ class Writer:
                 del self._undone[newest.seq]
                 self._keep()
             while self._waiting:
-                self.append(self._waiting[0].rejection)
+                try:
+                    self.append(self._waiting[0].rejection)
+                except Refusal as error:
+                    # Such as after an amendment: no later step is to wait for it for ever.
+                    _log.error("a rejection that waited for the log was refused: %s", error.code)
                 self._waiting.popleft()
             self._missed = 0
 

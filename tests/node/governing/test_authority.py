@@ -70,6 +70,21 @@ def test_what_waits_under_a_policy_that_was_replaced_stops_no_later_step(home, m
     assert newer.submit(candidate()).admitted
 
 
+def test_a_rejection_that_nothing_can_bear_any_more_stops_no_later_step(home, monkeypatch):
+    gate = gated(home, name="unbearable")
+
+    def refuse(self, *args):
+        raise StoreError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "append", refuse)
+        with pytest.raises(Unrecorded):
+            gate.submit(candidate())
+    # As after an amendment by which steps have it.
+    gate._writer._waiting[0].rejection.body["facts"] = bytes(32)
+    assert gate.submit(candidate()).admitted
+
+
 @pytest.mark.spec("INF-16")
 def test_a_step_under_a_policy_that_was_replaced_is_rejected(home):
     gate = gated(home, name="outdated")
