@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,7 @@ def test_no_call_is_forwarded_without_its_record_however_often_the_proxy_dies(po
     check_kills(policy, steps, tmp_path, 40, random.Random(8))
 
 
+@pytest.mark.slow
 def test_a_child_outlives_its_proxy_by_no_grandchild(policy, tmp_path):
     pids = tmp_path / "pids"
     script = f"sleep 100 & echo $! > {pids}; cat > /dev/null; sleep 100"
@@ -175,6 +177,7 @@ def test_a_child_outlives_its_proxy_by_no_grandchild(policy, tmp_path):
         while not (pids.exists() and pids.read_text().strip()):
             proxy.poll()
             assert proxy.returncode is None
+            time.sleep(0.02)
         proxy.terminate()
         assert proxy.wait(30) == 0
     state = Path(f"/proc/{pids.read_text().strip()}/stat")
