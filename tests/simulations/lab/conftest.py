@@ -1,4 +1,4 @@
-"""One small lab that the tests share: two rounds on the digits."""
+"""One small lab that the tests share: two rounds on the digits, one that promotes and one that changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ran(NamedTuple):
 @pytest.fixture(scope="session")
 def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("labs") / "lab"
-    return Ran(folder, run(folder, rounds=2, seed=7))
+    return Ran(folder, run(folder, rounds=2, seed=3))
 
 
 @pytest.fixture
