@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -10,14 +11,23 @@ from tslg.protocol.errors import StoreError
 
 T = TypeVar("T")
 
+_PATIENCE = 3
+"""How often in a row a leader gives way in vain: each time whoever is ready runs until it waits for something."""
+
 
 class _Call(Generic[T]):
-    """One caller's work and, once done, its outcome."""
+    """One caller's work, what wakes it, and, once done, its outcome.
 
-    __slots__ = ("done", "error", "work")
+    Each has a lock of its own to wait at: of a condition that all share, every commit would wake everybody.
+    """
+
+    __slots__ = ("done", "error", "leads", "wake", "work")
 
     def __init__(self, work: T) -> None:
         self.work = work
+        self.wake = threading.Lock()
+        self.wake.acquire()
+        self.leads = False
         self.done = False
         self.error: Exception | None = None
 
@@ -31,28 +41,45 @@ class GroupCommit(Generic[T]):
 
     def __init__(self, commit: Callable[[Sequence[T]], None]) -> None:
         self._commit = commit
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
         self._waiting: list[_Call[T]] = []
         self._led = False
+        self._last = 1
+        """How many the last group had."""
 
     def submit(self, work: T) -> None:
         """Return when `work` is committed; raise what `commit` raised for this work alone."""
         call = _Call(work)
-        with self._changed:
+        with self._lock:
             self._waiting.append(call)
-            while self._led and not call.done:
-                self._changed.wait()
-            group: list[_Call[T]] = []
-            if not call.done:
-                self._led = True
-                group, self._waiting = self._waiting, []
-        if group:
-            self._lead(group)
+            leads = not self._led
+            self._led = True
+        if not leads:
+            self._wait(call)
+        if not call.done:
+            self._lead(call)
         if call.error is not None:
             raise call.error
 
-    def _lead(self, group: list[_Call[T]]) -> None:
-        """Commit a group and wake everybody; only one thread at a time is in here."""
+    def _wait(self, call: _Call[T]) -> None:
+        """Wait until the work is done, or it is this caller's turn to lead."""
+        try:
+            call.wake.acquire()
+        except BaseException:
+            # Interrupted: nobody may be left waiting for this caller to lead.
+            with self._lock:
+                if call in self._waiting:
+                    self._waiting.remove(call)
+            if call.leads:
+                self._hand_over()
+            raise
+
+    def _lead(self, own: _Call[T]) -> None:
+        """Commit all that waits, and wake whose work it was; only one thread at a time is in here."""
+        self._let_others_come()
+        with self._lock:
+            group, self._waiting = self._waiting, []
+        self._last = len(group)
         try:
             self._run(group)
         except BaseException:
@@ -60,11 +87,33 @@ class GroupCommit(Generic[T]):
                 call.error = StoreError("interrupted", code="TSLG-D-INTERRUPTED", mend="append it again")
             raise
         finally:
-            with self._changed:
+            for call in group:
+                call.done = True
+                if call is not own:
+                    call.wake.release()
+            # Last, so that those who go on at once can be part of the next group.
+            self._hand_over()
+
+    def _let_others_come(self) -> None:
+        """Give way to those who were in the last group: they are about to come again, and a commit serves all alike.
+
+        Without this every second group has one member: the first of those who were woken together.
+        """
+        came, idle = len(self._waiting), 0
+        while came < self._last and idle < _PATIENCE:
+            time.sleep(0)
+            before, came = came, len(self._waiting)
+            idle = 0 if came > before else idle + 1
+
+    def _hand_over(self) -> None:
+        """Have the first who waits lead, if anybody does."""
+        with self._lock:
+            if not self._waiting:
                 self._led = False
-                for call in group:
-                    call.done = True
-                self._changed.notify_all()
+                return
+            following = self._waiting[0]
+            following.leads = True
+        following.wake.release()
 
     def _run(self, group: list[_Call[T]]) -> None:
         """Commit all work together, or, if some of it fails, each alone, so that only the culprit's caller sees it."""
