@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -43,9 +44,9 @@ class Hostile:
                 member.world.oracle.true(*record)
         member.after(int(member.chance.random() * self.every_s * SECOND), _tick)
 
+    @abstractmethod
     def act(self, member: Member) -> None:
         """Do the deed."""
-        raise NotImplementedError
 
     def instead(self, member: Member, source: int, protocol: str, payload: bytes) -> list[bytes] | None:
         """Return what it says in place of what a node would answer, None to answer like one. Raises NetworkError."""
