@@ -27,7 +27,7 @@ NAMES: Final = ("author", "replica", "auditor")
 HOUR_MS: Final = 3_600_000
 APPENDS, AUDITS, DEPTH = 150, 15, 100
 """Audits are bounded, as the load would not be steady otherwise: whole ancestries grow with the log."""
-SLACK: Final = {"files": 4, "streams": 4, "connections": 2, "tasks": 12, "threads": 8, "memory": 16 * 1024 * 1024}
+SLACK: Final = {"files": 4, "streams": 4, "connections": 2, "tasks": 12, "threads": 8, "memory": 12 * 1024 * 1024}
 """What a count may differ by: work that happens to be under way, and pages that the allocator keeps."""
 PER_RECORD: Final = 200
 """Bytes of memory that a held record may cost for good: the tree of a log keeps its leaves."""
