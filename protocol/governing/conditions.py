@@ -73,7 +73,24 @@ def _follow(value: Any, parts: Iterable[str]) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two values are equal and of one type; true is no number."""
+    """Tell whether two values are equal and of one type, and so is all that is in them; true is no number."""
+    todo = [(one, other)]
+    while todo:
+        left, right = todo.pop()
+        if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+            if len(left) != len(right):
+                return False
+            todo.extend(zip(left, right, strict=True))
+        elif isinstance(left, Mapping) and isinstance(right, Mapping):
+            if left.keys() != right.keys():
+                return False
+            todo.extend((left[name], right[name]) for name in left)
+        elif not _same_scalar(left, right):
+            return False
+    return True
+
+
+def _same_scalar(one: Any, other: Any) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, _NUMBER) and isinstance(other, _NUMBER):

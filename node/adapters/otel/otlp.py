@@ -8,6 +8,7 @@ are not known are left alone.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, NoReturn
@@ -19,6 +20,7 @@ from tslg.protocol.errors import AdapterError
 from tslg.protocol.limits import DEFAULT, Limits
 
 _SCALARS: Final = ("stringValue", "boolValue", "intValue", "doubleValue", "bytesValue")
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
 _ERROR_CODES: Final = (2, "2", "STATUS_CODE_ERROR")
 _SPLIT: Final = "have the exporter rotate its files"
 _SHAPE: Final = "write traces with the collector's file exporter, format `json`"
@@ -54,9 +56,7 @@ def read_spans(file: IO[bytes], name: str, limits: Limits = DEFAULT) -> Iterator
         if len(line) > limits.span_line_bytes:
             raise place.wrong("TSLG-I-SIZE", f"more than {limits.span_line_bytes} bytes in a line", _SHAPE)
         if size > limits.span_file_bytes:
-            raise place.wrong(
-                "TSLG-I-SIZE", f"more than {limits.span_file_bytes} bytes", "have the exporter rotate its files"
-            )
+            raise place.wrong("TSLG-I-SIZE", f"more than {limits.span_file_bytes} bytes", _SPLIT)
         if line.strip():
             yield from _Line(place, limits).spans(_parsed(line, place))
 
@@ -171,8 +171,8 @@ class _Line:
         if not isinstance(value, dict):
             return None
         for name in _SCALARS:
-            if name in value:
-                return self._whole_or_as_is(value[name]) if name == "intValue" else value[name]
+            if value.get(name) is not None:
+                return self._integer(value[name]) if name == "intValue" else value[name]
         if "arrayValue" in value:
             return [self._value(item, level + 1) for item in self._list(value["arrayValue"], "values")]
         if "kvlistValue" in value:
@@ -180,13 +180,13 @@ class _Line:
             return {str(item.get("key", "")): self._value(item.get("value"), level + 1) for item in listed}
         return None
 
-    def _whole_or_as_is(self, value: Any) -> Any:
-        if isinstance(value, str):
-            try:
-                return int(value[:20])
-            except ValueError as error:
-                raise self._shape("`intValue` is no whole number") from error
-        return value
+    def _integer(self, value: Any) -> int:
+        """Return a 64-bit integer, which is text, or a number in what older exporters write."""
+        if isinstance(value, str) and _INTEGER.fullmatch(value):
+            value = int(value)
+        if type(value) is int and -(2**63) <= value < 2**63:
+            return value
+        raise self._shape("`intValue` is no whole number of 64 bits")
 
     def _shape(self, detail: str) -> AdapterError:
         return self._place.wrong("TSLG-I-SHAPE", detail, _SHAPE)

@@ -22,6 +22,7 @@ from tslg.protocol.limits import Limits
 from tslg.protocol.opening import disclosed
 
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
+OPERATION = {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}
 FLAG = {"key": "b", "value": {"boolValue": True}}
 EXAMPLE = {
     "resourceSpans": [
@@ -42,7 +43,7 @@ EXAMPLE = {
                             "status": {"code": 2, "message": "overloaded"},
                             "droppedAttributesCount": 2,
                             "attributes": [
-                                {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+                                OPERATION,
                                 {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "12"}},
                                 {"key": "a", "value": {"arrayValue": {"values": [{"doubleValue": 1.5}, {}]}}},
                                 {"key": "m", "value": {"kvlistValue": {"values": [FLAG]}}},
@@ -106,6 +107,12 @@ def test_a_line_as_the_specification_shows_it():
     assert span.dropped == {"attributes": 2} and span.links[0].key.id.hex() == "eee19b7ec3c1b175"
 
 
+@pytest.mark.parametrize("number", ["9223372036854775807", "-9223372036854775808", 12, None])
+def test_every_integer_of_64_bits_is_read_as_it_is(number):
+    (span,) = read(changed(attributes=[OPERATION, {"key": "n", "value": {"intValue": number}}]))
+    assert span.attributes["n"] == (None if number is None else int(number))
+
+
 def test_what_other_spans_say_is_not_kept():
     said = [{"key": "http.request.body", "value": {"stringValue": "secret"}}]
     (span,) = read(changed(attributes=said, events=[{"name": "x", "attributes": said}]))
@@ -134,7 +141,10 @@ def test_metrics_logs_and_empty_lines_are_passed_over():
         (changed(endTimeUnixNano="9" * 30), "TSLG-I-SHAPE", "`endTimeUnixNano`"),
         (changed(endTimeUnixNano=1.5), "TSLG-I-SHAPE", "`endTimeUnixNano`"),
         (changed(status=[]), "TSLG-I-SHAPE", "`status`"),
-        (changed(attributes=[{"key": "n", "value": {"intValue": "many"}}]), "TSLG-I-SHAPE", "`intValue`"),
+        *(
+            (changed(attributes=[{"key": "n", "value": {"intValue": number}}]), "TSLG-I-SHAPE", "`intValue`")
+            for number in ("many", "9" * 21, "1" + "0" * 30, "9223372036854775808", 2**63, "1_0", " 1", 1.5, True)
+        ),
         (changed(links=[{}]), "TSLG-I-SHAPE", "`traceId`"),
     ],
 )

@@ -127,9 +127,14 @@ def test_no_fact_passes_for_what_the_step_states():
     [
         ("is", 1, 1, True),
         ("is", True, True, 1),
+        ("is", [1, {"a": [2.0]}], (1, {"a": [2]}), [True, {"a": [2]}]),
+        ("is", {"a": 0}, {"a": 0.0}, {"a": False}),
+        ("is", [[]], [[]], [[None]]),
         ("not", "a", "b", "a"),
+        ("not", [1], [True], [1]),
         ("in", [1, "a"], "a", True),
         ("not_in", [1], True, 1),
+        ("in", [[1], {"a": 1}], {"a": 1}, {"a": True}),
         ("above", 2, 3, 2),
         ("below", 2.5, 2, 2.5),
         ("at_least", 2, 2, 1),
@@ -137,6 +142,7 @@ def test_no_fact_passes_for_what_the_step_states():
         ("starts", "a", "ab", "ba"),
         ("ends", "a", "ba", "ab"),
         ("contains", "a", ["a"], ["b"]),
+        ("contains", [1], [[1]], [[True]]),
         ("contains", "a", "bab", "b"),
         ("exists", True, 0, None),
     ],
@@ -152,6 +158,18 @@ def test_every_test_has_operands_that_it_refuses_or_takes_any():
     refusing = {test for test in TESTS if operand_fault(test, object()) is not None}
     assert refusing == {"above", "below", "at_least", "at_most", "in", "not_in", "starts", "ends", "exists"}
     assert "unknown test" in operand_fault("matches", "x")
+
+
+def nested(levels: int, inner: object) -> object:
+    for _ in range(levels):
+        inner = [{"a": inner}]
+    return inner
+
+
+def test_values_nested_without_end_are_held_against_each_other():
+    one = Condition("f", "is", nested(5_000, 1))
+    assert one.holds({"f": nested(5_000, 1)}, {})
+    assert not one.holds({"f": nested(5_000, True)}, {}) and not one.holds({"f": nested(4_999, 1)}, {})
 
 
 @given(st.sampled_from(sorted(TESTS)), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
