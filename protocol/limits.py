@@ -215,6 +215,8 @@ class Limits:
     """Open connections of a node's local interface: more processes than one host runs agents."""
     submission_bytes: int = 1_000_000
     """One submission of an engine's records: it fits a request, on the network as over the local interface."""
+    submission_answer_bytes: int = 1024 * 1024
+    """One answer to a submission: two lists of a thousand ids at most, at 70 bytes each in JSON."""
     submissions_waiting: int = 4
     """Submissions that are judged or wait to be, which is done one by one; further ones are turned away."""
     submission_refusals: int = 30

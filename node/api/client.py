@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from tslg.protocol.pushing import Submitted
 from tslg.protocol.record import Record, parse_as
 
 _SECONDS: Final = 60.0
+_CODE: Final = re.compile(r"TSLG(-[A-Z0-9]{1,32}){1,4}")
 _ERRORS: Final[Mapping[str, type[TslgError]]] = {
     "TSLG-A": Refusal,
     "TSLG-C": CodecError,
@@ -186,11 +188,11 @@ def _no_node(data: Path) -> NetworkError:
 
 def error_of(told: Any) -> TslgError:
     """Return the error that a node told of."""
-    if not isinstance(told, dict) or not isinstance(told.get("code"), str):
+    if not isinstance(told, dict) or not _CODE.fullmatch(str(told.get("code"))):
         return NetworkError("the node answered with an error that is none of ours", code="TSLG-N-NO-NODE")
     kind = _ERRORS.get(told["code"][:6], TslgError)
     try:
-        record = cid.from_text(told["record"]) if "record" in told else None
+        record = cid.from_text(str(told["record"])) if "record" in told else None
     except CidError:
         record = None
     return kind(str(told.get("detail", "")), code=told["code"], mend=str(told.get("mend", "")), record=record)

@@ -44,7 +44,7 @@ def fail(error: TslgError) -> None:
     *before, last = error.detail.splitlines() or [""]
     for line in before:
         note(f"error: {error.code}: {printable(line)}")
-    note(f"error: {error.code}: {printable(last)}" + (f" ({error.mend})" if error.mend else ""))
+    note(f"error: {error.code}: {printable(last)}" + (f" ({printable(error.mend)})" if error.mend else ""))
 
 
 def errors_to_exit(command: Callable[P, R]) -> Callable[P, R]:

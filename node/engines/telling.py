@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from tslg.node.context import StoreContext
 from tslg.node.engines.admission import Admission
 from tslg.node.store.interface import Store
+from tslg.protocol import codec
 from tslg.protocol.codec import Link
-from tslg.protocol.errors import NetworkError
+from tslg.protocol.errors import CodecError, NetworkError
 from tslg.protocol.pushing import Submitted
 
 
@@ -27,10 +28,11 @@ def told(answer: Submitted) -> dict[str, Any]:
 def read_told(value: Any) -> Submitted:
     """Read what `told` returned. Raises NetworkError."""
     try:
-        answer = Submitted(**{**value, "steps": tuple(value["steps"]), "taken": tuple(value["taken"])})
-    except (TypeError, KeyError) as error:
-        raise NetworkError("the node answered with what is no answer to a submission") from error
-    return answer
+        return Submitted.from_bytes(codec.encode(value))
+    except (CodecError, NetworkError) as error:
+        raise NetworkError(
+            f"the node answered with what is no answer to a submission: {error.detail}", code="TSLG-N-MESSAGE"
+        ) from error
 
 
 def described_engine(store: Store, context: StoreContext, admission: Admission, ended: str) -> dict[str, Any]:

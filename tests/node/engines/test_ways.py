@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import repeat
 
 import pytest
 import trio
@@ -20,7 +24,7 @@ from tslg.node.net.errors import Busy, InvalidRequest, NotAvailable, RequestRefu
 from tslg.node.replication.leader import Leader
 from tslg.protocol import codec
 from tslg.protocol.cid import compute, to_text
-from tslg.protocol.errors import NetworkError, SubmissionError
+from tslg.protocol.errors import NetworkError, SubmissionError, TslgError
 from tslg.protocol.exchange import MessageError
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.pushing import PUSH, SubmitRequest, Submitted, read_push_request
@@ -148,6 +152,55 @@ async def test_over_the_local_interface(tmp_path):
     with pytest.raises(NetworkError) as raised:
         to_interface(where, token, b"x")
     assert raised.value.code == "TSLG-N-NO-NODE"
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """A tenant that answers a submission with whatever it likes."""
+
+    status, parts = 200, ()
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(self.status)
+        self.end_headers()
+        with suppress(OSError):
+            for part in self.parts:
+                self.wfile.write(part)
+
+    def log_message(self, *args):
+        pass
+
+
+GOOD = {"engine": {"/": to_text(compute(b"e"))}, "size": 1, "new": 1, "steps": [], "taken": []}
+
+
+@pytest.mark.parametrize(
+    ("status", "parts", "code", "said"),
+    [
+        (200, repeat(b"x" * 65_536), "TSLG-N-MESSAGE", "more than 1048576 bytes"),
+        (500, repeat(b" " * 65_536), "TSLG-N-MESSAGE", "more than 1048576 bytes"),
+        (200, [b"<html>"], "TSLG-N-MESSAGE", "no answer to a submission"),
+        (200, [b"[" * 100_000], "TSLG-N-MESSAGE", "no answer to a submission"),
+        (200, [b"[]"], "TSLG-N-MESSAGE", "no answer to a submission"),
+        (200, [json.dumps({**GOOD, "size": 1.5}).encode()], "TSLG-N-MESSAGE", "no answer to a submission"),
+        (200, [json.dumps({**GOOD, "engine": "me"}).encode()], "TSLG-N-MESSAGE", "no answer to a submission"),
+        (200, [json.dumps({**GOOD, "steps": [GOOD["engine"]] * 1_001}).encode()], "TSLG-N-MESSAGE", "at most 1000"),
+        (400, [b"{}"], "TSLG-N-NO-NODE", "none of ours"),
+        (400, [b'{"code": "TSLG-E-\\u001b[2J"}'], "TSLG-N-NO-NODE", "none of ours"),
+        (400, [b'{"code": "TSLG-E-REFUSED", "detail": "no", "record": 7}'], "TSLG-E-REFUSED", "no"),
+    ],
+)
+def test_a_tenant_answers_an_engine_with_anything(status, parts, code, said):
+    handler = type("Tenant", (Hostile,), {"status": status, "parts": parts})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        serving = threading.Thread(target=server.handle_request)
+        serving.start()
+        try:
+            with pytest.raises(TslgError, match=said) as raised:
+                to_interface(f"http://127.0.0.1:{server.server_port}", "t", b"x")
+        finally:
+            serving.join()
+    assert raised.value.code == code
 
 
 def test_by_command(tmp_path):
