@@ -101,6 +101,7 @@ class Home:
         if lock is not None:
             self.ledger.gate = self.anchorer
             self.ledger.plaintexts = self.plaintexts
+            self.ledger.beside = path / "waiting"
 
     @classmethod
     def open(

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from tslg.manifests.agent_keys import SigningKey, sign_seats
 from tslg.node import own_log, semantic
@@ -83,6 +84,8 @@ class Ledger(Admitting):
         self._writer: int | None = None
         self.gate: Anchorer | None = None
         """What holds logs to their anchoring, for a node that is to."""
+        self.beside: Path | None = None
+        """The folder for what the store cannot take just now; None where nothing is written."""
         self.growth = Growth()
         """Who is told when logs grew."""
 
@@ -435,6 +438,9 @@ class Ledger(Admitting):
             draft.move.built.append(record)
             if draft.move.content is not None and "after" in record.body:
                 self._values[semantic.content_key(owner)] = draft.move.content
+            if draft.move.note is not None:
+                name, value = draft.move.note
+                self._values[name] = value
         if owner not in self._saved:
             self._saved[owner] = log.copy()
         log.peaks.append(record.id)

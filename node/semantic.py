@@ -35,6 +35,7 @@ class Move:
         upon: the digest of the state that the move was worked out from; None for whichever it is.
         undoes: the state that it takes back: elsewhere it leaves the state. None if it takes nothing back.
         content: the state that it moves the agent to, as DAG-CBOR; None where that is not at hand.
+        note: a name and a value that the store keeps in the transaction of the record; None for nothing.
         built: the record made of it, once there is one: whoever is not told whether it was stored can look.
     """
 
@@ -42,6 +43,7 @@ class Move:
     upon: bytes | None = None
     undoes: bytes | None = None
     content: bytes | None = None
+    note: tuple[str, bytes] | None = None
     built: list[Record] = field(default_factory=list)
 
     def leads_to(self, at: Semantic, owner: Link) -> bytes | None:

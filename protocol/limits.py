@@ -346,7 +346,7 @@ class Limits:
     gate_policy_bytes: int = 256 * 1024
     """One policy file of a gate, which is kept as a blob."""
     unrecorded_steps: int = 1_000
-    """Rejections that wait for a log that cannot be written, at about 1 KiB each; their callers were told already."""
+    """Rejections that wait for a log that cannot be written, in memory and a file, at about 1 KiB each."""
 
     plaintext_bytes: int = 1024 * 1024 * 1024
     """One plaintext in a vault, which is written and read in chunks: an hour of video that a model saw."""

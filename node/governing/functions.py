@@ -134,7 +134,7 @@ class GovernedStep:
         """
         content = described(output)
         if self._inner or self.outcome.verdict == "decomposed":
-            made = record = self._composed([self.outcome.record, *self._packed(self._inner)], content)
+            made = record = self._composed([self.outcome, *self._packed(self._inner)], content)
         else:
             made = self._gate.finish(self.outcome, output=content, **data)
             record = self.outcome.record
@@ -191,7 +191,7 @@ class GovernedStep:
             records = [self._composed(group, [to_text(one.id) for one in group]) for group in groups]
         return records
 
-    def _composed(self, records: Sequence[Record], output: Content) -> Record:
+    def _composed(self, records: Sequence[Outcome | Record], output: Content) -> Record:
         one, class_ = self._candidate, self.outcome.class_
         names = {"intent": one.intent, "model": one.model, "version": one.version, "grain": one.grain}
         return self._gate.compose(records, rule=RULE, output=output, class_=class_, tier=one.tier, **names)

@@ -16,20 +16,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tslg.node.agent import BlockingAgent
-from tslg.node.authoring import References, listed
+from tslg.node.authoring import References, listed, reference_id
 from tslg.node.governing import policy_file
 from tslg.node.governing.authority import Authorities, Authority
 from tslg.node.governing.candidate import Candidate, check
 from tslg.node.governing.cedar import STAGE as CEDAR
 from tslg.node.governing.cedar import Cedar
+from tslg.node.governing.constituents import Constituents, not_admitted
 from tslg.node.governing.content import Content, digest
+from tslg.node.governing.entries import Entry
 from tslg.node.governing.errors import GatePolicyError
 from tslg.node.governing.functions import Functions
 from tslg.node.governing.judging import Room, ask, broken_down, step_of
 from tslg.node.governing.keeping import StepKeeper, contents_of
 from tslg.node.governing.outcome import Outcome
 from tslg.node.governing.replaying import Replay, Run, replay
-from tslg.node.governing.writing import Append, Entry, Writer
+from tslg.node.governing.writing import Append, Writer
 from tslg.node.semantic import Move, StaleError
 from tslg.protocol import codec
 from tslg.protocol.cid import to_text
@@ -101,6 +103,7 @@ class Gate(Functions):
         self._tier = tier
         self._delegation = delegation
         self._writer = agent._step_writer(Writer)
+        self._constituents = Constituents(agent, self._writer)
         self._cedar: dict[str, Cedar] = {}
         self._loading = threading.Lock()
         self._load()
@@ -202,8 +205,9 @@ class Gate(Functions):
             tier: the capability tier claimed; the gate's by default.
 
         Raises:
-            UsageError: a constituent was not admitted. Refusal: the policy does not cover it. VaultError, StoreError:
-                the output cannot be kept.
+            UsageError: a constituent is no step that is held here, was not admitted or did not take effect. Refusal:
+                the policy does not cover it. VaultError, StoreError: the output cannot be kept, or a constituent not
+                be looked at.
         """
         self._ready()
         records = [self._constituent(one) for one in outcomes]
@@ -239,12 +243,9 @@ class Gate(Functions):
     def _constituent(self, one: Outcome | Record | Link) -> Record:
         if isinstance(one, Outcome):
             if not one.admitted:
-                raise UsageError("a composite is made of what was admitted", record=one.record.id)
+                raise not_admitted(one.record)
             return one.record
-        record = one if isinstance(one, Record) else self.agent._held(one)
-        if record.kind == "rejection":
-            raise UsageError("a composite is made of what was admitted", record=record.id)
-        return record
+        return self._constituents.held(reference_id(one))
 
     def replay(self, step: Record | Link, run: Run | None = None) -> Replay:
         """Hold a step against what was kept of it, ask its policy once more and, with `run`, do it again.

@@ -1,7 +1,8 @@
 """Writing what a gate decided: durably, with the semantic state in step, and never silently failing.
 
 A step that could not be recorded or anchored did not take effect. Its caller is told at once by an error, the semantic
-state is as before, and a rejection that names the failure is written as soon as the log can be written again.
+state is as before, and a rejection that names the failure is written as soon as the log can be written again, by the
+next process if this one ends before.
 """
 
 from __future__ import annotations
@@ -9,83 +10,32 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from tslg.node.agent import BlockingAgent
-from tslg.node.authoring import References
+from tslg.node.governing.entries import Entry, takes_back, taking_back
 from tslg.node.governing.errors import Unrecorded
-from tslg.node.semantic import Move, content_key
+from tslg.node.governing.waiting import Queue, Waiting
+from tslg.node.semantic import content_key
 from tslg.node.store.interface import Store
 from tslg.protocol import codec
-from tslg.protocol.cid import short, to_text
+from tslg.protocol.cid import to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import AnchoringError, NetworkError, Refusal, StoreError, TslgError, UsageError
 from tslg.protocol.governing.policy import Finding
 from tslg.protocol.governing.state import ANCHORING, START
-from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.recording import STEPS
 
 Made = TypeVar("Made")
 _log = logging.getLogger(__name__)
-_MORE: Final = "; and "
 _CONTENTS: Final = 256
 """Semantic states kept at hand: more than can be on their way to the disk at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A governed step as it is to be recorded.
-
-    Attributes:
-        kind: `inference`, `rejection`, `decomposition` or `composite`.
-        body: its body, but for the semantic state.
-        policy: the policy record that it is taken under.
-        cites: what else it cites, by class.
-        move: what it does to the semantic state.
-    """
-
-    kind: str
-    body: Mapping[str, Any]
-    policy: Link
-    cites: Mapping[str, References] = field(default_factory=dict)
-    move: Move = field(default_factory=Move)
-
-    def rejected(self, finding: Finding, *, resting: bool = False) -> Entry:
-        """Return the rejection of this step, under the same policy.
-
-        It rests on what the step rests on where that is not what it may have been rejected for (`resting`).
-        """
-        left = ("class", "after", "parts", "rule")
-        body = {name: value for name, value in self.body.items() if name not in left}
-        kept = ("part", "evidence", "observes") if resting else ("part",)
-        cites = {name: self.cites[name] for name in kept if name in self.cites and self.kind != "composite"}
-        # A policy that was granted is cited together with the delegation that grants it, by a rejection too.
-        cites |= {name: cited for name, cited in self.cites.items() if name == "delegation"}
-        return Entry("rejection", body | said(finding), self.policy, cites)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A rejection that waits for the log, and the record of the step itself where that may be stored all the same."""
-
-    rejection: Entry
-    unsure: Record | None
-
-
 Append = Callable[[Entry], Record]
-
-
-def said(finding: Finding) -> dict[str, str]:
-    """Return the fields in which a rejection says why."""
-    reason = " ".join(finding.reason.split())
-    texts = {"stage": finding.stage[:256], "rule": finding.rule[:256], "reason": reason[: DEFAULT.reason_characters]}
-    # What a grant or the policy's own text quotes may be anything, half a surrogate pair too.
-    return {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}
 
 
 class Writer:
@@ -98,8 +48,6 @@ class Writer:
     def __init__(self, agent: BlockingAgent) -> None:
         self._agent = agent
         self._lock = threading.Lock()
-        self._waiting: deque[_Waiting] = deque()
-        self._missed = 0
         self._contents: dict[bytes, bytes] = {}
         self._keeping = threading.Lock()
         """Guards the contents. It is taken inside transactions, and the other lock around them."""
@@ -110,7 +58,14 @@ class Writer:
         self._undone: dict[int, Record] = {}
         """By position: steps that are on disk and did not take effect, not yet taken back in the log."""
         self._key = f"undone/{to_text(agent.id)}"
-        self._remember_undone()
+        self._written = f"waiting/{to_text(agent.id)}"
+        self._dropped = self._remember_undone()
+        """Numbers of rejections that waited until their steps were found on disk, which are taken back instead."""
+        ledger = agent._ledger
+        done = self._last_written()
+        self._waiting = Queue(ledger.beside, agent.id, done, self._dropped, ledger.context.record)
+        with self._lock:
+            self._find_stored()
 
     def remember(self, content: bytes) -> None:
         """Keep the DAG-CBOR of a state at hand, of which the record to come has the digest alone."""
@@ -136,6 +91,13 @@ class Writer:
             before: bytes = undone[min(undone)].body["before"]
             return before
         return self._agent._semantic().digest
+
+    def stands(self, record: Record) -> bool:
+        """Tell whether a step on record took effect, as far as can be told here. Raises StoreError."""
+        with self._lock:
+            self._find_stored()
+            own = self._undone.get(record.seq) if record.owner == self._agent.id else None
+            return (own is None or own.id != record.id) and not self._taken_back(record)
 
     def write(self, entry: Entry) -> Record:
         """Append a step; it is durable, and anchored as the manifest asks, when this returns.
@@ -194,7 +156,7 @@ class Writer:
 
     def catch_up(self) -> None:
         """Write the rejections that wait for the log. Raises StoreError or NetworkError."""
-        if self._waiting or self._undone:
+        if len(self._waiting) or self._undone:
             self._catch_up()
 
     def append(self, entry: Entry) -> Record:
@@ -243,32 +205,21 @@ class Writer:
         """Take note of a step that could not be recorded or anchored; return the error that its caller gets."""
         finding = Finding(ANCHORING, error.code, f"the record could not be anchored: {error.detail}")
         built = entry.move.built[-1] if entry.move.built else None
-        unsure = None
-        try:
-            durable = built is not None and self._durable(built)
-        except StoreError:
-            durable, unsure = False, built
         with self._lock:
-            if built is not None and durable:
-                # What cannot be kept now is kept when it is taken back.
-                with suppress(StoreError):
+            unsure = None
+            try:
+                if built is not None and self._durable(built):
                     self._undo_from(built)
-                return _unrecorded(built, error.detail)
-            waiting = entry if entry.kind == "rejection" else entry.rejected(finding)
-            if len(self._waiting) < DEFAULT.unrecorded_steps:
-                self._waiting.append(_Waiting(waiting, unsure))
-            else:
-                # No more are kept; the newest that is speaks for those after it.
-                self._missed += 1
-                last, more = self._waiting[-1].rejection, f"{self._missed} later steps were not recorded either"
-                reason = last.body["reason"].partition(_MORE)[0][: DEFAULT.reason_characters - len(_MORE) - len(more)]
-                spoken = replace(last, body={**last.body, "reason": reason + _MORE + more})
-                self._waiting[-1] = replace(self._waiting[-1], rejection=spoken)
-        return Unrecorded(
-            f"the step was not recorded, and so did not take effect: {error.detail}",
-            mend=error.mend,
-            record=error.record,
-        )
+                    return _unrecorded(built, error.detail)
+            except StoreError:
+                # Whether it is there, or that it is not to be, is seen to when the store answers again.
+                unsure = built
+            rejection = entry if entry.kind == "rejection" else entry.rejected(finding)
+            lost = self._waiting.add(rejection, unsure)
+        what = "the step was not recorded, and so did not take effect"
+        if lost:
+            what += f" (its rejection is in memory alone: {lost})"
+        return Unrecorded(f"{what}: {error.detail}", mend=error.mend, record=error.record)
 
     def _durable(self, record: Record) -> bool:
         """Tell whether a record is in the log after all. Raises StoreError if that cannot be seen."""
@@ -291,19 +242,27 @@ class Writer:
         """Keep, durably, what is not taken back yet, and the state to which that leads."""
         undone = [self._undone[seq] for seq in sorted(self._undone)]
         content = self._contents.get(undone[0].body["before"]) if undone else None
-        note = {"ids": [one.id for one in undone], "content": content}
+        note = {"ids": [one.id for one in undone], "content": content, "dropped": self._dropped}
         self._agent._ledger.store.set_meta(self._key, codec.encode(note))
 
-    def _remember_undone(self) -> None:
+    def _remember_undone(self) -> list[int]:
+        """Take up what `_keep` kept; return the numbers that were dropped."""
         ledger = self._agent._ledger
         note = ledger.store.get_meta(self._key)
-        kept = {"ids": [], "content": None} if note is None else codec.decode(note)
+        kept: dict[str, Any] = {"ids": [], "content": None} if note is None else codec.decode(note)
         if kept["content"] is not None:
             self.remember(kept["content"])
         for id in kept["ids"]:
             record = ledger.context.record(id)
             if record is not None and not self._taken_back(record):
                 self._undone[record.seq] = record
+        # Notes of earlier versions have none.
+        return list(kept.get("dropped", ()))
+
+    def _last_written(self) -> int:
+        """Return the number of the newest rejection that waited and is in the log. Raises StoreError."""
+        note = self._agent._ledger.store.get_meta(self._written)
+        return 0 if note is None else int.from_bytes(note, "big")
 
     def _catch_up(self) -> None:
         """Take back what did not take effect, newest first, then write the rejections that wait."""
@@ -312,29 +271,42 @@ class Writer:
             while self._undone:
                 newest = self._undone[max(self._undone)]
                 if not self._taken_back(newest):
-                    self.append(_taking_back(newest, self._contents.get(newest.body["before"])))
+                    self.append(taking_back(newest, self._contents.get(newest.body["before"])))
                 del self._undone[newest.seq]
                 self._keep()
-            while self._waiting:
-                try:
-                    self.append(self._waiting[0].rejection)
-                except Refusal as error:
-                    # Such as after an amendment: no later step is to wait for it for ever.
-                    _log.error("a rejection that waited for the log was refused: %s", error.code)
-                self._waiting.popleft()
-            self._missed = 0
+            for one in self._waiting:
+                self._write_late(one)
+                self._waiting.drop(one)
+            if self._dropped:
+                self._agent._ledger.store.set_meta(self._written, _number(max(self._last_written(), *self._dropped)))
+                self._dropped = []
+
+    def _write_late(self, one: Waiting) -> None:
+        """Write a rejection that waited, unless it was stored when the store last said that it was not."""
+        if one.number <= self._last_written():
+            return
+        note = self._written, _number(one.number)
+        try:
+            self.append(replace(one.rejection, move=replace(one.rejection.move, note=note, built=[])))
+        except (StoreError, NetworkError):
+            raise
+        except TslgError as error:
+            # Such as after an amendment: no later step is to wait for it for ever.
+            _log.error("a rejection that waited for the log was refused: %s", error.code)
 
     def _find_stored(self) -> None:
         """Look for steps in the log of which it could not be seen before whether they are; the lock is held."""
-        for one in list(self._waiting):
+        for one in self._waiting:
             if one.unsure is not None and self._durable(one.unsure):
+                # One note says both, or a crash between them would take back what came later.
+                self._dropped.append(one.number)
                 self._undo_from(one.unsure)
-                self._waiting.remove(one)
+                self._waiting.drop(one)
 
     def _taken_back(self, record: Record) -> bool:
         ledger = self._agent._ledger
-        citing = map(ledger.context.record, ledger.store.children(record.id, ("prior", "evidence", "any")))
-        return any(one is not None and _takes_back(one, record) for one in citing)
+        citing = map(ledger.context.record, ledger.store.children(record.id, ("prior", "evidence", "part", "any")))
+        return any(one is not None and takes_back(one, record) for one in citing)
 
 
 def kept_state(store: Store, agent: Link, digest: bytes) -> Mapping[str, Any] | None:
@@ -348,23 +320,8 @@ def kept_state(store: Store, agent: Link, digest: bytes) -> Mapping[str, Any] | 
     return state
 
 
-def _takes_back(one: Record, record: Record) -> bool:
-    return one.kind == "rejection" and one.body["stage"] == ANCHORING and one.owner == record.owner
-
-
-def _taking_back(record: Record, content: bytes | None) -> Entry:
-    """Return the rejection that says that a step on record did not take effect, and leads back to the state before."""
-    reason = f"step {short(record.id)} is on record and was not anchored: it did not take effect"
-    plain = {name: value for name, value in record.body.items() if name not in _NOT_SAID_AGAIN}
-    body = plain | said(Finding(ANCHORING, "TSLG-N-UNANCHORED", reason))
-    after = record.body.get("after")
-    policy = record.preds["policy"][0].cid
-    # A policy that was granted is cited together with the delegation that grants it.
-    cites: dict[str, References] = {"delegation": [edge.cid for edge in record.edges("delegation")] or None}
-    if after is None:
-        return Entry("rejection", body, policy, cites | {"evidence": record.id})
-    move = Move(record.body["before"], undoes=after, content=content)
-    return Entry("rejection", body, policy, cites | {"prior": record.id}, move)
+def _number(number: int) -> bytes:
+    return number.to_bytes(8, "big")
 
 
 def _ended(error: TslgError) -> bool:
@@ -373,7 +330,6 @@ def _ended(error: TslgError) -> bool:
 
 
 _ENDED: Final = frozenset(("TSLG-A-SUPERSEDED", "TSLG-A-EXPIRED", "TSLG-U-WITHDRAWN"))
-_NOT_SAID_AGAIN: Final = frozenset(("class", "before", "after", "parts", "rule", "narrowing"))
 
 
 def _unrecorded(record: Record, why: str) -> Unrecorded:

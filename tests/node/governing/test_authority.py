@@ -81,7 +81,7 @@ def test_a_rejection_that_nothing_can_bear_any_more_stops_no_later_step(home, mo
         with pytest.raises(Unrecorded):
             gate.submit(candidate())
     # As after an amendment by which steps have it.
-    gate._writer._waiting[0].rejection.body["facts"] = bytes(32)
+    next(iter(gate._writer._waiting)).rejection.body["facts"] = bytes(32)
     assert gate.submit(candidate()).admitted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -17,7 +18,10 @@ from gates import POLICY, candidate, gated
 
 from tslg.manifests import examples, text
 from tslg.manifests import genesis as geneses
+from tslg.node.governing import waiting
+from tslg.node.governing.content import digest
 from tslg.node.governing.errors import Unrecorded
+from tslg.node.governing.waiting import Queue
 from tslg.node.home import Home
 from tslg.node.sources import StoreSource
 from tslg.node.store.sqlite import SqliteStore
@@ -179,24 +183,29 @@ def test_what_was_stored_although_the_store_said_no_is_taken_back(tmp_path, monk
         agree(gate)
 
 
+def stored_unseen(gate, patch, state):
+    """Submit a step that is stored, while the store says that it was not and cannot be asked any more."""
+    real = SqliteStore.append
+
+    def append(self, *args):
+        real(self, *args)
+        raise StoreError("the server went away")
+
+    def blind(self, *args):
+        raise StoreError("the server is away")
+
+    patch.setattr(SqliteStore, "append", append)
+    patch.setattr(SqliteStore, "log_state", blind)
+    with pytest.raises(Unrecorded):
+        gate.submit(candidate(state=state))
+
+
 def test_what_was_stored_while_nobody_could_look_is_taken_back(tmp_path, monkeypatch):
     with Home.open(tmp_path / "d") as home:
         gate = gated(home)
         gate.submit(candidate(state={"turn": 1}))
-        real = SqliteStore.append
-
-        def append(self, *args):
-            real(self, *args)
-            raise StoreError("the server went away")
-
-        def blind(self, *args):
-            raise StoreError("the server is away")
-
         with monkeypatch.context() as patch:
-            patch.setattr(SqliteStore, "append", append)
-            patch.setattr(SqliteStore, "log_state", blind)
-            with pytest.raises(Unrecorded):
-                gate.submit(candidate(state={"turn": 2}))
+            stored_unseen(gate, patch, {"turn": 2})
         assert gate.submit(candidate()).admitted
         assert [record.kind for record in log_of(gate)[-3:]] == ["inference", "rejection", "inference"]
         assert gate.state.data == {"turn": 1}
@@ -357,7 +366,7 @@ def test_steps_in_parts_do_not_wait_for_who_takes_steps_back_and_the_other_way_r
             ),
             daemon=True,
         )
-        waiting, gate._writer._waiting = gate._writer._waiting, type(gate._writer._waiting)()
+        waiting, gate._writer._waiting = gate._writer._waiting, Queue(None, gate.agent.id, 0, (), lambda id: None)
         monkeypatch.setattr(gate._writer, "remember", slow_remember)
         monkeypatch.setattr(gate._writer, "append", late_append)
         parts.start()
@@ -378,18 +387,163 @@ def in_parts(gate, whole):
 
 
 def test_more_rejections_than_are_kept_are_counted(tmp_path, monkeypatch):
-    from tslg.node.governing import writing
-
-    monkeypatch.setattr(writing, "DEFAULT", replace(writing.DEFAULT, unrecorded_steps=2))
+    monkeypatch.setattr(waiting, "DEFAULT", replace(waiting.DEFAULT, unrecorded_steps=2))
+    with Home.open(tmp_path / "d") as home:
+        fail(home, gated(home), 4)
+        (file,) = (home.path / "waiting").iterdir()
+        size = file.stat().st_size
     with Home.open(tmp_path / "d") as home:
         gate = gated(home)
-        with read_only(home):
-            for _ in range(5):
-                with pytest.raises(Unrecorded):
-                    gate.submit(candidate())
+        assert file.stat().st_size < size
+        fail(home, gate, 1)
         gate.submit(candidate())
         first, second = (record.body["reason"] for record in log_of(gate) if record.kind == "rejection")
         assert "later steps" not in first and second.endswith("; and 3 later steps were not recorded either")
+
+
+@pytest.mark.spec("INF-18")
+@pytest.mark.parametrize("moving", [True, False])
+def test_nothing_is_composed_of_what_did_not_take_effect(witnessed, witness, moving):
+    home = witnessed()
+    gate = gated(home)
+    fine = gate.submit(candidate(state={"turn": 1})).record
+
+    def compose(*parts):
+        return gate.compose(parts, rule="all", output="x", intent="answer")
+
+    witness.away = True
+    with pytest.raises(Unrecorded) as raised:
+        gate.submit(candidate(state={"turn": 2} if moving else None))
+    with pytest.raises(Unrecorded, match="was not recorded"):
+        gate.submit(candidate())
+    failed = home.ledger.context.record(raised.value.record)
+    for back in (False, True):
+        for one in (failed, failed.id):
+            with pytest.raises(UsageError, match="taken back"):
+                compose(fine, one)
+        if not back:
+            witness.away = False
+            gate.submit(candidate())
+    # The rejection of what came after it cites the step that stands too, and takes back nothing.
+    assert compose(fine).kind == "composite"
+    gate = gated(witnessed())
+    assert gate.compose([fine.id], rule="all", output="x", intent="answer").kind == "composite"
+    with pytest.raises(UsageError, match="taken back"):
+        gate.compose([failed.id], rule="all", output="x", intent="answer")
+
+
+# --- rejections that wait ------------------------------------------------------------------------------------------
+
+
+def fail(home, gate, times):
+    """Submit steps, the number of each as its input, while the store takes none; return what their callers read."""
+    told = []
+    with read_only(home):
+        for turn in range(times):
+            with pytest.raises(Unrecorded) as raised:
+                gate.submit(candidate(inputs={"n": turn}))
+            told.append(str(raised.value))
+    return told
+
+
+def refused(gate):
+    """Return the inputs of the rejections of a log, in its order."""
+    return [record.body["inputs"]["n"] for record in log_of(gate) if record.kind == "rejection"]
+
+
+@pytest.mark.spec("INF-17")
+def test_rejections_that_wait_outlast_the_process(tmp_path):
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        assert all("memory" not in told for told in fail(home, gate, 3))
+        assert refused(gate) == []
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        fail(home, gate, 1)
+        gate.submit(candidate())
+        assert refused(gate) == [digest(turn) for turn in (0, 1, 2, 0)]
+        assert {record.body["stage"] for record in log_of(gate) if record.kind == "rejection"} == {"anchoring"}
+        assert list((home.path / "waiting").iterdir()) == []
+        assert verify(StoreSource(home.store), log_of(gate)[-1].id, home.federation, now_ms=2**50).verdict == "valid"
+
+
+@pytest.mark.spec("INF-17")
+@pytest.mark.parametrize("moment", range(4))
+def test_whatever_moment_a_crash_chooses_each_is_written_once(tmp_path, monkeypatch, moment):
+    """The process ends before the record of one of them, or between it and what is done to the file."""
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        fail(home, gate, 2)
+        steps = iter(range(9))
+
+        class Crash(BaseException):
+            pass
+
+        def crashing(real):
+            def called(*args):
+                if next(steps) == moment:
+                    raise Crash
+                return real(*args)
+
+            return called
+
+        with monkeypatch.context() as patch, pytest.raises(Crash):
+            patch.setattr(gate._writer, "append", crashing(gate._writer.append))
+            patch.setattr(Queue, "drop", crashing(Queue.drop))
+            gate.submit(candidate())
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        gate.submit(candidate())
+        assert refused(gate) == [digest(0), digest(1)]
+
+
+@pytest.mark.parametrize("cut", [1, 40, 100])
+def test_a_frame_that_a_crash_cut_short_is_left_out_and_what_comes_then_is_kept(tmp_path, cut):
+    with Home.open(tmp_path / "d") as home:
+        fail(home, gated(home), 2)
+    (file,) = (tmp_path / "d" / "waiting").iterdir()
+    file.write_bytes(file.read_bytes()[:-cut])
+    with Home.open(tmp_path / "d") as home:
+        fail(home, gated(home), 1)
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        gate.submit(candidate())
+        assert refused(gate) == [digest(0)] * 2
+
+
+@pytest.mark.spec("INF-17")
+def test_where_they_cannot_be_kept_their_callers_are_told(tmp_path, monkeypatch):
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        (first,) = fail(home, gate, 1)
+        (file,) = (home.path / "waiting").iterdir()
+        size = file.stat().st_size
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            (told,) = fail(home, gate, 1)
+        assert "memory" not in first and "its rejection is in memory alone: No space left on device" in told
+        assert file.stat().st_size == size
+        gate.submit(candidate())
+        assert refused(gate) == [digest(0)] * 2
+
+
+def test_what_was_stored_while_nobody_could_look_is_taken_back_by_the_next_process(tmp_path, monkeypatch):
+    with Home.open(tmp_path / "d") as home:
+        gate = gated(home)
+        gate.submit(candidate(state={"turn": 1}))
+        with monkeypatch.context() as patch:
+            stored_unseen(gate, patch, {"turn": 2})
+        (file,) = (home.path / "waiting").iterdir()
+        kept = file.read_bytes()
+    for turn in (3, 4):
+        with Home.open(tmp_path / "d") as home:
+            gate = gated(home)
+            gate.submit(candidate(state={"turn": turn}))
+            assert gate.state.data == {"turn": turn}
+            agree(gate)
+            assert len([record for record in log_of(gate) if record.kind == "rejection"]) == 1
+        # As where the file could not be removed: what came later is not taken back.
+        file.write_bytes(kept)
 
 
 def test_a_disk_that_is_full_takes_no_step_and_every_caller_is_told(tmp_path):

@@ -11,6 +11,7 @@ from homes import opened, verdict
 from tslg.node.governing.candidate import Digest
 from tslg.node.governing.content import digest
 from tslg.node.governing.errors import Rejected
+from tslg.protocol.cid import compute
 from tslg.protocol.errors import UsageError
 from tslg.protocol.governing.state import START, state_digest
 
@@ -139,6 +140,27 @@ def test_a_composite_names_its_parts_and_the_rule(gate):
     assert made.body["rule"] == "concatenate" and made.body["inputs"] == {"0": digest("one"), "1": digest("two")}
     with pytest.raises(UsageError, match="made of what was admitted"):
         gate.compose([gate.submit(candidate("drop-tables"))], rule="concatenate", output="")
+
+
+@pytest.mark.spec("INF-18")
+def test_records_of_what_was_not_admitted_are_no_constituents(gate, home):
+    def refused(record, why):
+        for one in (record, record.id):
+            with pytest.raises(UsageError, match=why) as raised:
+                gate.compose([one], rule="r", output="")
+            assert raised.value.record is not None
+
+    fine = gate.submit(candidate("look-up"))
+    refused(gate.submit(candidate("drop-tables")).record, "made of what was admitted")
+    refused(gate.finish(fine, "x"), "made of what was admitted")
+    refused(gate.agent.act("something"), "made of what was admitted")
+    good = gate.submit(candidate("clean-up", parts=[candidate("look-up"), candidate()]))
+    bad = gate.submit(candidate("clean-up", parts=[candidate("look-up"), candidate("drop-tables")]))
+    refused(bad.record, "made of what was admitted")
+    with pytest.raises(UsageError, match="not held"):
+        gate.compose([compute(b"nowhere")], rule="r", output="")
+    made = gate.compose([fine.record, good.record.id, bad.parts[0].record], rule="r", output="", intent="answer")
+    assert verdict(home, gate.compose([made], rule="r", output="", intent="answer")) == "valid"
 
 
 @pytest.mark.spec("INF-3")

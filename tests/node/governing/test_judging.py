@@ -8,9 +8,9 @@ import pytest
 from gates import POLICY, candidate, gated
 from homes import opened
 
+from tslg.node.governing.entries import said
 from tslg.node.governing.errors import GatePolicyError
 from tslg.node.governing.policy_file import compile_policy
-from tslg.node.governing.writing import said
 from tslg.protocol.governing.policy import Finding
 
 CLASSES = ("internal", "personal-data", "public")
