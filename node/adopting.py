@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tslg.node import kept_checkpoints, kept_proofs
+from tslg.node import kept_checkpoints, kept_proofs, perjuries
 from tslg.node.ledger import Ledger
 from tslg.node.store.interface import Store
 from tslg.node.verifying import Walked
@@ -18,7 +18,8 @@ def keep(ledger: Ledger, walked: Walked, *, source: str, now_ms: int) -> int:
 
     Args:
         ledger: the node's ledger; records that claim to be of its own logs are left out.
-        walked: the finished walk. Of one that is not valid, nothing is kept but proof that logs are forked.
+        walked: the finished walk. Of one that is not valid, nothing is kept but proof that logs are forked,
+            or that witnesses lied.
         source: who vouches for the newest records: `peer`, or `nobody` for a file.
         now_ms: the node's clock.
 
@@ -27,15 +28,17 @@ def keep(ledger: Ledger, walked: Walked, *, source: str, now_ms: int) -> int:
     """
     report, walker = walked
     keep_forks(ledger, walked)
+    cosigned = [one for one in walker.cosigned() if not ledger.writes(one.checkpoint.agent)]
+    for signed in cosigned:
+        perjuries.hold(ledger.store, signed, walker.witnesses(), walker.proofs()[2])
     if report.verdict != VALID:
         return 0
     storable = walker.storable()
     new = follow_federation(ledger, storable) + ledger.adopt(storable)
     _, inclusion, consistency = walker.proofs()
     kept_proofs.add(ledger.store, {record.id: record.owner for record in walker.held()}, inclusion, consistency)
-    for signed in walker.cosigned():
-        if not ledger.writes(signed.checkpoint.agent):
-            kept_checkpoints.keep(ledger.store, signed)
+    for signed in cosigned:
+        kept_checkpoints.keep(ledger.store, signed)
     if source != "nobody":
         remember_heads(ledger.store, walked, source=source, now_ms=now_ms)
     note_verified(ledger.store, report)

@@ -15,12 +15,12 @@ from typing import Final, Protocol
 from tslg.node import kept_checkpoints
 from tslg.node.checkpoints import introduction_of
 from tslg.node.store.interface import Store
-from tslg.protocol import anchoring, cosignature
+from tslg.protocol import anchoring
 from tslg.protocol.anchoring import Anchoring
 from tslg.protocol.checkpoint import Signed
 from tslg.protocol.codec import Link
 from tslg.protocol.cosignature import Policy
-from tslg.protocol.errors import AnchoringError, CheckpointError, NetworkError, UsageError
+from tslg.protocol.errors import AnchoringError, NetworkError, UsageError
 from tslg.protocol.log import Tree
 from tslg.protocol.record import parse_as
 
@@ -78,7 +78,8 @@ class Anchorer:
         if known is not None and known[0] == asked:
             return known[1]
         signed = kept_checkpoints.kept(self._store, agent)
-        size = signed.checkpoint.size if signed is not None and _met(signed, asked) else 0
+        met = signed is not None and anchoring.vouched(signed, asked, self._clock()) is not None
+        size = signed.checkpoint.size if signed is not None and met else 0
         self._anchored[agent] = (asked, size)
         return size
 
@@ -156,7 +157,7 @@ class Anchorer:
             cosigned = self._ask().gather(
                 signed, asked.policy, tree.consistency_proof, introduction_of(self._store, signed)
             )
-            if not _met(cosigned, asked):
+            if anchoring.vouched(cosigned, asked, self._clock()) is None:
                 raise NetworkError("too few cosignatures", code="TSLG-N-QUORUM", mend="anchor again")
             kept_checkpoints.keep(self._store, cosigned)
             self._anchored[agent] = (asked, signed.checkpoint.size)
@@ -186,10 +187,3 @@ class Anchorer:
             for leaf in self._store.leaves(agent, size)[tree.size :]:
                 tree.append(leaf)
         return tree
-
-
-def _met(signed: Signed, asked: Anchoring) -> bool:
-    try:
-        return len(cosignature.cosigned(signed, asked.policy)) >= asked.policy.quorum
-    except CheckpointError:
-        return False

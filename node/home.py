@@ -423,7 +423,7 @@ class Home:
             from tslg.node.witness.client import Witnesses
             from tslg.node.witness.urls import read_urls
 
-            self.witnesses = Witnesses(read_urls(self.store))
+            self.witnesses = Witnesses(read_urls(self.store), clock=lambda: self.clock() / 1000)
         return self.witnesses
 
     def _open_agent(self, genesis: Record) -> BlockingAgent:

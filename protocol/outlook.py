@@ -15,6 +15,7 @@ from tslg.protocol.handing_on import HandingOn
 from tslg.protocol.keys import revocations_in
 from tslg.protocol.logproof import LogCheck
 from tslg.protocol.manifest import Manifest
+from tslg.protocol.note import VerifierKey
 from tslg.protocol.report import Freshness, NewestManifest, Undetermined
 from tslg.protocol.vouching import Vouched
 
@@ -59,6 +60,11 @@ class Outlook(HandingOn):
     def cosigned(self) -> list[Signed]:
         """Return the checkpoints of logs that were met which a quorum of a manifest's witnesses cosigned."""
         return [one.signed for agent in self.met() for one in self._vouched(agent) if one.version]
+
+    def witnesses(self) -> list[VerifierKey]:
+        """Return the witnesses that manifest versions which were met name, each once."""
+        asked = [one.envelope.anchoring for one in self._manifests.values() if one is not None]
+        return [*dict.fromkeys(key for one in asked if one is not None for key in one.policy.witnesses)]
 
     def checkpoints(self) -> list[bytes]:
         """Return these checkpoints as bytes, for a bundle."""

@@ -44,6 +44,7 @@ class Founding:
         anchors, quorum: how many anchors there are, and how many of them sign.
         depth: D_verify of the manifest, None for unbounded.
         attested: how many anchors attest a genesis.
+        more: what else the manifest's text says.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Founding:
         quorum: int = 1,
         depth: int | None = None,
         attested: int = 0,
+        more: str = "",
     ) -> None:
         self._seed = seed
         self.quorum = quorum
@@ -62,7 +64,7 @@ class Founding:
         bound = '"unbounded"' if depth is None else str(depth)
         source = _TEXT.format(scheme=scheme, threshold=quorum, members=members, depth=bound, attested=attested)
         made = geneses.found_federation(
-            text.parse(source), random_bytes=chance.bytes_of(seed, "federation"), time_ms=EPOCH_MS - 1_000
+            text.parse(source + more), random_bytes=chance.bytes_of(seed, "federation"), time_ms=EPOCH_MS - 1_000
         )
         self.keys = made.anchor_keys
         self.root = made.manifest_record

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from tslg.simulations.run import Outcome, run
-from tslg.simulations.scenario import Scenario
+from tslg.simulations.scenario import WITNESSES, Scenario
 
 _ROUNDS = 8
 _MARGIN_S = 1.0
@@ -69,7 +69,7 @@ def _smaller(scenario: Scenario, outcome: Outcome) -> Iterator[tuple[Scenario, s
         named |= {name for fault in scenario.faults for name in (*fault.groups, *fault.others)}
         named |= {name for event in scenario.events for name in event.groups}
         named |= {name for link in scenario.links for name in (link.source, link.target)}
-        if len(scenario.groups) > 1 and group.name not in named:
+        if len(scenario.groups) > 1 and group.name not in named and group.behaviour not in WITNESSES:
             yield replace(scenario, groups=_without(scenario.groups, index)), f"not for the group {group.name}"
     if scenario.links:
         yield replace(scenario, links=()), "not for its links"

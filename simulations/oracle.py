@@ -38,6 +38,7 @@ INVARIANTS: Final = {
     "forks": "forks are detected within the stated bound once two honest nodes hold both sides",
     "pruning": "pruned claims stay decidable",
     "threshold": "what too few anchors signed is never in force",
+    "witnesses": "no reader believes what fewer honest witnesses cosigned than it takes, and liars are found",
     "soundness": "no honest reader finds invalid what was made as it may be",
 }
 """What every run holds to, by name."""
@@ -156,6 +157,7 @@ class Oracle:
         report = walked.report
         self.counts["audits"] += 1
         self.counts[f"audits {report.verdict}"] += 1
+        self._world.testimony.read(member, walked)
         self.readings.read(report, reading.requests, reading.bytes, self._world.loop.now)
         self._world.loop.log.say(report.verdict.encode() + report.target)
         if report.verdict == VALID:
@@ -218,6 +220,8 @@ class Oracle:
             hashed.update(one.record.id + one.seal)
         for record in sorted(walked.walker.held(), key=lambda one: one.id):
             hashed.update(record.id)
+        for signed in walked.walker.cosigned():
+            hashed.update(signed.checkpoint.text.encode())
         said = self._verdicts.setdefault(hashed.digest(), (report.verdict, member.name))
         if said[0] != report.verdict:
             text = f"{short(report.target)} is {said[0]} for {said[1]} and {report.verdict} for {member.name}"
@@ -257,6 +261,10 @@ class Oracle:
     def forked(self, agent: Link, heads: dict[tuple[int, bytes], int]) -> None:
         """Take note of an agent's two histories: by (size, root) of their heads, on which side each lies."""
         self._sides.setdefault(agent, {}).update(heads)
+
+    def side(self, agent: Link, state: tuple[int, bytes]) -> int | None:
+        """Return on which side of a log that has two histories a head lies, None if it has one or that is not known."""
+        return self._sides.get(agent, {}).get(state)
 
     def usurped(self, record: Record, seal: bytes) -> None:
         """Take note that anchors enough amended the manifest in secret: the federation itself has two histories."""

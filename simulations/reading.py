@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
+from tslg.node import kept_checkpoints
 from tslg.node.adopting import keep
 from tslg.node.pool import Pool
 from tslg.node.sources import StoreSource
@@ -163,6 +164,8 @@ class Reading:
 
     def _supply_what_is_known(self) -> None:
         walker, pool, store = self.walker, self._pool, self._store
+        notes = (kept_checkpoints.read(store, agent) for agent in walker.met())
+        walker.supply_checkpoints(note for note in notes if note is not None)
         source = StoreSource(store)
         own = source.newest(walker.federation)
         if own is not None:
@@ -198,4 +201,5 @@ def audit(member: Member, target: Link, author: Link | None, depth: int | None, 
     walked = yield from reading.run(author, peers)
     member.world.oracle.judged(member, walked, reading)
     keep(member.ledger, walked, source="peer", now_ms=member.clock())
+    member.world.testimony.look(member)
     return walked

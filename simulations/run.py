@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tslg.simulations.adversaries import BEHAVIOURS
+from tslg.simulations.anchoring import Seat, asked_of_logs, witness_key
 from tslg.simulations.chance import stream
 from tslg.simulations.engine import SECOND
 from tslg.simulations.events import Events
@@ -16,8 +17,9 @@ from tslg.simulations.founding import Founding
 from tslg.simulations.member import Member
 from tslg.simulations.oracle import Broken
 from tslg.simulations.remembering import remembering
-from tslg.simulations.scenario import Group, Scenario
+from tslg.simulations.scenario import WITNESS, WITNESSES, Group, Scenario
 from tslg.simulations.signing import Signing
+from tslg.simulations.witnesses import Witnessing
 from tslg.simulations.work import Worker
 from tslg.simulations.world import World
 
@@ -116,6 +118,7 @@ def run(scenario: Scenario, seed: int, tick: Tick | None = None) -> Outcome:
 
 def populate(scenario: Scenario, seed: int, signing: Signing) -> World:
     """Return the world of a scenario as it is when the run begins."""
+    keys = [witness_key(seed, number) for number in range(scenario.witnesses)]
     founding = Founding(
         seed,
         scheme=scenario.scheme,
@@ -123,6 +126,7 @@ def populate(scenario: Scenario, seed: int, signing: Signing) -> World:
         quorum=scenario.threshold,
         depth=scenario.verify_depth,
         attested=scenario.attested,
+        more=asked_of_logs(keys, scenario.quorum, scenario.epoch_s) if keys else "",
     )
     if scenario.gc_horizon_s:
         founding.gc_policy(int(scenario.gc_horizon_s * 1_000), _PRUNABLE, 0)
@@ -135,12 +139,16 @@ def populate(scenario: Scenario, seed: int, signing: Signing) -> World:
         heartbeat_s=scenario.heartbeat_s,
         journalled=any(fault.kind in ("crash", "churn") for fault in scenario.faults),
         fork_bound_s=scenario.fork_bound_s,
+        quorum=scenario.quorum,
     )
     for link in scenario.links:
         world.net.link(link.source, link.target, link.weather)
     for group, count in _sizes(scenario):
         for _ in range(count):
-            world.join(group.name, group.honest)
+            member = world.join(group.name, group.honest)
+            if group.behaviour in WITNESSES:
+                key = keys[len(world.seats)]
+                world.seats[key.name] = Seat(key, key.public, member.index)
     _connect(world, scenario)
     groups = {group.name: group for group in scenario.groups}
     for member in world.members:
@@ -149,15 +157,19 @@ def populate(scenario: Scenario, seed: int, signing: Signing) -> World:
 
 
 def _sizes(scenario: Scenario) -> list[tuple[Group, int]]:
-    """Divide the population among the groups by their shares; whoever has one gets at least one member."""
-    total = sum(group.share for group in scenario.groups) or 1.0
+    """Divide those of whom no group says how many among the others by their shares; each gets at least one member."""
+    shared = [group for group in scenario.groups if not group.count]
+    total = sum(group.share for group in shared) or 1.0
+    agents = left = max(len(shared), scenario.agents - sum(group.count for group in scenario.groups))
     sizes = []
-    left = scenario.agents
-    for index, group in enumerate(scenario.groups):
-        rest = len(scenario.groups) - index - 1
-        count = left if not rest else max(1, min(left - rest, round(scenario.agents * group.share / total)))
+    rest = len(shared)
+    for group in scenario.groups:
+        count = group.count
+        if not count:
+            rest -= 1
+            count = left if not rest else max(1, min(left - rest, round(agents * group.share / total)))
+            left -= count
         sizes.append((group, max(0, count)))
-        left -= count
     return sizes
 
 
@@ -189,6 +201,8 @@ def _behaviour(world: World, group: Group) -> Any:
     partners = [one.index for one in world.members if one.group in group.delegates_to] if group.delegates_to else None
     if partners is None:
         partners = world.everybody
+    if group.behaviour == WITNESS:
+        return Witnessing(group.habits, partners)
     if group.honest:
         return Worker(group.habits, partners)
     return BEHAVIOURS[group.behaviour](group)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tslg.manifests.text_reader import Reader, shown
 from tslg.protocol.errors import ManifestError, UsageError
+from tslg.protocol.limits import DEFAULT
 from tslg.simulations.chance import KINDS, Distribution
 from tslg.simulations.network import Weather
 from tslg.simulations.work import Habits
@@ -20,6 +21,10 @@ from tslg.simulations.work import Habits
 SIGNATURES: Final = ("real", "modelled")
 SCHEMES: Final = ("multisig", "threshold")
 WORKER: Final = "worker"
+WITNESS: Final = "witness"
+PERJURER: Final = "perjurer"
+WITNESSES: Final = (WITNESS, PERJURER)
+"""Behaviours of members that are named as witnesses by the manifest."""
 HOSTILE: Final = (
     "colluder",
     "denier",
@@ -29,6 +34,7 @@ HOSTILE: Final = (
     "forger",
     "inventor",
     "liar",
+    PERJURER,
     "rewriter",
     "splitter",
     "usurper",
@@ -53,7 +59,7 @@ _SCENARIOS: Final = resources.files("tslg.simulations") / "scenarios"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Members alike: their share of the population, what they do and how often."""
+    """Members alike: how many, or which share of the others, what they do and how often."""
 
     name: str
     share: float = 1.0
@@ -61,11 +67,12 @@ class Group:
     every_s: float = 20.0
     delegates_to: tuple[str, ...] = ()
     habits: Habits = field(default_factory=Habits)
+    count: int = 0
 
     @property
     def honest(self) -> bool:
         """Whether they keep to the rules."""
-        return self.behaviour == WORKER
+        return self.behaviour in (WORKER, WITNESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,8 @@ class Scenario:
     attested: int = 0
     verify_depth: int | None = None
     gc_horizon_s: float = 0.0
+    quorum: int = 0
+    epoch_s: float = 60.0
     peers: int = 4
     hops: int = 4
     heartbeat_s: float = 0.0
@@ -125,6 +134,11 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     events: tuple[Event, ...] = ()
     fork_bound_s: int = 120
+
+    @property
+    def witnesses(self) -> int:
+        """How many witnesses the manifest names."""
+        return sum(group.count for group in self.groups if group.behaviour in WITNESSES)
 
     def changed(self, **values: Any) -> Scenario:
         """Return the scenario with these values in place of its own, None for those that stay."""
@@ -161,7 +175,7 @@ def read(text: str, file: str) -> Scenario:
 
 
 _WEATHER: Final = ("loss", "duplicate", "reorder", "replay")
-_SECONDS: Final = ("record_s", "audit_s", "delegate_s", "prune_s", "recall_s", "announce_s")
+_SECONDS: Final = ("record_s", "audit_s", "delegate_s", "prune_s", "recall_s", "announce_s", "anchor_s")
 _DAY: Final = 86_400.0
 Where = tuple[str | int, ...]
 
@@ -188,6 +202,7 @@ class _Reader(Reader):
             self._named(group.delegates_to, ("groups", index, "delegates_to"))
             if group.name in self._known[:index]:
                 self.problem(("groups", index, "name"), f"{shown(group.name)} is the name of another group")
+        self._witnesses(top, groups, said)
         said["links"] = tuple(self._each(top, "links", self._link))
         said["faults"] = tuple(self._each(top, "faults", self._fault))
         said["events"] = tuple(self._each(top, "events", self._event))
@@ -197,6 +212,21 @@ class _Reader(Reader):
                 bounds["fork_bound_s"], ("invariants", "fork_bound_s"), 1, int(_DAY), "how many seconds"
             )
         return Scenario(groups=groups, **({"name": ""} | said))
+
+    def _witnesses(self, top: Mapping[str, Any], groups: Sequence[Group], said: Mapping[str, Any]) -> None:
+        """Look whether the witnesses that there are can be as many as must cosign."""
+        total = 0
+        for index, group in enumerate(groups):
+            if group.behaviour in WITNESSES:
+                total += group.count
+                if not group.count:
+                    self.problem(("groups", index, "behaviour"), "a group of witnesses says with `count` how many")
+        quorum = said.get("quorum", 0)
+        if quorum > total or (total and not quorum) or total > DEFAULT.note_signatures:
+            most = min(total, DEFAULT.note_signatures)
+            at: Where = ("federation", "quorum") if quorum else ("groups",)
+            allowed = f"an integer from 1 to {most}" if most else "0, since no group has witnesses"
+            self.problem(at, f"`federation.quorum` must be {allowed}: how many of the {total} witnesses cosign")
 
     def _scenario(self, value: Any, said: dict[str, Any]) -> None:
         at: Where = ("scenario",)
@@ -213,7 +243,7 @@ class _Reader(Reader):
 
     def _federation(self, value: Any, said: dict[str, Any]) -> None:
         at: Where = ("federation",)
-        known = ("scheme", "anchors", "threshold", "attested", "verify_depth", "gc_horizon_s")
+        known = ("scheme", "anchors", "threshold", "attested", "verify_depth", "gc_horizon_s", "quorum", "epoch_s")
         table = self.table(value, at, known)
         if "scheme" in table:
             said["scheme"] = self._one(table["scheme"], (*at, "scheme"), SCHEMES)
@@ -226,6 +256,11 @@ class _Reader(Reader):
             said["verify_depth"] = self._depth(table["verify_depth"], (*at, "verify_depth"))
         if "gc_horizon_s" in table:
             said["gc_horizon_s"] = self._number(table["gc_horizon_s"], (*at, "gc_horizon_s"), 0.0, _DAY)
+        if "quorum" in table:
+            most = DEFAULT.note_signatures
+            said["quorum"] = self.integer(table["quorum"], (*at, "quorum"), 0, most, "how many witnesses cosign")
+        if "epoch_s" in table:
+            said["epoch_s"] = self._number(table["epoch_s"], (*at, "epoch_s"), 1.0, _DAY)
 
     def _network(self, value: Any, said: dict[str, Any]) -> None:
         at: Where = ("network",)
@@ -256,14 +291,16 @@ class _Reader(Reader):
         return Distribution(kind, **given) if given.keys() == {"ms", *wanted} else usual
 
     def _group(self, value: Any, at: Where) -> Group:
-        own = ("name", "share", "behaviour", "every_s", "delegates_to")
+        own = ("name", "share", "count", "behaviour", "every_s", "delegates_to")
         habits = tuple(one.name for one in fields(Habits))
         table = self.table(value, at, (*own, *habits), ("name",))
         said: dict[str, Any] = {"name": self.name(table.get("name", "?"), (*at, "name"))}
         if "share" in table:
             said["share"] = self._number(table["share"], (*at, "share"), 0.0, 1e6)
+        if "count" in table:
+            said["count"] = self.integer(table["count"], (*at, "count"), 1, 1_000_000, "how many members")
         if "behaviour" in table:
-            said["behaviour"] = self._one(table["behaviour"], (*at, "behaviour"), (WORKER, *HOSTILE))
+            said["behaviour"] = self._one(table["behaviour"], (*at, "behaviour"), (WORKER, WITNESS, *HOSTILE))
         if "every_s" in table:
             said["every_s"] = self._number(table["every_s"], (*at, "every_s"), 0.001, _DAY)
         if "delegates_to" in table:

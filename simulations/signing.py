@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tslg.manifests import agent_keys
 from tslg.node import drafting
+from tslg.node.witness import key as witness_keys
 from tslg.protocol import note, signatures
 from tslg.protocol.signatures import Alg
 
@@ -89,6 +90,7 @@ class Signing:
             (drafting, "ed25519_sign", self.sign),
             (note, "ed25519_sign", self.sign),
             (agent_keys, "ed25519_sign", self.sign),
+            (witness_keys, "ed25519_sign", self.sign),
         ]
         before = [getattr(module, name) for module, name, _ in places]
         for module, name, value in places:

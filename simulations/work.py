@@ -16,6 +16,7 @@ from tslg.protocol.exchange import DELEGATE
 from tslg.protocol.heard import Heard
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.report import VALID
+from tslg.simulations.anchoring import Anchored, cross_check
 from tslg.simulations.delegations import Delegations, hours_from_now
 from tslg.simulations.engine import MILLISECOND, SECOND
 from tslg.simulations.following import catch_up, compare, follow_federation, settle
@@ -35,6 +36,7 @@ class Habits:
     Attributes:
         record_s, audit_s, delegate_s, prune_s, recall_s: between two records, audits, …
         announce_s: how long after a record its log's head is announced.
+        anchor_s: between two times that its log is anchored, where the manifest asks for that.
         depths: D_verify, one of which each audit takes; None for unbounded.
         hops: how often what it delegates may be passed on; it is passed on every time.
         follow: how many other members' logs it holds whole.
@@ -47,6 +49,7 @@ class Habits:
     prune_s: float = 0.0
     recall_s: float = 30.0
     announce_s: float = 1.0
+    anchor_s: float = 5.0
     depths: tuple[int | None, ...] = (None,)
     hops: int = 0
     follow: int = 0
@@ -65,6 +68,7 @@ class Worker:
         self.habits = habits
         self.partners = partners
         self.delegations: Delegations
+        self.anchored: Anchored | None = None
         self._passed: dict[Link, Link] = {}
         self._announcing = False
         self._catching: set[Link] = set()
@@ -87,7 +91,10 @@ class Worker:
             self._settle_in(member)
         self.delegations.load()
         self.delegations.wake()
+        self.anchored = Anchored(member) if member.world.seats else None
+        anchor_s = habits.anchor_s if member.world.seats else 0.0
         ticks = (
+            (anchor_s, _anchor),
             (habits.record_s, _record),
             (habits.audit_s, _audit),
             (habits.delegate_s, _delegate),
@@ -369,6 +376,14 @@ def _prune(member: Member) -> None:
 def _recall(member: Member) -> None:
     if member.peers:
         member.spawn(member.recall(member.peers[member.chance.randrange(len(member.peers))]))
+
+
+def _anchor(member: Member) -> None:
+    """Have the log anchored, and look at whoever witnessed logs that are forked."""
+    member.spawn(member.behaviour.anchored.anchor())
+    for agent, log in member.heads.logs.items():
+        if log.fork is not None:
+            member.spawn(cross_check(member, agent))
 
 
 def _announce(member: Member) -> None:

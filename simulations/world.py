@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tslg.protocol.codec import Link
 from tslg.simulations.chance import stream
@@ -14,6 +14,10 @@ from tslg.simulations.member import Member
 from tslg.simulations.network import Net, Weather
 from tslg.simulations.oracle import Oracle
 from tslg.simulations.signing import SIGN_US, VERIFY_US, Signing
+from tslg.simulations.testimony import Testimony
+
+if TYPE_CHECKING:
+    from tslg.simulations.anchoring import Seat
 
 _NOTICES: Final = 512
 _RESTART: Final = 4
@@ -60,7 +64,8 @@ class World:
         hops: over how many links an announcement travels.
         heartbeat_s: how often a member tells a neighbour which announcements it has, 0 for never.
         journalled: whether disks can lose what they did not sync.
-        fork_bound_s: within how many seconds a fork is to be found.
+        fork_bound_s: within how many seconds a fork is to be found, and a witness of two histories.
+        quorum: how many witnesses must cosign logs' heads, 0 for none.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class World:
         heartbeat_s: float = 0.0,
         journalled: bool = False,
         fork_bound_s: int = 120,
+        quorum: int = 0,
     ) -> None:
         self.seed = seed
         self.founding = founding
@@ -87,6 +93,10 @@ class World:
         self.heartbeat = int(heartbeat_s * SECOND)
         self.journalled = journalled
         self.oracle = Oracle(self, fork_bound_s * SECOND)
+        self.quorum = quorum
+        self.seats: dict[str, Seat] = {}
+        """The witnesses by name."""
+        self.testimony = Testimony(self, fork_bound_s * SECOND)
         self.notices: deque[Notice] = deque(maxlen=_NOTICES)
         self._spent = 0
         self._everybody: list[int] = []

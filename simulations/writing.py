@@ -29,6 +29,8 @@ def to_text(scenario: Scenario) -> str:
             "attested": scenario.attested,
             "verify_depth": _depth(scenario.verify_depth),
             "gc_horizon_s": scenario.gc_horizon_s,
+            "quorum": scenario.quorum,
+            "epoch_s": scenario.epoch_s,
         },
         "network": {
             "peers": scenario.peers,
@@ -66,6 +68,8 @@ def _link(link: Link) -> dict[str, Any]:
 def _group(group: Group) -> dict[str, Any]:
     said: dict[str, Any] = {"name": group.name, "share": group.share, "behaviour": group.behaviour}
     said["every_s"] = group.every_s
+    if group.count:
+        said["count"] = group.count
     if group.delegates_to:
         said["delegates_to"] = list(group.delegates_to)
     usual = Habits()

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Final
 
 import httpx
 
-from tslg.node.witness.witness import introduction
-from tslg.protocol import cosignature, note, witnessing
+from tslg.node.witness.asking import Prove, asked, failed
+from tslg.protocol import cosignature, witnessing
 from tslg.protocol.checkpoint import Signed
 from tslg.protocol.cosignature import Policy
-from tslg.protocol.errors import CheckpointError, NetworkError
+from tslg.protocol.errors import NetworkError
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.note import VerifierKey
-
-_TRIES: Final = 4
-"""How often one witness is asked anew because it is at another size, or did not know the log."""
-
-Prove = Callable[[int, int], Sequence[bytes]]
-"""Returns the consistency proof from one size of the log to another."""
 
 
 class Witnesses:
@@ -30,11 +23,15 @@ class Witnesses:
     Args:
         urls: where the witness of each name answers; without an entry at `https://<name>`.
         limits: bounds on what they answer and how long they take.
+        clock: seconds since 1970.
     """
 
-    def __init__(self, urls: Mapping[str, str], limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self, urls: Mapping[str, str], limits: Limits = DEFAULT, clock: Callable[[], float] = time.time
+    ) -> None:
         self._urls = dict(urls)
         self._limits = limits
+        self._clock = clock
         self._http = httpx.Client(timeout=limits.progress_timeout_ms / 1000, follow_redirects=False)
         self._sizes: dict[tuple[str, str], int] = {}
 
@@ -56,9 +53,9 @@ class Witnesses:
         """
         with_quorum, failures = signed, []
         pool = ThreadPoolExecutor(max_workers=max(1, len(policy.witnesses)))
-        asked = [pool.submit(self.ask, key, signed, prove, shown) for key in policy.witnesses]
+        under_way = [pool.submit(self.ask, key, signed, prove, shown) for key in policy.witnesses]
         try:
-            for done in as_completed(asked, 4 * self._limits.progress_timeout_ms / 1000):
+            for done in as_completed(under_way, 4 * self._limits.progress_timeout_ms / 1000):
                 try:
                     with_quorum = witnessing.merge(with_quorum, [done.result()])
                 except NetworkError as error:
@@ -83,43 +80,20 @@ class Witnesses:
 
         Raises:
             NetworkError: `TSLG-N-WITNESS` if the witness cannot be reached, refuses, or answers what is no
-                cosignature; `TSLG-N-WITNESS-AHEAD` if it cosigned a larger state of this log before.
+                cosignature that readers count; `TSLG-N-WITNESS-AHEAD` if it cosigned a larger state of this log before.
         """
-        head = signed.checkpoint
-        size = min(self._sizes.get((key.name, head.origin), 0), head.size)
-        introduced = shown is None
-        for _ in range(_TRIES):
-            proof = tuple(prove(size, head.size)) if 0 < size < head.size else ()
-            request = witnessing.Request(size, proof, signed)
-            status, body = self._post(key, witnessing.ADD_CHECKPOINT, request.to_bytes())
-            if status == witnessing.COSIGN:
-                self._sizes[key.name, head.origin] = head.size
-                return _cosignature(key, signed, body)
-            if status in (witnessing.UNKNOWN_LOG, witnessing.NOT_SIGNED) and not introduced and shown is not None:
-                # It may know the log by keys that were there before the one that signed.
-                introduced = True
-                known, answer = self._post(key, witnessing.ADD_LOG, introduction(head.origin, shown))
-                if known != witnessing.COSIGN:
-                    raise _failed(key, f"it does not know this log ({_line(answer)})")
-            elif status == witnessing.CONFLICT:
-                size = self._other_size(key, signed, body)
-            else:
-                raise _failed(key, f"it answers {status}: {_line(body)}")
-        raise _failed(key, f"it is not ready after {_TRIES} requests")
-
-    def _other_size(self, key: VerifierKey, signed: Signed, body: bytes) -> int:
-        """Return at which size the witness says that it is."""
+        origin = signed.checkpoint.origin
+        known = self._sizes.get((key.name, origin), 0)
+        latest = int(self._clock()) + self._limits.clock_skew_ms // 1000
+        asking = asked(key, signed, prove, shown, known, latest, self._limits)
+        path, body = next(asking)
         try:
-            size = witnessing.read_size(body, self._limits)
-        except CheckpointError as error:
-            raise _failed(key, error.detail) from error
-        if size > signed.checkpoint.size:
-            raise NetworkError(
-                f"{key.name} has cosigned {size} records of this log, which has {signed.checkpoint.size} here",
-                code="TSLG-N-WITNESS-AHEAD",
-                mend="this data directory is an old copy, or another one writes the same log: find the newest",
-            )
-        return size
+            while True:
+                path, body = asking.send(self._post(key, path, body))
+        except StopIteration as done:
+            cosigned: Signed = done.value
+        self._sizes[key.name, origin] = signed.checkpoint.size
+        return cosigned
 
     def _post(self, key: VerifierKey, path: str, body: bytes) -> tuple[int, bytes]:
         url = self._urls.get(key.name, f"https://{key.name}").rstrip("/") + path
@@ -130,26 +104,7 @@ class Witnesses:
                 for part in response.iter_raw():
                     answer += part
                     if len(answer) > self._limits.witness_reply_bytes or time.monotonic() > deadline:
-                        raise _failed(key, "its answer is too long, or takes too long")
+                        raise failed(key, "its answer is too long, or takes too long")
                 return response.status_code, answer
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise _failed(key, f"{type(error).__name__}: {error}") from error
-
-
-def _cosignature(key: VerifierKey, signed: Signed, body: bytes) -> Signed:
-    try:
-        lines = note.parse_signatures(body.decode("utf-8", "replace"))
-        own = tuple(line for line in lines if cosignature.verify(key, signed.checkpoint, line) is not None)
-    except CheckpointError as error:
-        raise _failed(key, error.detail) from error
-    if not own:
-        raise _failed(key, "what it answers is not its cosignature of this checkpoint")
-    return Signed(signed.checkpoint, own)
-
-
-def _line(body: bytes) -> str:
-    return " ".join(body[:200].decode("utf-8", "replace").split())
-
-
-def _failed(key: VerifierKey, detail: str) -> NetworkError:
-    return NetworkError(f"{key.name}: {detail}", code="TSLG-N-WITNESS", mend="ask whoever runs that witness")
+            raise failed(key, f"{type(error).__name__}: {error}") from error

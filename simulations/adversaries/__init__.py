@@ -8,6 +8,7 @@ from typing import Any, Final
 from tslg.simulations.adversaries.authority import Colluder, Inventor, Usurper, Widener
 from tslg.simulations.adversaries.forging import Forger
 from tslg.simulations.adversaries.history import Equivocator, Rewriter, Splitter
+from tslg.simulations.adversaries.perjury import Perjurer
 from tslg.simulations.adversaries.serving import Denier, Eclipser, Flooder, Liar, Withholder
 from tslg.simulations.scenario import Group
 
@@ -20,6 +21,7 @@ BEHAVIOURS: Final[Mapping[str, Callable[[Group], Any]]] = {
     "forger": Forger,
     "inventor": Inventor,
     "liar": Liar,
+    "perjurer": Perjurer,
     "rewriter": Rewriter,
     "splitter": Splitter,
     "usurper": Usurper,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from simulated_bugs import BUGS
+from simulated_bugs import BUGS, witnessed
 
 from tslg.simulations.minimising import minimise
 from tslg.simulations.run import run
@@ -85,6 +85,12 @@ def test_a_failure_is_made_smaller_and_repeats(monkeypatch):
     assert outcome.broken["invariant"] == failed.broken["invariant"]
     again = run(read(to_text(smallest), "small.toml"), failed.seed)
     assert again.broken == outcome.broken and again.digest == outcome.digest
+
+
+def test_witnesses_that_lie_change_no_verdict_and_are_convicted():
+    outcome = run(read(witnessed(), "w.toml"), 1)
+    assert outcome.broken is None and outcome.counts["witnesses convicted"] == 1
+    assert outcome.counts["anchorings"] > 20 and outcome.counts["anchored heads believed"] > 20
 
 
 def test_many_seeds_are_summed_up(quiet):

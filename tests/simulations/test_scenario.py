@@ -63,6 +63,13 @@ def test_every_hostile_behaviour_has_a_class_and_the_other_way_round():
         ("sigma = 0.5", "spread_ms = 3", "network.latency.spread_ms: unknown entry"),
         ('name = "b"', 'name = "a"', "groups[1].name: 'a' is the name of another group"),
         ("[[groups]]", "[groups", "x.toml:12:"),
+        ("threshold = 2", "threshold = 2\nquorum = 2", "x.toml:8:10: federation.quorum: `federation.quorum` must be 0"),
+        (
+            'behaviour = "forger"',
+            'behaviour = "witness"',
+            "groups[1].behaviour: a group of witnesses says with `count`",
+        ),
+        ('behaviour = "forger"', 'behaviour = "witness"\ncount = 3', "must be an integer from 1 to 3"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_what_is_allowed(old, new, told):

@@ -7,10 +7,11 @@ from dataclasses import replace as changed
 
 import pytest
 
-from tslg.node import context
+from tslg.node import context, perjuries
 from tslg.node.rivalry import Rivalry
 from tslg.node.store.memory import MemoryStore
-from tslg.protocol import admission, heads, walker
+from tslg.node.witness import state
+from tslg.protocol import admission, anchoring, cosignature, heads, walker, witnessing
 from tslg.protocol.gathering import Gathering
 from tslg.protocol.report import INVALID, Finding
 from tslg.protocol.rules import authority, seals
@@ -27,6 +28,7 @@ signatures = "modelled"
 anchors = 3
 threshold = 2
 gc_horizon_s = {horizon}
+{federation}
 [network]
 peers = 4
 latency = {{ kind = "uniform", ms = 20, spread_ms = 15 }}
@@ -56,11 +58,40 @@ share = 0.4
 """
 
 
-def small(more: str = "", *, hostile: str | None = None, depths: str = '["unbounded"]', prune: int = 0) -> str:
+WITNESSES = """
+[[groups]]
+name = "witnesses"
+behaviour = "witness"
+count = 3
+record_s = 20
+audit_s = 8
+[[groups]]
+name = "liars"
+behaviour = "perjurer"
+count = 1
+every_s = 6
+"""
+
+
+def witnessed() -> str:
+    """Return the text of a scenario in which three of four witnesses must cosign, and one lies."""
+    return small("anchor_s = 3\n" + WITNESSES, federation="quorum = 3")
+
+
+def small(
+    more: str = "",
+    *,
+    hostile: str | None = None,
+    depths: str = '["unbounded"]',
+    prune: int = 0,
+    federation: str = "",
+) -> str:
     """Return the text of a scenario of half a minute."""
     added = more + (HOSTILE.format(behaviour=hostile) if hostile else "")
     horizon = 5 if prune else 0
-    return SCENARIO.format(hours=0.012, agents=7, horizon=horizon, more=added, depths=depths, prune=prune)
+    return SCENARIO.format(
+        hours=0.012, agents=7, horizon=horizon, more=added, depths=depths, prune=prune, federation=federation
+    )
 
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -160,6 +191,35 @@ def judges_by_its_mood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walker.Walker, "finish", moody)
 
 
+def counts_no_witnesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One witness of a policy does for all."""
+    vouched = anchoring.vouched
+
+    def lax(signed, asked, now_ms):
+        return vouched(signed, asked._replace(policy=asked.policy._replace(quorum=1)), now_ms)
+
+    monkeypatch.setattr(anchoring, "vouched", lax)
+
+
+def takes_lines_for_cosignatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line in a witness's name is its word, whoever signed it."""
+
+    def named(key, checkpoint, line):
+        return int.from_bytes(line.value[:8], "big") if key.made(line) else None
+
+    monkeypatch.setattr(cosignature, "verify", named)
+
+
+def witnesses_forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A witness cosigns whatever a log shows it, whether that extends what it cosigned before or not."""
+    monkeypatch.setattr(state, "judge_tree", lambda request, seen: witnessing.Answer(witnessing.COSIGN))
+
+
+def keeps_no_perjuries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two checkpoints that exclude each other are nothing to it."""
+    monkeypatch.setattr(perjuries, "perjured", lambda *args: ())
+
+
 BUGS: dict[str, tuple[Patch, str, set[str]]] = {
     "skips signatures": (skips_signatures, small(hostile="forger"), {"acceptance", "soundness"}),
     "accepts a widened policy": (
@@ -189,6 +249,14 @@ BUGS: dict[str, tuple[Patch, str, set[str]]] = {
     "takes bounds for breaches": (takes_bounds_for_breaches, small(depths="[0, 1, 2]"), {"monotony", "soundness"}),
     "convicts whoever grows": (convicts_whoever_grows, small(), {"acceptance"}),
     "goes by dead keys": (goes_by_dead_keys, small(ROTATE, hostile="rewriter"), {"acceptance"}),
+    "counts no witnesses": (counts_no_witnesses, witnessed(), {"witnesses"}),
+    "takes lines for cosignatures": (takes_lines_for_cosignatures, witnessed(), {"witnesses"}),
+    "witnesses forget": (witnesses_forget, witnessed(), {"witnesses"}),
+    "keeps no perjuries": (
+        keeps_no_perjuries,
+        small("anchor_s = 3\n" + WITNESSES + "[invariants]\nfork_bound_s = 12\n", federation="quorum = 1"),
+        {"witnesses"},
+    ),
     "judges by its mood": (judges_by_its_mood, small(), {"agreement", "soundness", "monotony"}),
 }
 """By name: how it is put in, the scenario, and the invariants by which it may be found."""
