@@ -350,6 +350,16 @@ class Limits:
 
     plaintext_bytes: int = 1024 * 1024 * 1024
     """One plaintext in a vault, which is written and read in chunks: an hour of video that a model saw."""
+    a2a_addresses: int = 8
+    """Addresses that an A2A message names, all of its sender's node: it has few interfaces, and each may be dialled."""
+    a2a_address_characters: int = 512
+    """One of them: a name of the DNS has 253, a peer's id 60."""
+    a2a_fetch_ms: int = 30_000
+    """Until what an A2A message names is had and verified; whoever sends it chooses how large and how slow that is."""
+    a2a_checks: int = 4
+    """Delegations of A2A messages verified at a time, each in a thread: some are left for what others' work records."""
+    a2a_checks_waiting: int = 32
+    """Delegations of A2A messages that are verified or wait for it; further messages are turned away at once."""
     mcp_message_bytes: int = 4 * 1024 * 1024
     """One message between an MCP client and its server: a picture of some megapixels in base64 fits."""
     mcp_pending: int = 256

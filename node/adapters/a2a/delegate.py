@@ -26,16 +26,16 @@ from a2a.types.a2a_pb2 import (
     TaskStatusUpdateEvent,
 )
 
-from tslg.node.adapters.a2a.delegator import why
 from tslg.node.adapters.a2a.extension import URI, Attached, Party, answer_digest, read, refused, request_digest
+from tslg.node.adapters.a2a.fetching import fetched
 from tslg.node.agent import BlockingAgent, in_thread
 from tslg.node.background import BackgroundNode
 from tslg.node.delegating.answering import answer, answered, withdrawn
 from tslg.protocol.cid import short
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError
+from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.record import Record
-from tslg.protocol.report import VALID
 
 _DONE: Final = frozenset(
     (TaskState.TASK_STATE_COMPLETED, TaskState.TASK_STATE_INPUT_REQUIRED, TaskState.TASK_STATE_AUTH_REQUIRED)
@@ -45,8 +45,6 @@ _NOT_DONE: Final = {
     TaskState.TASK_STATE_CANCELED: "failed",
     TaskState.TASK_STATE_REJECTED: "refused",
 }
-_VERIFYING: Final = 8
-"""Delegations verified at a time: each walks an ancestry that a stranger chose."""
 _REASON: Final = 300
 
 
@@ -86,6 +84,7 @@ class Delegate(AgentExecutor):
         name: what the result's record is named.
         uses: capabilities of the grant that every result claims.
         required: whether a message without a delegation is refused; otherwise it is worked on, and not recorded.
+        limits: how much is verified for whoever sends messages, and for how long.
     """
 
     def __init__(
@@ -97,6 +96,7 @@ class Delegate(AgentExecutor):
         name: str = "a2a",
         uses: Iterable[str] = (),
         required: bool = True,
+        limits: Limits = DEFAULT,
     ) -> None:
         self._node = node
         self._agent = agent
@@ -105,7 +105,10 @@ class Delegate(AgentExecutor):
         self._uses = tuple(uses)
         self._required = required
         self._at_work: set[Link] = set()
-        self._verifying = asyncio.Semaphore(_VERIFYING)
+        self._limits = limits
+        self._verifying = asyncio.Semaphore(limits.a2a_checks)
+        self._checks = 0
+        """Messages whose delegations are verified, or wait for it."""
 
     @property
     def party(self) -> Party:
@@ -154,8 +157,7 @@ class Delegate(AgentExecutor):
             return None
         if attached.federation != self._node.federation:
             raise refused("the delegation is of another federation")
-        async with self._verifying:
-            record = await self._fetched(attached)
+        record = await self._fetched(attached)
         ledger, body = self._node.node.home.ledger, record.body
         if body["delegate"] != self._agent.id:
             raise refused("the delegation is to somebody else")
@@ -171,13 +173,18 @@ class Delegate(AgentExecutor):
         return record
 
     async def _fetched(self, attached: Attached) -> Record:
-        id = attached.delegation
-        report = await in_thread(lambda: self._node.fetch(id, attached.addresses))
-        if report.verdict != VALID:
-            raise refused(f"the delegation {short(id)} is {report.verdict}{why(report)}")
-        record = report.records[id]
+        if self._checks >= self._limits.a2a_checks_waiting:
+            raise refused("too many delegations are being verified", "ask again in a while")
+        self._checks += 1
+        try:
+            async with self._verifying:
+                record, _ = await fetched(
+                    self._node, "the delegation", attached.delegation, attached.addresses, self._limits
+                )
+        finally:
+            self._checks -= 1
         if record.kind != "delegation":
-            raise refused(f"{short(id)} is no delegation")
+            raise refused(f"{short(record.id)} is no delegation")
         return record
 
     def record(self, work: Delegated, request: bytes, came: bytes) -> Record:

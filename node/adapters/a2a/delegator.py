@@ -18,12 +18,13 @@ from tslg.node.adapters.a2a.extension import (
     refused,
     request_digest,
 )
+from tslg.node.adapters.a2a.fetching import fetched
 from tslg.node.agent import BlockingAgent, in_thread
 from tslg.node.authoring import Reference, References
 from tslg.node.background import BackgroundNode
-from tslg.protocol.cid import short
+from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.record import Record
-from tslg.protocol.report import VALID, Report
+from tslg.protocol.report import Report
 
 if TYPE_CHECKING:
     from a2a.client import Client
@@ -52,11 +53,13 @@ class Delegator:
     Args:
         node: a running node, on a network.
         agent: who delegates.
+        limits: for how long what comes back is fetched and verified.
     """
 
-    def __init__(self, node: BackgroundNode, agent: BlockingAgent) -> None:
+    def __init__(self, node: BackgroundNode, agent: BlockingAgent, *, limits: Limits = DEFAULT) -> None:
         self._node = node
         self._agent = agent
+        self._limits = limits
 
     async def send(
         self,
@@ -124,11 +127,7 @@ class Delegator:
             raise refused(f"no result came back{_reason(reply)}")
         if said.delegation != delegation.id:
             raise refused("the result is said to be that of another delegation")
-        target = said.result
-        report = await in_thread(lambda: self._node.fetch(target, said.addresses))
-        if report.verdict != VALID:
-            raise refused(f"the result {short(target)} is {report.verdict}{why(report)}")
-        record = report.records[target]
+        record, report = await fetched(self._node, "the result", said.result, said.addresses, self._limits)
         if record.owner != delegation.body["delegate"] or delegation.id not in {
             edge.cid for edge in record.edges("delegation")
         }:
@@ -140,15 +139,6 @@ class Delegator:
         if not isinstance(output, dict) or output.get("answer") != told:
             raise refused("what came back is not what the delegate recorded")
         return record, report
-
-
-def why(report: Report) -> str:
-    """Return the first reason for a verdict that is not valid."""
-    for finding in report.findings:
-        return f": {finding.code}: {finding.detail}"
-    for missing in report.undetermined:
-        return f": {short(missing.record)} is {missing.reason}"
-    return ""
 
 
 def _reason(reply: Task | Message) -> str:

@@ -18,7 +18,6 @@ from tslg.protocol.limits import DEFAULT
 URI: Final = "urn:tslg:a2a:delegation:1"
 """The extension, and the key of its entry in metadata."""
 _ABOUT: Final = "Work is done under delegations that are signed records; results are records that anybody can verify."
-_ADDRESS: Final = 512
 
 
 class Attached(NamedTuple):
@@ -41,7 +40,7 @@ class Attached(NamedTuple):
         found: dict[str, Any] = {
             "federation": to_text(self.federation),
             "delegation": to_text(self.delegation),
-            "addresses": list(self.addresses),
+            "addresses": list(self.addresses[: DEFAULT.a2a_addresses]),
         }
         return found if self.result is None else {**found, "result": to_text(self.result)}
 
@@ -93,7 +92,7 @@ def declare(card: AgentCard, party: Party, required: bool = True) -> None:
     params = {
         "federation": to_text(party.federation),
         "agent": to_text(party.agent),
-        "addresses": list(party.addresses),
+        "addresses": list(party.addresses[: DEFAULT.a2a_addresses]),
     }
     extension = AgentExtension(uri=URI, description=_ABOUT, required=required)
     extension.params.update(params)
@@ -146,16 +145,21 @@ def _id(entry: Mapping[str, Any], name: str) -> Link:
 
 
 def _addresses(given: Any) -> tuple[str, ...]:
-    """Return addresses of nodes, no more than one peer may have. Raises UsageError."""
+    """Return addresses of one node. Raises UsageError."""
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) > DEFAULT.a2a_addresses:
+        raise refused(f"its `addresses` are no list of up to {DEFAULT.a2a_addresses}")
+    peers = {_peer(one) for one in given}
+    if len(peers) > 1:
+        raise refused("its `addresses` are of several nodes")
+    return tuple(given)
+
+
+def _peer(address: Any) -> str:
     from tslg.node.net.libp2p.dialer import parse_address
 
-    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) > DEFAULT.peer_addresses:
-        raise refused(f"its `addresses` are no list of up to {DEFAULT.peer_addresses}")
-    for one in given:
-        if not isinstance(one, str) or len(one) > _ADDRESS:
-            raise refused("one of its `addresses` is none")
-        try:
-            parse_address(one)
-        except TslgError as error:
-            raise refused("one of its `addresses` is none") from error
-    return tuple(given)
+    try:
+        if isinstance(address, str) and len(address) <= DEFAULT.a2a_address_characters:
+            return str(parse_address(address)[0])
+    except TslgError as error:
+        raise refused("one of its `addresses` is none") from error
+    raise refused("one of its `addresses` is none")

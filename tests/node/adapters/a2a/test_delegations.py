@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx
@@ -26,6 +29,7 @@ from tslg.node.adapters.a2a.delegator import Delegator
 from tslg.node.adapters.a2a.extension import URI, Attached, attach, declare, party_of, read, request_digest
 from tslg.protocol.cid import compute, to_text
 from tslg.protocol.errors import UsageError
+from tslg.protocol.limits import DEFAULT
 
 HOUR = 3_600_000
 AT = "http://scanner.example/"
@@ -297,6 +301,75 @@ def test_forged_foreign_expired_withdrawn_and_used_delegations_are_refused(scene
     conversing(scene, lambda client: _all(client, used))
     assert "used already" in say(made.id, used)
     assert "none" in say(compute(b"x"), addresses=("/ip4/127.0.0.1/tcp/1",))
+
+
+PEER = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
+OTHER_PEER = "12D3KooWCRscMgHgEo3ojm8ovzheydpvTEqsDtq7Vby38cMHrYjt"
+
+
+@contextmanager
+def silence():
+    """Where somebody takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield f"/ip4/127.0.0.1/tcp/{server.getsockname()[1]}/p2p/{PEER}"
+
+
+def named(scene, addresses):
+    """Return a message that names a delegation which is said to be had at these addresses."""
+    message = text()
+    entry = Attached(scene.ours.federation, compute(b"forged")).to_map()
+    message.metadata.update({URI: {**entry, "addresses": addresses}})
+    return message
+
+
+def test_a_message_names_few_places_all_of_one_node(scene, monkeypatch):
+    monkeypatch.setattr(BackgroundNode, "call", lambda self, work: pytest.fail("somebody was asked"))
+    far = [f"/ip4/198.51.100.{n}/tcp/1/p2p/{PEER}" for n in range(9)]
+    for addresses, why in (
+        (far, "no list of up to 8"),
+        ([far[0], far[1].replace(PEER, OTHER_PEER)], "of several nodes"),
+        ([far[0], scene.ours.addresses[0]], "of several nodes"),
+        ([f"/dns4/{'x' * 500}/tcp/1/p2p/{PEER}"], "is none"),
+        ([{"/": far[0]}], "is none"),
+        ("/" * 4, "no list"),
+    ):
+        assert why in refusal(scene, named(scene, addresses))[1]
+
+
+def test_what_takes_for_ever_to_be_had_is_given_up(scene):
+    limits = replace(DEFAULT, a2a_fetch_ms=200)
+    short_of_time = Delegate(scene.theirs, scene.scanner, Scanner(), limits=limits)
+    with silence() as address:
+        message = named(scene, [address])
+
+        async def work(client):
+            return (await _all(client, message))[-1].task
+
+        task = conversing(scene, work, delegate=short_of_time)
+        assert "could not be had and verified within 200 ms" in task.status.message.parts[0].text
+        answer = sent(scene)
+        reply = type(answer.reply)()
+        reply.CopyFrom(answer.reply)
+        attach(reply, read(reply.metadata)._replace(result=compute(b"forged"), addresses=(address,)))
+        with pytest.raises(UsageError, match="within 200 ms"):
+            asyncio.run(Delegator(scene.ours, scene.buyer, limits=limits).check(reply, answer.delegation))
+
+
+def test_of_many_messages_that_take_for_ever_most_are_turned_away_at_once(scene):
+    limits = replace(DEFAULT, a2a_fetch_ms=200, a2a_checks=1, a2a_checks_waiting=3)
+    besieged = Delegate(scene.theirs, scene.scanner, Scanner(), limits=limits)
+    with silence() as address:
+
+        async def work(client):
+            return await asyncio.gather(*(_all(client, named(scene, [address])) for _ in range(8)))
+
+        tasks = [events[-1].task for events in conversing(scene, work, delegate=besieged)]
+    told = [task.status.message.parts[0].text for task in tasks]
+    assert sum("too many delegations" in one for one in told) == 5
+    assert sum("within 200 ms" in one for one in told) == 3
+    message = text()
+    attached(scene, message)
+    assert conversing(scene, lambda client: _all(client, message), delegate=besieged)
 
 
 async def _all(client, message):
