@@ -17,8 +17,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a file that takes the place of `path`, durably, when the block ends without an error.
 
     Raises:
-        UsageError: `TSLG-U-FILE` if it cannot be written; what was there stays.
+        UsageError: `TSLG-U-FILE` if it cannot be written, or is a pipe, a device or a folder; what was there stays.
     """
+    if path.exists() and not path.is_file():
+        # Nothing could take its place: whoever was root would be left without the device.
+        mend = "name a file; without one it goes to standard output, where there is a choice"
+        raise UsageError(f"{path} is no regular file", code="TSLG-U-FILE", mend=mend)
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -34,7 +38,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             raise
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written: {error.strerror}", code="TSLG-U-FILE", mend="check the path and its rights"
+            f"{path} cannot be written: {error.strerror or error}", code="TSLG-U-FILE", mend="check the path and its rights"
         ) from error
 
 

@@ -57,12 +57,14 @@ class LogCheck:
         owner: whose log.
         records: how many records hash to their ids and bear the seals that they need.
         whole: every record from the first on was there, or was pruned, so that order is proved too.
+        unjudged: records whose key or manifest is not held, so that nobody could look at their seals.
         faults: what is wrong, at most so many.
     """
 
     owner: Link
     records: int = 0
     whole: bool = True
+    unjudged: set[Link] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
 
     def find(self, code: str, record: Link, detail: str) -> None:
@@ -105,7 +107,7 @@ class Standing:
         if self.report is not None:
             return WALK if record.id in self.report.records else NONE
         log = self.logs.get(record.owner)
-        if log is None or log.faults:
+        if log is None or log.faults or record.id in log.unjudged:
             return NONE
         return "log" if log.whole else "seal"
 
@@ -250,5 +252,6 @@ class _Reader:
                 self._check.find(code, record.id, f"the {what} that it names is held, but is no good record of its log")
             else:
                 self._check.whole = False
+                self._check.unjudged.add(record.id)
             return False
         return True

@@ -165,3 +165,17 @@ def test_a_revoked_key_seals_up_to_its_end_and_not_beyond(tmp_path):
     home.store.append([(lie, encode([signature]))])
     assert codes(read_logs(home.store, home.federation, owners, home.clock)) == {"TSLG-A-REVOKED"}
     home.close()
+
+
+@pytest.mark.spec("EXP-3", "EXP-4")
+def test_nothing_is_verified_of_a_record_whose_key_is_not_held(tmp_path):
+    home, made = build(tmp_path / "rotating")
+    alpha = home.agent("alpha")
+    rotated = home.keyring.rotate(alpha.id)
+    after = alpha.observe("under the new key")
+    home.close()
+    gone = "UPDATE record SET data = NULL, seal = NULL, kind = NULL, time = NULL WHERE cid = ?"
+    change(tmp_path / "rotating", gone, rotated.id)
+    standing = checked(tmp_path / "rotating")
+    assert standing.verdict == "undetermined"
+    assert standing.of(made["release"]) == "seal" and standing.of(after) == "none"
