@@ -62,7 +62,7 @@ def write_once(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> bool:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            _give_name(temporary, path)
+            give_name(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
@@ -83,8 +83,8 @@ def _same(path: Path, data: bytes) -> bool:
     )
 
 
-def _give_name(temporary: Path, path: Path) -> None:
-    """Name the file so that two writers cannot both win: a hard link fails where a rename would overwrite."""
+def give_name(temporary: Path, path: Path) -> None:
+    """Name a file so that two writers cannot both win: a hard link fails where a rename would overwrite."""
     try:
         path.hardlink_to(temporary)
     except OSError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -53,6 +54,7 @@ def admit(
     The engine takes its steps under that delegation, in its own log and by its own key, and hands them in.
     """
     from tslg.node.cli.access import find_record
+    from tslg.node.cli.files import replacing
     from tslg.node.cli.given import given_moment
     from tslg.node.cli.recording import agent_id, author_of
     from tslg.node.engines.admission import Terms
@@ -61,24 +63,22 @@ def admit(
     from tslg.protocol.recording import STEPS
 
     task = Terms(tuple(kinds) or STEPS, binding, per_minute, records).task()
-    with author_of(options) as author:
+    # A file that cannot be written is found out before there is a record.
+    with author_of(options) as author, nullcontext() if out is None else replacing(out) as stream:
         policy = find_record(author.home.store, grant)
         expires = given_moment(until, wall_clock())
         made = author.agent.delegate(agent_id(author.home, engine), task, policy, expires=expires)
-        if out is not None:
-            _write_bundle(author.home, made.id, out)
+        if stream is not None:
+            _write_bundle(author.home, made.id, stream)
     emit({"delegation": to_text(made.id), "file": out and str(out)}, options["as_json"], to_text(made.id))
 
 
-def _write_bundle(home: Home, id: Link, out: Path) -> None:
+def _write_bundle(home: Home, id: Link, stream: BinaryIO) -> None:
     from tslg.node.bundling import write_walked
-    from tslg.node.cli.files import replacing
     from tslg.node.sources import StoreSource
     from tslg.node.verifying import walk
 
-    walked = walk(StoreSource(home.store), id, home.federation, now_ms=home.clock())
-    with replacing(out) as stream:
-        write_walked(stream, walked)
+    write_walked(stream, walk(StoreSource(home.store), id, home.federation, now_ms=home.clock()))
 
 
 @engine.command(name="list")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from tslg.manifests.files import give_name
 from tslg.protocol.errors import UsageError
 
 
@@ -37,15 +38,44 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}", code="TSLG-U-FILE", mend="check the path and its rights"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+@contextmanager
+def fresh(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file that its owner alone can read, and that has its name once the block ended without an error.
+
+    Raises:
+        UsageError: `TSLG-U-FILE` if there is something of that name, or it cannot be written; what was there stays.
+    """
+    there = UsageError(f"{path} is there already", code="TSLG-U-FILE", mend="name a new file")
+    if os.path.lexists(path):
+        raise there
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            give_name(Path(name), path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise there from error
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def write_replacing(path: Path, data: bytes) -> None:
     """Write a file in place of what was there. Raises as `replacing`."""
     with replacing(path) as file:
         file.write(data)
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    what = f"{path} cannot be written: {error.strerror or error}"
+    return UsageError(what, code="TSLG-U-FILE", mend="check the path and its rights")
 
 
 def _umask() -> int:

@@ -109,6 +109,9 @@ class Root(LazyGroup):
         except BaseExceptionGroup as group:
             if group.subgroup(KeyboardInterrupt) is not None:
                 return STOPPED
+            if group.subgroup(BrokenPipeError) is not None:
+                _let_go_of_stdout()
+                return STOPPED
             if not isinstance(group, Exception):
                 raise
             _say_unforeseen(group)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tslg.node.cli.access import FILE, data_option, existing_dir, find_log, find_record, read_home, whole_id
-from tslg.node.cli.output import emit, json_option
+from tslg.node.cli.output import emit, json_option, note
 
 if TYPE_CHECKING:
     from tslg.node.home import Home
@@ -154,17 +154,29 @@ def prove(record: str, file: Path, operator: str, author: str | None, data: Path
     """Write a bundle to FILE that shows anybody at which position of the shared log the record ID stands.
 
     It shows the entry, which names what else was sequenced with it, and nothing of what any of it says.
+
+    Exit code: 0 if it is written; 1 if the entry is invalid, 2 if something of it could not be had, and nothing is.
     """
+    from tslg.node.bundling import write_walked
     from tslg.node.cli.files import replacing
-    from tslg.node.sharing.proof import write_proof
+    from tslg.node.cli.reporting import reasons
+    from tslg.node.sharing.proof import proof_of
     from tslg.node.sharing.tenant import entry_with
+    from tslg.protocol.report import VALID
 
     with read_home(data) as home:
         entry = entry_with(_entries(home, author, whole_id(operator)), find_record(home.store, record))
+        walked = proof_of(home, entry)
+    report = walked.report
+    written = report.verdict == VALID
+    if written:
         with replacing(file) as stream:
-            report = write_proof(stream, home, entry)
-    told = {"verdict": report.verdict, "proof": str(file), **_told(entry)}
-    emit(told, as_json, f"{report.verdict}  position {entry.position}  proof {file}")
+            write_walked(stream, walked)
+    for line in reasons(report):
+        note(line.strip())
+    told = {"verdict": report.verdict, "proof": str(file) if written else None, **_told(entry)}
+    shown = f"proof {file}" if written else "nothing was written"
+    emit(told, as_json, f"{report.verdict}  position {entry.position}  {shown}")
     return report.exit_code
 
 

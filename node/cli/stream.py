@@ -282,13 +282,14 @@ class _Teller:
         await run(self._outlet.write, lines, batch.cursor, abandon_on_cancel=self._asked.out is None)
 
     def _line(self, item: Item) -> bytes:
-        from tslg.node.cli.describing import what, when
+        from tslg.node.cli.describing import plain, what, when
         from tslg.node.streaming.feed import document, one_line
 
         if self._asked.as_json:
             return one_line(document(item)) + b"\n"
         record = item.record
-        name = self._names.get(record.owner) or self.text(record.owner)
+        held = self._names.get(record.owner)
+        name = self.text(record.owner) if held is None else plain(held, 40)
         return (
             f"{when(record.time)}  {name} {record.seq}  {what(record, self._names)}  {self.text(record.id)}\n".encode()
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tslg.node.cli.access import FILE, SHORT, data_option, find_record, held_record, read_home, write_home
+from tslg.node.cli.files import fresh
 from tslg.node.cli.output import emit, json_option, note, printable
 from tslg.node.cli.recording import agent_id, author_of, common
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tslg.node.vault.vault import Vault
 
 _STEP: Final = 1024 * 1024
+_PHRASE_BYTES: Final = 4096
 
 
 @click.group()
@@ -83,7 +84,8 @@ def get(target: str, part: str, out: Path | None, reader: str | None, data: Path
             told = {"record": to_text(record.id), "part": part, "size": len(content)}
             emit(told | {"base64": base64.b64encode(content).decode()}, True, "")
         elif out is not None:
-            size = _write(out, pieces)
+            with fresh(out) as stream:
+                size = sum(map(stream.write, pieces))
             emit({"record": to_text(record.id), "part": part, "size": size, "file": str(out)}, as_json, str(out))
         else:
             for piece in pieces:
@@ -192,6 +194,7 @@ def rotate(
     from tslg.node.cli.terminal import progress_bar
     from tslg.protocol.cid import to_text
 
+    phrase = None if passphrase_file is None else _phrase(passphrase_file)
     with write_home(data) as home:
         held = unlock(home)
         named = [agent_id(home, agent) for agent in agents]
@@ -203,11 +206,27 @@ def rotate(
                 if bar is not None:
                     bar(at + 1, len(owners))
         if master or passphrase_file is not None:
-            phrase = None if passphrase_file is None else passphrase_file.read_text(encoding="utf-8").strip("\r\n")
             held.tenants.rotate_master(phrase)
     changed = master or passphrase_file is not None
     text = f"{sum(counts.values())} keys of {len(counts)} agents" + (", and the master key" if changed else "")
     emit({"agents": counts, "master": changed}, as_json, text)
+
+
+def _phrase(file: Path) -> str:
+    """Return the passphrase that a file holds. Raises VaultError `TSLG-P-KEY`, which quotes nothing of it."""
+    from tslg.protocol.errors import VaultError
+
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_PHRASE_BYTES + 1)
+        if len(content) <= _PHRASE_BYTES:
+            return content.decode("utf-8").strip("\r\n")
+        wrong = f"is larger than {_PHRASE_BYTES} bytes"
+    except OSError as error:
+        wrong = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        wrong = "is no text in UTF-8"
+    raise VaultError(f"{file} {wrong}", code="TSLG-P-KEY", mend="give a file with the passphrase as its one line")
 
 
 def reading_home(data: Path | None) -> Home:
@@ -228,24 +247,6 @@ def unlock(home: Home) -> Vault:
         phrase = click.prompt("Passphrase of the vault", hide_input=True, err=True)
         return home.plaintexts.unlock(master.from_passphrase(phrase, settings))
     return home.plaintexts.unlock()
-
-
-def _write(out: Path, pieces: Iterator[bytes]) -> int:
-    """Write a plaintext into a new file that this user alone can read; nothing is left of one that is broken."""
-    from tslg.protocol.errors import UsageError
-
-    if out.exists():
-        raise UsageError(f"{out} is there already", code="TSLG-U-FILE", mend="name a new file")
-    partial, size = out.with_name(out.name + ".partial"), 0
-    try:
-        partial.touch(0o600)
-        with partial.open("wb") as stream:
-            for piece in pieces:
-                size += stream.write(piece)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return size
 
 
 def _told(entry: Entry) -> dict[str, Any]:

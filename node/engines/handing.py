@@ -45,6 +45,7 @@ def to_interface(address: str, token: str, data: bytes, limits: Limits = DEFAULT
 
     Raises:
         SubmissionError: it is not taken. NetworkError: the node does not answer, or what it says is no answer.
+        UsageError: that is no address.
     """
     local = address.startswith(UNIX)
     transport = httpx.HTTPTransport(uds=address.removeprefix(UNIX)) if local else httpx.HTTPTransport()
@@ -57,6 +58,9 @@ def to_interface(address: str, token: str, data: bytes, limits: Limits = DEFAULT
             http.stream("POST", f"{base}/v1/submissions", content=data, headers=headers) as response,
         ):
             answer = _read(response, address, limits)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        mend = "give http://HOST:PORT, https://HOST or unix:PATH"
+        raise UsageError(f"{address[:80]!r} is no address of an interface", mend=mend) from error
     except httpx.HTTPError as error:
         raise NetworkError(
             f"{address} does not answer: {error or type(error).__name__}", code="TSLG-N-NO-NODE", mend=_AGAIN

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from tslg.node.bundling import write_walked
 from tslg.node.home import Home
 from tslg.node.sharing.entries import Entry, read_entry
 from tslg.node.sources import BundleSource, StoreSource
-from tslg.node.verifying import verify, walk
+from tslg.node.verifying import Walked, verify, walk
 from tslg.protocol.bundle import Bundle
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
-from tslg.protocol.report import VALID, Report
+from tslg.protocol.report import Report
 
 
 class Shown(NamedTuple):
@@ -22,12 +21,9 @@ class Shown(NamedTuple):
     report: Report
 
 
-def write_proof(stream: BinaryIO, home: Home, entry: Entry) -> Report:
-    """Write a bundle that shows where an entry stands, as far as it is valid; return the report on it."""
-    walked = walk(StoreSource(home.store), entry.record.id, home.federation, now_ms=home.clock())
-    if walked.report.verdict == VALID:
-        write_walked(stream, walked)
-    return walked.report
+def proof_of(home: Home, entry: Entry) -> Walked:
+    """Return all that shows where an entry stands, for a bundle if the report on it says that it is valid."""
+    return walk(StoreSource(home.store), entry.record.id, home.federation, now_ms=home.clock())
 
 
 def read_proof(bundle: Bundle, federation: Link, id: Link, now_ms: int) -> Shown:

@@ -5,7 +5,7 @@
     vault.bind(kept, record.id)                               # whose they are, which a crash may make it find out
 
 A plaintext whose record never came is destroyed when the vault is next unlocked. Who may read what, and whether a
-reading is recorded, is the business of `tslg.node.vault.reading`. All methods may be called from any thread.
+reading is recorded, is the business of `tslg.node.vault.keeping`. All methods may be called from any thread.
 """
 
 from __future__ import annotations

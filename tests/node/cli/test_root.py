@@ -132,6 +132,8 @@ def raising(error: BaseException) -> click.Command:
         (KeyboardInterrupt(), 130, ""),
         (BaseExceptionGroup("g", [KeyboardInterrupt()]), 130, ""),
         (BrokenPipeError(32, "Broken pipe"), 130, ""),
+        (ExceptionGroup("g", [BrokenPipeError(32, "Broken pipe")]), 130, ""),
+        (UsageError("no\x9b", mend="yes\x1b[2J"), 3, "error: TSLG-U-USAGE: no\ufffd (yes\ufffd[2J)"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )

@@ -45,6 +45,13 @@ def test_each_run_goes_on_where_the_last_one_ended(held, cli, tmp_path):
         assert len(objects(out.read_text())) == 5
 
 
+def test_what_an_agent_is_called_steers_no_terminal(cli, tmp_path):
+    with Home.open(tmp_path / "d") as home:
+        step(home.agent("o\x9bne\nforged"), 1)
+    (line,) = cli.text("stream", "--once", "--data", tmp_path / "d").splitlines()
+    assert "\x9b" not in line and "o\ufffdne" in line
+
+
 @pytest.mark.spec("STR-11")
 def test_a_fork_ends_in_exit_code_1(held, cli, tmp_path):
     shutil.copytree(held, tmp_path / "d")

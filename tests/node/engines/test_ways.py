@@ -20,11 +20,12 @@ from tslg.node.api.service import LocalInterface
 from tslg.node.engines.admission import Terms
 from tslg.node.engines.handing import to_interface, to_peer
 from tslg.node.engines.submission import hand_in, write
+from tslg.node.home import Home
 from tslg.node.net.errors import Busy, InvalidRequest, NotAvailable, RequestRefused
 from tslg.node.replication.leader import Leader
 from tslg.protocol import codec
 from tslg.protocol.cid import compute, to_text
-from tslg.protocol.errors import NetworkError, SubmissionError, TslgError
+from tslg.protocol.errors import NetworkError, SubmissionError, TslgError, UsageError
 from tslg.protocol.exchange import MessageError
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.pushing import PUSH, SubmitRequest, Submitted, read_push_request
@@ -203,6 +204,12 @@ def test_a_tenant_answers_an_engine_with_anything(status, parts, code, said):
     assert raised.value.code == code
 
 
+@pytest.mark.parametrize("address", ["http://[::", "foo", "http://x:y", "ftp://x"])
+def test_what_is_no_address_is_said(address):
+    with pytest.raises(UsageError, match="no address"):
+        to_interface(address, "t", b"x")
+
+
 def test_by_command(tmp_path):
     from click.testing import CliRunner
 
@@ -214,9 +221,15 @@ def test_by_command(tmp_path):
         return result.stdout if code == 0 else result.stderr
 
     w = Works(tmp_path, admit=False)
+    grant = w.desk.policy("more", capabilities=["x"])
     w.delegation = w.admit(w.engine, expires=2**50)
     made = w.steps(2)
+    size = w.tenant.store.log_state(w.desk.id).size
     w.close()
+    admit = ["engine", "admit", to_text(w.engine.id), "--grant", to_text(grant.id), "--data", tmp_path / "tenant"]
+    assert "TSLG-U-FILE" in run(*admit, "--out", tmp_path / "none" / "x.car", code=3)
+    with Home.read(tmp_path / "tenant") as home:
+        assert home.store.log_state(w.desk.id).size == size, "no admission without the file that tells of it"
     maker, tenant, file = tmp_path / "maker", tmp_path / "tenant", tmp_path / "steps.car"
     assert "positions 0 to" in run("engine", "export", file, "--data", maker)
     told = json.loads(run("engine", "submit", file, "--data", tenant, "--json"))
@@ -230,3 +243,5 @@ def test_by_command(tmp_path):
     assert "TSLG-U-USAGE" in run("engine", "submit", file, "--url", "unix:x", "--data", tenant, code=3)
     assert "TSLG-E-SUBMISSION" in run("engine", "submit", __file__, "--data", tenant, code=3)
     assert "TSLG-E-UNKNOWN" in run("engine", "submit", file, "--data", maker, code=3)
+    run(*admit, "--out", tmp_path / "x.car")
+    assert (tmp_path / "x.car").stat().st_size > 1000

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
+import sqlite3
 from contextlib import suppress
 
 import pytest
 import trio
+from click.testing import CliRunner
 from replicas import address
 from shared import TENANTS, Consortium
 
 from tslg.node.blocks import RecordBlocks
+from tslg.node.bundling import write_walked
 from tslg.node.checkpoints import sign_head
+from tslg.node.cli.root import tslg
 from tslg.node.delegating.works import Progress
 from tslg.node.gated import GatedSource
 from tslg.node.sharing import checking
 from tslg.node.sharing.checking import FORKED, ONE_LOG, UNDETERMINED
 from tslg.node.sharing.entries import entries_of
-from tslg.node.sharing.proof import read_proof, write_proof
+from tslg.node.sharing.proof import proof_of, read_proof
 from tslg.node.sharing.sequencing import sequencer
 from tslg.node.sharing.tenant import entry_with, submit
 from tslg.node.sources import StoreSource
 from tslg.node.verifying import verify
 from tslg.protocol import bundle
 from tslg.protocol.access import Reader
-from tslg.protocol.cid import compute
+from tslg.protocol.cid import compute, to_text
 from tslg.protocol.delegating import Proof, Status
 from tslg.protocol.errors import NetworkError, UsageError
 from tslg.protocol.exchange import DELEGATE, LOG, WALK, HeadRequest, ProofsRequest, RangeRequest, WalkRequest
@@ -117,7 +122,9 @@ async def test_three_tenants_share_a_log_and_nothing_else(tmp_path):
         # A stranger is shown one's own place, and no more comes with it.
         home = nodes["north"].home
         file = io.BytesIO()
-        assert write_proof(file, home, mine).verdict == "valid"
+        walked = proof_of(home, mine)
+        write_walked(file, walked)
+        assert walked.report.verdict == "valid"
         assert secrets["south"] not in file.getvalue() and other.record.data not in file.getvalue()
         read = bundle.read(io.BytesIO(file.getvalue()))
         shown = read_proof(read, home.federation, secrets["north"], home.clock())
@@ -211,3 +218,21 @@ async def test_an_operator_sequences_nothing_where_others_could_read_it(tmp_path
     async with c.running("north") as nodes:
         with pytest.raises(NetworkError, match="the manifest lets"):
             await sequence(c, nodes, "north", ids(1))
+
+
+@pytest.mark.spec("SHR-9")
+async def test_a_proof_that_would_show_nothing_takes_no_files_place(tmp_path):
+    c = Consortium(tmp_path)
+    async with c.running("north") as nodes:
+        (wanted,) = ids(1)
+        entry = await sequence(c, nodes, "north", [wanted])
+    file = tmp_path / "place.car"
+    file.write_bytes(b"old")
+    command = ["shared", "prove", to_text(wanted), str(file), "--operator", to_text(c.agents["operator"].id)]
+    command += ["--data", str(tmp_path / "north"), "--json"]
+    with sqlite3.connect(tmp_path / "north" / "tslg.sqlite") as db:
+        db.execute("UPDATE record SET data = NULL, seal = NULL WHERE cid = ?", (entry.delegation,))
+    found = CliRunner().invoke(tslg, command)
+    told = json.loads(found.stdout)
+    assert (found.exit_code, told["verdict"], told["proof"]) == (2, "undetermined", None), found.output
+    assert file.read_bytes() == b"old"

@@ -58,6 +58,14 @@ def test_plaintexts_are_listed_read_and_destroyed(kept, tmp_path):
     run("vault", "get", id, "output", "--out", tmp_path / "o", "--data", path)
     assert (tmp_path / "o").read_bytes() == b"Ada Example" and (tmp_path / "o").stat().st_mode & 0o077 == 0
     assert "TSLG-U-FILE" in run("vault", "get", id, "output", "--out", tmp_path / "o", "--data", path, code=3).output
+    # Neither a link nor a file that somebody put there takes the plaintext.
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "p.partial").symlink_to(tmp_path / "mine")
+    (tmp_path / "q").symlink_to(tmp_path / "elsewhere")
+    run("vault", "get", id, "output", "--out", tmp_path / "p", "--data", path)
+    assert (tmp_path / "mine").read_bytes() == b"mine" and (tmp_path / "p.partial").is_symlink()
+    assert "TSLG-U-FILE" in run("vault", "get", id, "output", "--out", tmp_path / "q", "--data", path, code=3).output
+    assert not (tmp_path / "elsewhere").exists()
     assert "TSLG-P-DENIED" in run("vault", "get", id, "output", "--as", "b", "--data", path, code=3).output
     assert run("vault", "get", id, "output", "--as", "a", "--data", path).stdout == "Ada Example"
     made = told("vault", "shred", id, "output", "--reason", "asked to", "--agent", "a", "--data", path)
@@ -93,6 +101,10 @@ def test_keys_are_changed_and_short_passphrases_are_refused(kept, tmp_path):
     (tmp_path / "short").write_text("short\n")
     refused = run("vault", "rotate", "--passphrase-file", tmp_path / "short", "--data", path, code=3)
     assert "TSLG-P-KEY" in refused.output and (path / "keys" / "vault.key").exists()
+    for content in (b"\xb7 no text", b"a long one " * 1000):
+        (tmp_path / "short").write_bytes(content)
+        refused = run("vault", "rotate", "--passphrase-file", tmp_path / "short", "--data", path, code=3)
+        assert "TSLG-P-KEY" in refused.output and "long one" not in refused.output
 
 
 @pytest.mark.usefixtures("still")
