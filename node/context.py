@@ -14,7 +14,7 @@ from tslg.protocol.errors import RecordError
 from tslg.protocol.flat import recover
 from tslg.protocol.governing.state import Semantic
 from tslg.protocol.keys import Key, Revocations, key_of, revocations_in
-from tslg.protocol.lifecycle import place
+from tslg.protocol.lifecycle import ABOUT, place, subject
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.opening import disclosed
@@ -51,6 +51,7 @@ class StoreContext:
         self._revocations: dict[Link, Revocations] = {}
         self._moves: dict[Link, Semantic] = {}
         self._staged_moves: dict[Link, Semantic] = {}
+        self._staged_about: dict[tuple[str, str | Link], list[Link]] = {}
         self._seen = 0
         self.changes = 0
         """Counts the records that may change who reads what: whoever remembers that knows when to look again."""
@@ -103,6 +104,8 @@ class StoreContext:
         self._note_change(record)
         for id in superseded_by(record):
             self._staged_superseding.setdefault(id, []).append(record.id)
+        if record.kind in ABOUT:
+            self._staged_about.setdefault((record.kind, subject(record)), []).append(record.id)
         if record.kind == "revocation":
             self._revocations.pop(record.owner, None)
         if "after" in record.body and record.kind in STEPS:
@@ -135,6 +138,7 @@ class StoreContext:
         for owner in self._staged_moves:
             self._moves.pop(owner, None)
         self._staged_moves.clear()
+        self._staged_about.clear()
         self.staged.clear()
         self.tails.clear()
         self.attached.clear()
@@ -251,15 +255,20 @@ class StoreContext:
 
     def taken(self, record: Record) -> Record | None:
         """Return an earlier transition or release that follows the same one, or was the first of its subject too."""
-        kind, after, subject = wanted = place(record)
-        cited = after if after is not None else subject if isinstance(subject, Link) else None
+        kind, after, about = wanted = place(record)
+        cited = after if after is not None else about if isinstance(about, Link) else None
         if cited is None:
             ids = self._store.by_kind(kind, record.owner, limit=DEFAULT.releases)
         else:
             ids = [row.child for row in self._store.citing((cited,), ("evidence", FLAT), (kind,))]
-        held = (one for one in (*map(self.record, ids), *self.staged.values()) if one is not None)
+        held = (one for one in (*map(self.record, ids), *self.staged_about(kind, about)) if one is not None)
         own = (one for one in held if one.kind == kind and one.owner == record.owner and one.seq < record.seq)
         return next((one for one in own if place(one) == wanted), None)
+
+    def staged_about(self, kind: str, about: str | Link) -> list[Record]:
+        """Return what the transaction under way staged of a kind of `ABOUT` about a subject, in its order."""
+        ids = self._staged_about.get((kind, about), ())
+        return [self.staged[id] for id in ids if id in self.staged]
 
     def tail(self, owner: Link) -> Tail | None:
         """Return the end of a log that is held whole, as the transaction under way sees it."""

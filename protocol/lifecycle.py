@@ -42,10 +42,18 @@ DEPLOYABLE: Final = "compatibility"
 COURSES: Final = frozenset(("release", "transition"))
 """Kinds whose records follow one another about a subject."""
 
+ABOUT: Final = COURSES | {"evaluation"}
+"""Kinds of which people ask for the latest about a subject."""
+
 Place = tuple[str, Link | None, str | Link]
+
+
+def subject(record: Record) -> str | Link:
+    """Return what a transition, release, evaluation or advisory is about: an alias, or an artifact."""
+    about: str | Link = record.body["alias"] if record.kind == "release" else record.body["target"]
+    return about
 
 
 def place(record: Record) -> Place:
     """Return the place of a transition or release in its log: its kind, what it follows, and what it is about."""
-    subject: str | Link = record.body["alias"] if record.kind == "release" else record.body["target"]
-    return record.kind, record.body.get("after"), subject
+    return record.kind, record.body.get("after"), subject(record)

@@ -8,7 +8,7 @@ summaries, written beside and made anew whenever anybody likes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import IO, Any, Final, NamedTuple
 
 from tslg.node.agent import BlockingAgent
@@ -18,6 +18,7 @@ from tslg.node.pruning import referenced
 from tslg.node.store.interface import Store
 from tslg.protocol.cid import to_text
 from tslg.protocol.codec import Link
+from tslg.protocol.errors import UsageError
 from tslg.protocol.lifecycle import TRANSITIONS
 from tslg.protocol.record import Record
 
@@ -44,7 +45,9 @@ class Plan(NamedTuple):
     contents: frozenset[bytes]
 
 
-def plan(store: Store, by: Link, *, now_ms: int, horizon_ms: int, retention_ms: int = 0) -> Plan:
+def plan(
+    store: Store, by: Link, *, now_ms: int, horizon_ms: int, retention_ms: int = 0, beside: Collection[Link] = ()
+) -> Plan:
     """Find what may go of what one agent's log says of artifacts.
 
     Args:
@@ -52,16 +55,30 @@ def plan(store: Store, by: Link, *, now_ms: int, horizon_ms: int, retention_ms: 
         by: the agent whose transitions and releases count.
         now_ms: the node's clock.
         horizon_ms: what is younger stays; `retention_ms`, the manifest's for artifacts, raises it.
+        beside: other agents that keep contents in this store: what is in use by their logs stays.
+
+    Raises:
+        UsageError: there are more artifacts than are looked at.
     """
-    artifacts = graph.load(store, store.by_kind("artifact", limit=MOST))
+    ids = store.by_kind("artifact", limit=MOST + 1)
+    if len(ids) > MOST:
+        # What is left out could need contents that seem to be needed by nothing.
+        raise UsageError(f"more than {MOST} artifacts", mend="spread the lineage over several data directories")
+    artifacts = graph.load(store, ids)
     moved = _moved(store, by)
     states = {id: moved[id][-1] if id in moved else one.body["lifecycle"] for id, one in artifacts.items()}
     young = now_ms - max(horizon_ms, retention_ms)
     used = {row.parent for row in store.citing(artifacts, None, graph.USES)}
     pointed = _pointed(store, by)
+    elsewhere: dict[Link, str] = {}
+    for other in sorted(set(beside) - {by}):
+        pointed |= _pointed(store, other)
+        elsewhere |= {id: way[-1] for id, way in _moved(store, other).items() if way[-1] not in GOES}
     stays: dict[Link, str] = {}
     for id, one in artifacts.items():
         reason = _stays(states[id], moved.get(id, ()), one.time > young, id in used, id in pointed)
+        if reason is None and id in elsewhere:
+            reason = f"another agent here has it as {elsewhere[id]}"
         if reason is not None:
             stays[id] = reason
     todo = list(stays)

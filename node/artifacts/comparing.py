@@ -56,19 +56,19 @@ def differences(store: Store, one: Link, other: Link, believed: Believed = None)
     records = graph.artifact(store, one), graph.artifact(store, other)
     listings = [listing_of(store, record) for record in records]
     files = None if listings[0] is None or listings[1] is None else compare(listings[0], listings[1])
-    above = [graph.ancestors(store, id) for id in (one, other)]
+    above = [dict.fromkeys(graph.ancestors(store, id)) for id in (one, other)]
     first, second = (properties(store, id, believed) for id in (one, other))
-    issues = [[found.issue for found in each.inherited] for each in (first, second)]
+    issues = [dict.fromkeys(found.issue for found in each.inherited) for each in (first, second)]
     judged = [_judged(each.evaluations) for each in (first, second)]
     return Comparison(
         one,
         other,
         _fields(*records),
         files,
-        [id for id in above[0] if id not in set(above[1])],
-        [id for id in above[1] if id not in set(above[0])],
-        [issue for issue in issues[0] if issue not in set(issues[1])],
-        [issue for issue in issues[1] if issue not in set(issues[0])],
+        [id for id in above[0] if id not in above[1]],
+        [id for id in above[1] if id not in above[0]],
+        [issue for issue in issues[0] if issue not in issues[1]],
+        [issue for issue in issues[1] if issue not in issues[0]],
         _scores(first.evaluations, second.evaluations),
         {name: (judged[0].get(name), judged[1].get(name)) for name in sorted({*judged[0], *judged[1]})},
     )

@@ -5,7 +5,6 @@ Also the other way round: whether files are still the package that a record name
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from tslg.node.agent import BlockingAgent
 from tslg.node.artifacts import graph
 from tslg.node.artifacts.licences import checked
-from tslg.node.artifacts.package import Difference, Package, Tick, compare, hash_folder, read_listing
+from tslg.node.artifacts.package import Difference, Package, Tick, compare, hash_folder, read_file, read_listing
 from tslg.node.store.interface import Store
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import PackageError
@@ -81,11 +80,8 @@ def keep_contents(agent: BlockingAgent, path: Path, package: Package) -> None:
         if entry.size > DEFAULT.kept_bytes:
             mend = "keep it elsewhere, and record the package without its contents"
             raise PackageError(f"{name} is too large to be kept: {entry.size} bytes", mend=mend)
-        content = (path if path.is_file() else path / name).read_bytes()
-        if hashlib.sha256(content).digest() != entry.digest:
-            # Nothing else is kept than what was hashed: it may be another file by now.
-            raise PackageError(f"{name} changed while it was read", code="TSLG-F-CHANGED", mend="do it again")
-        agent.blob(content)
+    for name, entry in package.files.items():
+        agent.blob(read_file(path if path.is_file() else path / name, entry))
 
 
 def check(store: Store, id: Link, path: Path, tick: Tick | None = None) -> Checked:

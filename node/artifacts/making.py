@@ -8,7 +8,7 @@ from typing import Any, Final
 from tslg.node.authoring import Author, Reference, References, listed, reference_id
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
-from tslg.protocol.lifecycle import FIRST, NEEDED, SERVING
+from tslg.protocol.lifecycle import FIRST, NEEDED, SERVING, subject
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
 
@@ -251,24 +251,23 @@ class Making(Author):
             raise UsageError(f"that is no artifact but a {held.kind}", mend="name an artifact", record=held.id)
         return held
 
-    def _last(self, kind: str, subject: Link | str) -> Record | None:
+    def _last(self, kind: str, about: Link | str) -> Record | None:
         """Return the newest transition of an artifact, or release of an alias, in this agent's log."""
         context, store = self._ledger.context, self._ledger.store
-        field = "target" if kind == "transition" else "alias"
-        if isinstance(subject, Link):
-            ids = [row.child for row in store.citing((subject,), ("evidence",), (kind,))]
+        if isinstance(about, Link):
+            ids = [row.child for row in store.citing((about,), ("evidence",), (kind,))]
         else:
             ids = store.by_kind(kind, self.id, limit=DEFAULT.releases)
-        held = [one for id in (*ids, *tuple(context.staged)) if (one := context.record(id)) is not None]
-        own = [one for one in held if one.owner == self.id and one.kind == kind and one.body[field] == subject]
+        held = (*map(context.record, ids), *context.staged_about(kind, about))
+        own = [one for one in held if one is not None and one.owner == self.id and subject(one) == about]
         return max(own, key=lambda one: one.seq, default=None)
 
     def _tested(self, target: Link, names: Iterable[str]) -> list[Link]:
         """Return the newest evaluations held by which an artifact passed each of these."""
         context, store = self._ledger.context, self._ledger.store
         ids = [row.child for row in store.citing((target,), ("evidence",), ("evaluation",))]
-        held = [one for id in (*ids, *tuple(context.staged)) if (one := context.record(id)) is not None]
-        about = [one for one in held if one.kind == "evaluation" and one.body["target"] == target]
+        held = (*map(context.record, ids), *context.staged_about("evaluation", target))
+        about = [one for one in held if one is not None and one.body["target"] == target]
         found = []
         for name in names:
             passed = [one for one in about if name in one.body["passed"]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -119,6 +120,22 @@ def hash_folder(root: Path, tick: Tick | None = None) -> Package:
     return package_of(files)
 
 
+def read_file(path: Path, entry: FileEntry) -> bytes:
+    """Return the content of a file that was hashed, and of no other: it may be a link or a pipe by now.
+
+    Raises:
+        PackageError: `TSLG-F-CHANGED`, `TSLG-F-LINK`, `TSLG-F-SPECIAL`, or it cannot be read.
+    """
+    try:
+        with open(_open(path.name, None, path), "rb") as file:
+            content = file.read(entry.size + 1)
+    except OSError as error:
+        raise PackageError(f"{path}: {error.strerror or error}", mend="check the path and its rights") from error
+    if (len(content), hashlib.sha256(content).digest()) != entry:
+        raise PackageError(f"{path} changed while it was read", code="TSLG-F-CHANGED", mend="do it again")
+    return content
+
+
 def compare(recorded: Package, found: Package) -> list[Difference]:
     """Return how files differ from those of a package, by path; nothing for the same package."""
     differences = []
@@ -135,26 +152,50 @@ def compare(recorded: Package, found: Package) -> list[Difference]:
 def write_package(package: Package, contents: Callable[[bytes], bytes | None], folder: Path) -> list[str]:
     """Write the files of a package, whose contents are asked for by digest, into an empty or new folder.
 
-    Returns the paths of those that cannot be had, which are left out.
+    Returns the paths of those that cannot be had; if there are any, nothing is written.
 
     Raises:
-        PackageError: the folder is not empty, or a content is not what its digest says.
+        PackageError: the folder is not empty or cannot be written to, or a content is not what its digest says.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise PackageError(f"{folder} is not empty", mend="name a new folder")
+    make_empty(folder)
     missing = []
-    for path, entry in package.files.items():
-        content = contents(entry.digest)
-        if content is None:
-            missing.append(path)
-            continue
-        if (len(content), hashlib.sha256(content).digest()) != entry:
-            raise PackageError(f"what is kept of {path} is not that file", code="TSLG-F-CHANGED", mend="fetch it again")
-        place = folder / path
+    whole = False
+    try:
+        for path, entry in package.files.items():
+            content = contents(entry.digest)
+            if content is None:
+                missing.append(path)
+            elif not missing:
+                _write(folder / path, path, content, entry)
+        whole = not missing
+    finally:
+        if not whole:
+            for one in folder.iterdir():
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
+    return missing
+
+
+def _write(place: Path, path: str, content: bytes, entry: FileEntry) -> None:
+    if (len(content), hashlib.sha256(content).digest()) != entry:
+        raise PackageError(f"what is kept of {path} is not that file", code="TSLG-F-CHANGED", mend="fetch it again")
+    try:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
-    return missing
+    except OSError as error:
+        # Such as a name that this file system does not take.
+        mend = "name a folder on another file system, or make room"
+        raise PackageError(f"{path[:80]!a} cannot be written: {error.strerror}", mend=mend) from error
+
+
+def make_empty(folder: Path) -> None:
+    """Make a folder unless it is there. Raises PackageError if it cannot be, or is not empty."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+    except OSError as error:
+        raise PackageError(f"{folder}: {error.strerror}", mend="check the path and its rights") from error
+    if not empty:
+        raise PackageError(f"{folder} is not empty", mend="name a new folder")
 
 
 def check_path(path: object) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tslg.node.artifacts import graph
 from tslg.node.artifacts.keeping import listing_of
-from tslg.node.artifacts.package import Difference, compare, hash_folder, write_package
+from tslg.node.artifacts.package import Difference, compare, hash_folder, make_empty, write_package
 from tslg.node.store.interface import Store
 from tslg.protocol.cid import to_text
 from tslg.protocol.codec import Link
@@ -141,9 +141,7 @@ def rebuild(
     if operator is None:
         written = _from_kept(store, record, folder)
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise PackageError(f"{folder} is not empty", mend="name a new folder")
+        make_empty(folder)
         with tempfile.TemporaryDirectory(prefix="tslg-parents-") as scratch:
             operator(_recipe(store, record, folder, Path(scratch), packages or {}))
         written = "operator"

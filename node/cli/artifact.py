@@ -299,7 +299,14 @@ def archive(horizon: str, carry: bool, reason: str, **options: Any) -> None:
         agent = chosen_agent(home, options["author"]) if carry else None
         by = agent.id if agent is not None else _log(home.store, options["author"], home)
         kept = home.manifest.envelope.retention.get("artifact", 0)
-        planned = archiving.plan(home.store, by, now_ms=home.clock(), horizon_ms=given_span(horizon), retention_ms=kept)
+        planned = archiving.plan(
+            home.store,
+            by,
+            now_ms=home.clock(),
+            horizon_ms=given_span(horizon),
+            retention_ms=kept,
+            beside=[key.genesis.id for key in home.agent_keys()],
+        )
         dropped = 0 if agent is None else archiving.carry_out(agent, home.store, planned, reason)
     told = {
         "goes": {to_text(id): state for id, state in planned.goes.items()},

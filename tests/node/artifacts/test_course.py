@@ -10,6 +10,7 @@ from tslg.node.artifacts import course, graph
 from tslg.node.artifacts.comparing import differences, told
 from tslg.node.artifacts.properties import affected
 from tslg.protocol.errors import Refusal, UsageError
+from tslg.protocol.lifecycle import place
 
 
 def promoted(farm, artifact, rollback=None):
@@ -76,6 +77,18 @@ def test_a_state_is_that_of_one_agents_log(farm):
     assert course.states(farm.store, family.child.id) == {farm.breeder.id: "rejected", farm.evaluator.id: "shadow"}
     with pytest.raises(Refusal, match="does not follow"):
         farm.breeder.transition(family.child, "shadow")
+
+
+def test_what_is_looked_at_grows_with_what_is_about_the_subject_alone(farm, monkeypatch):
+    many = [farm.add(str(n)) for n in range(30)]
+    asked = []
+    monkeypatch.setattr("tslg.node.context.place", lambda one: asked.append(one) or place(one))
+    with farm.breeder.batch():
+        for one in many:
+            farm.breeder.transition(one, "retired")
+            farm.breeder.transition(one, "archived")
+    assert {course.state(farm.store, one.id, farm.breeder.id) for one in many} == {"archived"}
+    assert len(asked) <= 4 * len(many)
 
 
 def test_what_differs_between_a_champion_and_a_failing_canary(farm):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
+import os
 
 import pytest
 from pruning_scene import Clock, Setting, let_go
 
 from tslg.node.artifacts import archiving, course
 from tslg.node.artifacts.keeping import check, in_order, register
+from tslg.node.artifacts.package import FileEntry, read_file
 from tslg.node.artifacts.rebuilding import rebuild, rebuildable
 from tslg.protocol.cid import to_text
 from tslg.protocol.errors import PackageError, UsageError
+from tslg.protocol.limits import DEFAULT
 
 DAY = 86_400_000
 
@@ -54,6 +58,34 @@ def test_a_file_that_is_swapped_after_it_was_hashed_is_not_kept(farm):
     assert farm.store.get_blob(secret) is None
 
 
+@pytest.mark.parametrize("swap", [lambda place: os.mkfifo(place), lambda place: place.symlink_to("/dev/zero")])
+def test_what_takes_a_files_place_after_it_was_hashed_is_not_read(farm, swap):
+    root = farm.package(a="1", b="2")
+
+    def tick(_):
+        if not (root / "a").is_file():
+            return
+        (root / "a").unlink()
+        swap(root / "a")
+
+    with pytest.raises(PackageError):
+        register(farm.breeder, root, "m", type="model", keep=True, tick=tick)
+    place = root / "b"
+    entry = FileEntry(1, hashlib.sha256(b"2").digest())
+    assert read_file(place, entry) == b"2"
+    place.unlink()
+    swap(place)
+    with pytest.raises(PackageError):
+        read_file(place, entry)
+
+
+def test_of_a_package_too_large_to_be_kept_nothing_is(farm, monkeypatch):
+    monkeypatch.setattr("tslg.node.artifacts.keeping.DEFAULT", dataclasses.replace(DEFAULT, kept_bytes=3))
+    with pytest.raises(PackageError, match="b is too large"):
+        register(farm.breeder, farm.package(a="few", b="more"), "m", type="model", keep=True)
+    assert farm.store.get_blob(hashlib.sha256(b"few").digest()) is None
+
+
 def test_names_that_derive_from_one_another_in_a_circle_are_refused():
     assert in_order({"c": ["a", "b"], "b": ["a"], "a": []}) == ["a", "b", "c"]
     with pytest.raises(PackageError, match="in a circle: a from c from b from a") as caught:
@@ -87,6 +119,16 @@ def test_a_package_is_rebuilt_from_what_is_kept_or_by_its_operator(farm, tmp_pat
     with pytest.raises(PackageError) as caught:
         rebuild(farm.store, loose.id, tmp_path / "none")
     assert caught.value.code == "TSLG-F-MISSING"
+    half = farm.made(
+        "h", *parents, files={"a__bin": "kept elsewhere", "sub_in_b__bin": "gone", "long" * 63: "x"}, keep=True
+    )
+    gone = hashlib.sha256(b"gone").digest()
+    farm.store.drop_blobs([gone])
+    with pytest.raises(PackageError, match="1 of its files are not kept"):
+        rebuild(farm.store, half.id, tmp_path / "half")
+    assert list((tmp_path / "half").iterdir()) == [], "nothing is left of what is not whole"
+    farm.store.put_blobs([b"gone"])
+    assert rebuild(farm.store, half.id, tmp_path / "half").same
     with pytest.raises(PackageError, match="not empty"):
         rebuild(farm.store, made.id, tmp_path / "kept", combine)
 
@@ -140,6 +182,18 @@ def test_what_serves_is_referenced_or_was_used_stays_and_the_rest_may_go(farm):
     assert rebuildable(farm.store, young.id).kept == ("f",) and rebuildable(farm.store, base.id).kept == ()
     again = archiving.plan(farm.store, farm.breeder.id, now_ms=now, horizon_ms=0)
     assert archiving.carry_out(farm.breeder, farm.store, again, "redundant") == 0
+
+
+def test_what_another_agent_here_has_in_use_stays(farm):
+    served, pointed, gone = (farm.add(name, keep=True, files={"f": name}) for name in "spg")
+    for one in (served, pointed, gone):
+        farm.breeder.transition(one, "retired", reason="redundant")
+    farm.evaluator.transition(served, "shadow", policy=None)
+    farm.evaluator.release("mine", pointed, policy=None)
+    now, both = farm.home.clock(), (farm.breeder.id, farm.evaluator.id)
+    planned = archiving.plan(farm.store, farm.breeder.id, now_ms=now, horizon_ms=0, beside=both)
+    assert list(planned.goes) == [gone.id] and planned.contents == {hashlib.sha256(b"g").digest()}
+    assert planned.stays[served.id] == "another agent here has it as shadow"
 
 
 @pytest.mark.spec("PRN-7")

@@ -191,6 +191,8 @@ def test_a_package_is_written_as_it_was(tmp_path):
     assert hash_folder(tmp_path / "two") == package
     del kept[hashlib.sha256(b"{}").digest()]
     assert write_package(package, kept.get, tmp_path / "three") == ["config/a.json"]
+    assert not any((tmp_path / "three").iterdir()), "what is not whole is not there"
+    kept[hashlib.sha256(b"{}").digest()] = b"{}"
     with pytest.raises(PackageError, match="not empty"):
         write_package(package, kept.get, tmp_path / "two")
     kept[hashlib.sha256(b"[]").digest()] = b"forged"
