@@ -1,4 +1,4 @@
-"""A nursery for background tasks that lets errors through as they are, not in a group of one."""
+"""Background tasks: a nursery that lets errors through as they are, and what several of them come to."""
 
 from __future__ import annotations
 
@@ -28,3 +28,16 @@ async def background() -> AsyncIterator[trio.Nursery]:
         raise group.exceptions[0] from None
     if failure is not None:
         raise failure
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what a person should be told of several exceptions: that they interrupted, or else what came first."""
+    leaves: list[BaseException] = []
+    todo: list[BaseException] = [group]
+    while todo:
+        error = todo.pop()
+        if isinstance(error, BaseExceptionGroup):
+            todo.extend(reversed(error.exceptions))
+        else:
+            leaves.append(error)
+    return next((error for error in leaves if isinstance(error, KeyboardInterrupt)), leaves[0])

@@ -69,8 +69,10 @@ def package_of(files: Mapping[str, FileEntry]) -> Package:
         raise PackageError("a package without files", mend="put in what the artifact consists of")
     if len(files) > DEFAULT.package_files:
         raise _too_many()
-    for path in files:
+    for path, entry in files.items():
         check_path(path)
+        if not 0 <= entry.size <= DEFAULT.integer or len(entry.digest) != 32:
+            raise PackageError(f"{path[:80]!a} has no such size or digest", mend="give bytes, and a SHA-256")
         parts = path.split("/")
         if any("/".join(parts[:count]) in files for count in range(1, len(parts))):
             raise PackageError(f"{path[:80]!a} lies below a file", code="TSLG-F-PATH", mend="name files alone")
@@ -91,8 +93,6 @@ def read_listing(listing: bytes) -> Package:
         raise wrong
     for entry in value.values():
         if not isinstance(entry, list) or list(map(type, entry)) != [int, bytes]:
-            raise wrong
-        if entry[0] < 0 or len(entry[1]) != 32:
             raise wrong
     return package_of({path: FileEntry(*entry) for path, entry in value.items()})
 
@@ -120,17 +120,26 @@ def hash_folder(root: Path, tick: Tick | None = None) -> Package:
     return package_of(files)
 
 
-def read_file(path: Path, entry: FileEntry) -> bytes:
-    """Return the content of a file that was hashed, and of no other: it may be a link or a pipe by now.
+def read_bounded(path: Path, most: int) -> bytes:
+    """Return the content of a file of at most so many bytes, which is no link.
 
     Raises:
-        PackageError: `TSLG-F-CHANGED`, `TSLG-F-LINK`, `TSLG-F-SPECIAL`, or it cannot be read.
+        PackageError: `TSLG-F-SPECIAL`: it is a pipe or the like, for which nobody waits; it is larger, or cannot be
+            read.
     """
     try:
         with open(_open(path.name, None, path), "rb") as file:
-            content = file.read(entry.size + 1)
+            content = file.read(most + 1)
     except OSError as error:
         raise PackageError(f"{path}: {error.strerror or error}", mend="check the path and its rights") from error
+    if len(content) > most:
+        raise PackageError(f"{path} has more than {most} bytes", mend="make it smaller")
+    return content
+
+
+def read_file(path: Path, entry: FileEntry) -> bytes:
+    """Return the content of a file that was hashed, and of no other. Raises as `read_bounded`; `TSLG-F-CHANGED`."""
+    content = read_bounded(path, DEFAULT.kept_bytes)
     if (len(content), hashlib.sha256(content).digest()) != entry:
         raise PackageError(f"{path} changed while it was read", code="TSLG-F-CHANGED", mend="do it again")
     return content

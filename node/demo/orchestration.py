@@ -21,6 +21,7 @@ from tslg.node.demo.judging import GRANTED, LIMITS, OUTCOMES
 from tslg.node.demo.story import Story
 from tslg.node.demo.vendors import Vendors, at_work
 from tslg.node.home import Home, wall_clock
+from tslg.node.tasks import first_of
 from tslg.protocol import cid
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import UsageError
@@ -62,7 +63,7 @@ def run(story: Story, keep: Path | None) -> dict[str, Any]:
         try:
             return trio.run(_until_terminated, story, folder, scratch, keep is not None)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_of(group) from group
 
 
 async def _until_terminated(story: Story, folder: Path, scratch: Path, kept: bool) -> dict[str, Any]:
@@ -78,19 +79,6 @@ async def _interrupt_on_sigterm() -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             raise KeyboardInterrupt
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what a person should be told of several exceptions: that they interrupted, or else what came first."""
-    leaves: list[BaseException] = []
-    todo: list[BaseException] = [group]
-    while todo:
-        error = todo.pop()
-        if isinstance(error, BaseExceptionGroup):
-            todo.extend(reversed(error.exceptions))
-        else:
-            leaves.append(error)
-    return next((error for error in leaves if isinstance(error, KeyboardInterrupt)), leaves[0])
 
 
 async def _perform(story: Story, folder: Path, scratch: Path, kept: bool) -> dict[str, Any]:

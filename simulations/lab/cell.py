@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +19,7 @@ CODE: Final = Path(__file__).with_name("operators.py")
 """The operators of this version."""
 _FENCE: Final = Path(fence.__file__)
 _SAID: Final = 300
+_ROLE: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _SIGSYS, _SIGXCPU, _SIGKILL = 31, 24, 9
 
 
@@ -68,6 +70,10 @@ def run(
         CellError: `TSLG-L-FAILED`: it failed; `TSLG-L-NETWORK`: it asked for a socket; `TSLG-L-LIMIT`: it used more
             than it may. UsageError: `TSLG-L-FENCE`: this machine cannot fence it in, and nothing was run.
     """
+    odd = [role for role in inputs if _ROLE.fullmatch(role) is None]
+    if odd:
+        # It is part of a path, inside as outside.
+        raise CellError(f"{odd[0][:40]!r} is no name for what it is given")
     with tempfile.TemporaryDirectory(prefix="tslg-cell-") as name:
         scratch = Path(name)
         (scratch / "root").mkdir()

@@ -22,6 +22,8 @@ REFUSED: Final = "refused"
 CANDIDATE: Final = "candidate"
 _FOUNDING: Final = "train"
 VERSION: Final = "1"
+_KNOWN: Final = 100_000
+"""Artifacts among which a package that lies in the lab already is looked for."""
 
 
 class Refused(NamedTuple):
@@ -101,8 +103,10 @@ def _examine(lab: Premises, out: Path) -> None:
         load(out)
     except BadModel as error:
         raise cell.CellError(str(error), code="TSLG-L-MODEL") from error
+    if not (lab.folder / "packages" / digest.hex()).exists():
+        return
     store = lab.a.home.store
-    for id in store.by_kind("artifact", lab.breeder.id):
+    for id in store.by_kind("artifact", lab.breeder.id, limit=_KNOWN):
         known = graph.artifact(store, id)
         if known.body["package"]["digest"] == digest:
             detail = f"it is {known.body['name']} ({short(id)}) again, bit for bit"

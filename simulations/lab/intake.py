@@ -14,9 +14,10 @@ from typing import Any, Final, NamedTuple
 
 from tslg.node.agent import BlockingAgent
 from tslg.node.artifacts import graph, keeping
-from tslg.node.artifacts.package import FileEntry, compare, hash_folder, package_of
+from tslg.node.artifacts.package import FileEntry, compare, hash_folder, package_of, read_bounded
 from tslg.node.store.interface import Store
 from tslg.protocol.errors import PackageError, Refusal
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.record import Record
 from tslg.simulations.lab import planning, premises
 
@@ -87,19 +88,20 @@ def take_in(folder: Path, agent: BlockingAgent, store: Store, submissions: Path)
 
 def _claim(path: Path) -> Claim:
     """Read a claim. Raises PackageError: it is none."""
+    content = read_bounded(path, CLAIM_BYTES)
     try:
-        if path.is_symlink() or path.stat().st_size > CLAIM_BYTES:
-            raise PackageError("its claim.json is a link, or too large")
-        read: Any = json.loads(path.read_bytes())
+        read: Any = json.loads(content)
         files = {name: FileEntry(int(size), bytes.fromhex(digest)) for name, (size, digest) in read["files"].items()}
         names = [read["licences"], read["parents"]]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ArithmeticError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PackageError(f"its claim.json is none: {type(error).__name__}", mend="see the guide") from error
     texts = [read.get(field) for field in _TEXTS] + [
         one for some in names for one in (some if isinstance(some, list) else [None])
     ]
     if any(not isinstance(one, str) or not 0 < len(one) <= 256 or not one.isprintable() for one in texts):
         raise PackageError("its claim.json does not name what it should", mend="see the guide")
+    if len(read["parents"]) > DEFAULT.snapshot_parents:
+        raise PackageError(f"it names more than {DEFAULT.snapshot_parents} parents", mend="name fewer")
     return Claim(read["name"], read["type"], read["operator"], read["licences"], read["parents"], files)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from tslg.node.artifacts.package import hash_folder
 from tslg.node.home import Home, wall_clock
 from tslg.node.net.memory import MemoryHub
 from tslg.node.node import Node
-from tslg.protocol.errors import UsageError
+from tslg.protocol.errors import PackageError, UsageError
 from tslg.protocol.record import Record
 
 BREEDER: Final = "vendor-a-breeder"
@@ -114,11 +115,20 @@ async def opened(folder: Path, *, network: bool) -> AsyncIterator[Premises]:
 
 
 def take_in(folder: Path, agent: BlockingAgent, made: Path, name: str, **about: Any) -> Record:
-    """Record a package that was made somewhere else, keep its contents, and put it where both vendors find it."""
+    """Record a package that was made somewhere else, keep its contents, and put it where both vendors find it.
+
+    Raises:
+        PackageError: `TSLG-F-CHANGED`: what lies where it belongs is another package. Else as `register`.
+    """
     digest = hash_folder(made).digest
     where = folder / "packages" / digest.hex()
     if not where.exists():
-        shutil.copytree(made, where, symlinks=True)
+        # It has its name once it is whole, whatever ends this process.
+        with tempfile.TemporaryDirectory(dir=where.parent, prefix=".") as scratch:
+            shutil.copytree(made, Path(scratch) / "package", symlinks=True)
+            (Path(scratch) / "package").rename(where)
+    if hash_folder(where).digest != digest:
+        raise PackageError(f"{where} is another package than its name says", code="TSLG-F-CHANGED", mend="remove it")
     return register(agent, where, name, keep=True, **about)
 
 

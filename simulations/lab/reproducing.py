@@ -69,8 +69,12 @@ def _roles(store: Store, recipe: Recipe) -> dict[str, Path]:
     by_digest = {
         graph.artifact(store, id).body["package"]["digest"].hex(): where for id, where in recipe.parents.items()
     }
-    named: dict[str, str] = json.loads(recipe.config or b"{}").get("parents", {})
-    if not set(named.values()) <= by_digest.keys():
+    try:
+        named: dict[str, str] = dict(json.loads(recipe.config or b"{}").get("parents", {}))
+        known = set(named.values()) <= by_digest.keys()
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise PackageError("its configuration is none of an operator's", code="TSLG-F-PARENT") from error
+    if not known:
         raise PackageError("its configuration names other parents than its record", code="TSLG-F-PARENT")
     return {role: by_digest[digest] for role, digest in named.items()}
 

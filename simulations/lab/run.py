@@ -10,6 +10,7 @@ import trio
 
 from tslg.node.artifacts import course
 from tslg.node.auditor import Auditor
+from tslg.node.tasks import first_of
 from tslg.protocol.cid import to_text
 from tslg.protocol.errors import UsageError
 from tslg.protocol.record import Record
@@ -40,20 +41,7 @@ def run(
     try:
         return trio.run(_run, folder, rounds, network, tick)
     except BaseExceptionGroup as group:
-        raise _first(group) from group
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what a person should be told of several exceptions: that they interrupted, or else what came first."""
-    leaves: list[BaseException] = []
-    todo: list[BaseException] = [group]
-    while todo:
-        error = todo.pop()
-        if isinstance(error, BaseExceptionGroup):
-            todo.extend(reversed(error.exceptions))
-        else:
-            leaves.append(error)
-    return next((error for error in leaves if isinstance(error, KeyboardInterrupt)), leaves[0])
+        raise first_of(group) from group
 
 
 async def _run(folder: Path, rounds: int, network: bool, tick: Tick | None) -> dict[str, Any]:

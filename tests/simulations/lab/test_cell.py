@@ -47,6 +47,13 @@ def test_it_sees_its_inputs_and_nothing_else(inside, monkeypatch):
     assert eval(seen["told"]) == [sorted(cell.ENVIRONMENT), False, False, 1, False, ["config.json", "data"], "input"]
 
 
+@pytest.mark.parametrize("role", ["../../x", "a/b", "", ".", "A"])
+def test_what_it_is_given_is_named_inside_the_fence(inside, role):
+    (inside.folder / "code.py").write_text("")
+    with pytest.raises(cell.CellError, match="no name"):
+        cell.run(inside.folder / "code.py", b"{}", {role: inside.folder / "data"}, inside.out)
+
+
 def test_a_socket_ends_it_whatever_it_is_for(inside):
     assert inside.code("import socket\ntry:\n    socket.socket()\nexcept OSError:\n    pass") == "TSLG-L-NETWORK"
     assert inside.code("import socket; socket.socketpair()") == "TSLG-L-NETWORK"

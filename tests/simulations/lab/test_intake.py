@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 
 import pytest
 
 from tslg.node.artifacts import graph
+from tslg.node.artifacts.package import hash_folder
 from tslg.node.home import Home
 from tslg.simulations.lab import intake
 
@@ -92,11 +95,40 @@ def test_each_is_judged_for_itself(desk):
         '{"files": {}, "licences": "MIT", "parents": [], "name": "a", "type": "b", "operator": "source"}',
         '{"files": {}, "licences": [], "parents": [], "name": "a\\u0007", "type": "b", "operator": "source"}',
         "[" * 100_000,
+        *(
+            f'{{"files": {{"weights": [{size}, "{"00" * 32}"]}}, "licences": [], "parents": [], "name": "odd",'
+            ' "type": "b", "operator": "source"}'
+            for size in ("Infinity", "1e999", "NaN", "-1", "9" * 40)
+        ),
+        f'{{"files": {{}}, "licences": [], "parents": [{",".join(["1"] * 200)}], "name": "a", "type": "b", "operator": "source"}}'.replace(
+            "1", '"x"'
+        ),
+        " " * (intake.CLAIM_BYTES + 1),
     ],
 )
 def test_a_claim_that_is_none_is_refused(desk, claim):
     (desk.submit("odd") / "claim.json").write_text(claim)
-    assert desk.take() == {"odd": "TSLG-F-PACKAGE"}
+    desk.submit("good")
+    assert desk.take() == {"odd": "TSLG-F-PACKAGE", "good": None}
+
+
+@pytest.mark.parametrize("of", [os.mkfifo, lambda place: place.symlink_to("/dev/zero"), os.mkdir])
+def test_nobody_waits_for_a_claim_that_is_no_file(desk, of):
+    place = desk.submit("odd") / "claim.json"
+    place.unlink()
+    of(place)
+    assert desk.take()["odd"].startswith("TSLG-F-")
+
+
+def test_a_package_that_was_put_in_its_place_half_or_changed_is_not_recorded_for_it(desk):
+    place = desk.submit("good")
+    where = desk.folder / "packages" / hash_folder(place / "files").digest.hex()
+    where.mkdir()
+    assert desk.take() == {"good": "TSLG-F-PACKAGE"}
+    (where / "weights").write_text("others")
+    assert desk.take() == {"good": "TSLG-F-CHANGED"}
+    shutil.rmtree(where)
+    assert desk.take() == {"good": None} and [one.name for one in where.parent.iterdir()] == [where.name]
 
 
 def test_a_name_that_is_taken_is_refused(desk):
