@@ -39,6 +39,7 @@ INVARIANTS: Final = {
     "pruning": "pruned claims stay decidable",
     "threshold": "what too few anchors signed is never in force",
     "witnesses": "no reader believes what fewer honest witnesses cosigned than it takes, and liars are found",
+    "inheritance": "what readers say that an artifact inherits follows from what was truly said of its ancestry",
     "soundness": "no honest reader finds invalid what was made as it may be",
 }
 """What every run holds to, by name."""
@@ -107,6 +108,7 @@ class Oracle:
     def true(self, record: Record, seal: bytes) -> None:
         """Take note of a record that its author made as it may."""
         self._truth[record.id] = seal
+        self._world.pedigrees.note(record)
         self.readings.made(record)
 
     def condemn(
@@ -241,10 +243,14 @@ class Oracle:
                 code = report.findings[0].code
                 text = f"{short(full.target)} is invalid at depth {report.depth} ({code}) and valid behind it"
                 raise self.broken("monotony", member.name, text)
-            both = sorted(wrong & report.records.keys())
+            both = sorted(id for id in wrong & report.records.keys() if self._could_know(id, report))
             if report.verdict == VALID and both:
                 text = f"{short(both[0])} is verified at depth {report.depth} and breaks a rule at a deeper one"
                 raise self.broken("monotony", member.name, text)
+
+    def _could_know(self, id: Link, report: Report) -> bool:
+        """Tell whether what shows that a record is wrong lies before the report's frontier."""
+        return all(one in report.records for one in self._condemned.get(id, _UNKNOWN).behind)
 
     # --- durability --------------------------------------------------------------------------------------------------
 

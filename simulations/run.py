@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tslg.simulations.adversaries import BEHAVIOURS
 from tslg.simulations.anchoring import Seat, asked_of_logs, witness_key
+from tslg.simulations.breeding import Breeder
 from tslg.simulations.chance import stream
 from tslg.simulations.engine import SECOND
 from tslg.simulations.events import Events
@@ -17,7 +18,7 @@ from tslg.simulations.founding import Founding
 from tslg.simulations.member import Member
 from tslg.simulations.oracle import Broken
 from tslg.simulations.remembering import remembering
-from tslg.simulations.scenario import WITNESS, WITNESSES, Group, Scenario
+from tslg.simulations.scenario import BREEDER, WITNESS, WITNESSES, Group, Scenario
 from tslg.simulations.signing import Signing
 from tslg.simulations.witnesses import Witnessing
 from tslg.simulations.work import Worker
@@ -201,10 +202,8 @@ def _behaviour(world: World, group: Group) -> Any:
     partners = [one.index for one in world.members if one.group in group.delegates_to] if group.delegates_to else None
     if partners is None:
         partners = world.everybody
-    if group.behaviour == WITNESS:
-        return Witnessing(group.habits, partners)
     if group.honest:
-        return Worker(group.habits, partners)
+        return {WITNESS: Witnessing, BREEDER: Breeder}.get(group.behaviour, Worker)(group.habits, partners)
     return BEHAVIOURS[group.behaviour](group)
 
 

@@ -22,11 +22,15 @@ SIGNATURES: Final = ("real", "modelled")
 SCHEMES: Final = ("multisig", "threshold")
 WORKER: Final = "worker"
 WITNESS: Final = "witness"
+BREEDER: Final = "breeder"
+HONEST: Final = (WORKER, BREEDER, WITNESS)
+"""Behaviours of members that keep to the rules."""
 PERJURER: Final = "perjurer"
 WITNESSES: Final = (WITNESS, PERJURER)
 """Behaviours of members that are named as witnesses by the manifest."""
 HOSTILE: Final = (
     "colluder",
+    "counterfeiter",
     "denier",
     "eclipser",
     "equivocator",
@@ -72,7 +76,7 @@ class Group:
     @property
     def honest(self) -> bool:
         """Whether they keep to the rules."""
-        return self.behaviour in (WORKER, WITNESS)
+        return self.behaviour in HONEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +304,7 @@ class _Reader(Reader):
         if "count" in table:
             said["count"] = self.integer(table["count"], (*at, "count"), 1, 1_000_000, "how many members")
         if "behaviour" in table:
-            said["behaviour"] = self._one(table["behaviour"], (*at, "behaviour"), (WORKER, WITNESS, *HOSTILE))
+            said["behaviour"] = self._one(table["behaviour"], (*at, "behaviour"), (*HONEST, *HOSTILE))
         if "every_s" in table:
             said["every_s"] = self._number(table["every_s"], (*at, "every_s"), 0.001, _DAY)
         if "delegates_to" in table:

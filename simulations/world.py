@@ -13,6 +13,7 @@ from tslg.simulations.machine import Machine
 from tslg.simulations.member import Member
 from tslg.simulations.network import Net, Weather
 from tslg.simulations.oracle import Oracle
+from tslg.simulations.pedigrees import Pedigrees
 from tslg.simulations.signing import SIGN_US, VERIFY_US, Signing
 from tslg.simulations.testimony import Testimony
 
@@ -92,6 +93,7 @@ class World:
         self.hops = hops
         self.heartbeat = int(heartbeat_s * SECOND)
         self.journalled = journalled
+        self.pedigrees = Pedigrees(self)
         self.oracle = Oracle(self, fork_bound_s * SECOND)
         self.quorum = quorum
         self.seats: dict[str, Seat] = {}

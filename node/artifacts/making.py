@@ -268,6 +268,9 @@ class Making(Author):
         ids = [row.child for row in store.citing((target,), ("evidence",), ("evaluation",))]
         held = (*map(context.record, ids), *context.staged_about("evaluation", target))
         about = [one for one in held if one is not None and one.body["target"] == target]
+        package = self._artifact(target).body["package"]["digest"]
+        # What was stored before its target came was never held against that.
+        about = [one for one in about if one.body["package"] == package]
         found = []
         for name in names:
             passed = [one for one in about if name in one.body["passed"]]

@@ -25,6 +25,7 @@ INHERITED: Final[Mapping[str, str]] = {
 }
 """Fields of an artifact that its descendants inherit, and what the issues of each are called."""
 _NOTHING: Final[frozenset[Issue]] = frozenset()
+_WITHHELD: Final[Mapping[str, Any]] = {"digest": None}
 TO_BE_TESTED: Final = "to be tested"
 
 Believed = Collection[Link] | None
@@ -120,14 +121,22 @@ class Ancestry:
         self.facts: dict[Link, Facts] = {}
         self.withheld: list[tuple[Link, str]] = []
         self._owners: dict[Link, Link] = {}
+        self._packages: dict[Link, bytes | None] = {}
         self._believed = believed
         for one in graph.held_artifacts(store, wanted):
             self._owners[one.id] = one.owner
+            self._packages[one.id] = one.body.get("package", _WITHHELD)["digest"]
             self.withheld += [(one.id, name) for name in INHERITED if name in one.withheld]
             self.facts[one.id] = self._facts(one)
 
     def counts(self, evaluation: Record) -> bool:
-        """Tell whether an evaluation resolves issues and tests: whoever makes something does not judge it."""
+        """Tell whether an evaluation resolves issues and tests: whoever makes something does not judge it.
+
+        What was stored before its target came was never held against that: it may be of another package.
+        """
+        package = self._packages[evaluation.body["target"]]
+        if package is not None and evaluation.body.get("package", package) != package:
+            return False
         if self._believed is not None:
             return evaluation.owner in self._believed
         return evaluation.owner != self._owners[evaluation.body["target"]]

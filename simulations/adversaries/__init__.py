@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tslg.simulations.adversaries.authority import Colluder, Inventor, Usurper, Widener
+from tslg.simulations.adversaries.counterfeiting import Counterfeiter
 from tslg.simulations.adversaries.forging import Forger
 from tslg.simulations.adversaries.history import Equivocator, Rewriter, Splitter
 from tslg.simulations.adversaries.perjury import Perjurer
@@ -14,6 +15,7 @@ from tslg.simulations.scenario import Group
 
 BEHAVIOURS: Final[Mapping[str, Callable[[Group], Any]]] = {
     "colluder": Colluder,
+    "counterfeiter": Counterfeiter,
     "denier": Denier,
     "eclipser": Eclipser,
     "equivocator": Equivocator,

@@ -8,6 +8,7 @@ from dataclasses import replace as changed
 import pytest
 
 from tslg.node import context, perjuries
+from tslg.node.artifacts import properties
 from tslg.node.rivalry import Rivalry
 from tslg.node.store.memory import MemoryStore
 from tslg.node.witness import state
@@ -76,6 +77,11 @@ every_s = 6
 def witnessed() -> str:
     """Return the text of a scenario in which three of four witnesses must cosign, and one lies."""
     return small("anchor_s = 3\n" + WITNESSES, federation="quorum = 3")
+
+
+def bred() -> str:
+    """Return the text of a scenario in which vendors breed, and one lies about what."""
+    return small('behaviour = "breeder"\n', hostile="counterfeiter")
 
 
 def small(
@@ -220,6 +226,26 @@ def keeps_no_perjuries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perjuries, "perjured", lambda *args: ())
 
 
+def counts_any_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict on another package than its target's counts."""
+
+    def lax(self, evaluation):
+        return evaluation.owner != self._owners[evaluation.body["target"]]
+
+    monkeypatch.setattr(properties.Ancestry, "counts", lax)
+
+
+def forgets_a_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An artifact inherits from the first of its parents alone."""
+    facts = properties.Ancestry._facts
+
+    def lax(self, record):
+        found = facts(self, record)
+        return found._replace(parents=found.parents[:1])
+
+    monkeypatch.setattr(properties.Ancestry, "_facts", lax)
+
+
 BUGS: dict[str, tuple[Patch, str, set[str]]] = {
     "skips signatures": (skips_signatures, small(hostile="forger"), {"acceptance", "soundness"}),
     "accepts a widened policy": (
@@ -257,6 +283,8 @@ BUGS: dict[str, tuple[Patch, str, set[str]]] = {
         small("anchor_s = 3\n" + WITNESSES + "[invariants]\nfork_bound_s = 12\n", federation="quorum = 1"),
         {"witnesses"},
     ),
+    "counts any verdict": (counts_any_verdict, bred(), {"inheritance"}),
+    "forgets a parent": (forgets_a_parent, bred(), {"inheritance"}),
     "judges by its mood": (judges_by_its_mood, small(), {"agreement", "soundness", "monotony"}),
 }
 """By name: how it is put in, the scenario, and the invariants by which it may be found."""

@@ -8,8 +8,10 @@ from world import MERKLE, NOW
 
 from tslg.node.artifacts import graph
 from tslg.node.artifacts.properties import affected, properties, told
+from tslg.protocol import record as records
 from tslg.protocol.errors import UsageError
 from tslg.protocol.inheritance import Issue
+from tslg.protocol.record import Head
 
 
 def issues(store, artifact, **how):
@@ -95,6 +97,22 @@ def test_whoever_makes_something_does_not_resolve_it(farm):
     assert ("vulnerability", "V-1") in issues(farm.store, family.small, believed={farm.home.agent("x").id})
     farm.evaluator.retract(retest, reason="the test was wrong")
     assert ("vulnerability", "V-1") in issues(farm.store, family.small)
+
+
+@pytest.mark.spec("ART-17")
+def test_a_verdict_on_another_package_that_came_before_its_target_counts_for_nothing(farm):
+    family = farm.family()
+    true = farm.tested(family.small, "safety", "compatibility")
+    issue = {"origin": family.base.id, "what": "vulnerability", "name": "V-1"}
+    body = {**true.body, "package": b"x" * 32, "resolves": [issue], "passed": ["compatibility", "safety"]}
+    fields = {name: getattr(true, name) for name in ("kind", "agent", "prev", "manifest", "key", "preds")}
+    later = {"time": true.time + 1, "seq": true.seq + 5, "log": Head(true.seq + 5, bytes(32))}
+    false = records.build(**fields, **later, body=body, hash_name="sha2-256")
+    farm.store.append([(false, b"seal")])
+    assert ("vulnerability", "V-1") in issues(farm.store, family.small)
+    assert properties(farm.store, family.small.id).safety.by == true.id
+    released = farm.breeder.release("one", family.aside, rollback=family.small)
+    assert true.id in {edge.cid for edge in released.preds["evidence"]}
 
 
 @pytest.mark.spec("ART-15", "ART-17")
