@@ -26,7 +26,7 @@ from tslg.protocol.codec import Link
 from tslg.protocol.errors import AnchoringError, NetworkError, Refusal, StoreError, TslgError, UsageError
 from tslg.protocol.governing.policy import Finding
 from tslg.protocol.governing.state import ANCHORING, START
-from tslg.protocol.record import Record, parse_as
+from tslg.protocol.record import Record
 from tslg.protocol.recording import STEPS
 
 Made = TypeVar("Made")
@@ -229,12 +229,13 @@ class Writer:
 
     def _undo_from(self, first: Record) -> None:
         """Hold all governed steps from one on for not having taken effect, durably; the lock is held."""
-        store = self._agent._ledger.store
-        state = store.log_state(first.owner)
+        ledger = self._agent._ledger
+        state = ledger.store.log_state(first.owner)
         assert state is not None
-        for id, entry in store.log_range(first.owner, first.seq, state.size):
-            record = parse_as(id, entry.data)
-            if record.kind in STEPS and "before" in record.body:
+        for id, _ in ledger.store.log_range(first.owner, first.seq, state.size):
+            # As it was meant: with the classes of its edges, and what it commits to.
+            record = ledger.context.record(id)
+            if record is not None and record.kind in STEPS and "before" in record.body:
                 self._undone[record.seq] = record
         self._keep()
 

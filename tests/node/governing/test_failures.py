@@ -69,14 +69,14 @@ def witnessed(tmp_path, witness, monkeypatch):
     monkeypatch.setattr(Home, "_ask_witnesses", lambda self: witness)
     homes = []
 
-    def open_home(cadence="batch"):
+    def open_home(cadence="batch", **envelope):
         sealed = None
         if homes:
             homes.pop().close()
         else:
             plain = text.parse(examples.read("single-organisation"))
             asks = {"cadence": cadence, "witnesses": [KEY.public.text], "quorum": 1}
-            wanted = replace(plain, envelope={**plain.envelope, "anchoring": asks, "genesis": {"anchors": 0}})
+            wanted = replace(plain, envelope={**plain.envelope, "anchoring": asks, "genesis": {"anchors": 0}, **envelope})
             founded = geneses.found_federation(wanted, random_bytes=lambda n: bytes(range(n)), time_ms=NOW)
             sealed = (founded.manifest_record, founded.seal)
         homes.append(Home.open(tmp_path / "d", federation=sealed, clock=lambda: NOW))
@@ -246,6 +246,29 @@ def test_what_no_witness_saw_did_not_take_effect(witnessed, witness, cadence):
     agree(gate)
     found = verify(StoreSource(home.store), log_of(gate)[-1].id, home.federation, now_ms=NOW)
     assert found.verdict == "valid"
+
+
+@pytest.mark.spec("INF-13", "INF-8")
+@pytest.mark.parametrize("embodiment", [{"edges": "flat"}, {"address": "merkle"}], ids=["flat", "merkle"])
+@pytest.mark.parametrize("moving", [True, False])
+def test_steps_are_taken_back_in_other_embodiments_too(witnessed, witness, embodiment, moving):
+    home = witnessed(**embodiment)
+    gate = gated(home)
+    gate.submit(candidate(state={"turn": 1}, inputs={"n": 1}))
+    witness.away = True
+    with pytest.raises(Unrecorded, match="is on disk and not anchored") as raised:
+        gate.submit(candidate(state={"turn": 2} if moving else None, inputs={"n": 2}))
+    witness.away = False
+    last = gate.submit(candidate())
+    assert last.admitted and gate.state.data == {"turn": 1}
+    late = [home.ledger.context.record(id) for id in home.store.by_kind("rejection", gate.agent.id)]
+    assert [record.body["intent"] for record in late] == ["answer"] and late[0].body["inputs"] == {"n": digest(2)}
+    with pytest.raises(UsageError, match="taken back"):
+        gate.compose([raised.value.record], rule="all", output="x", intent="answer")
+    assert verify(StoreSource(home.store), last.record.id, home.federation, now_ms=NOW).verdict == "valid"
+    home = witnessed()
+    assert gated(home).submit(candidate()).admitted
+    assert len(home.store.by_kind("rejection", gate.agent.id)) == 1
 
 
 @pytest.mark.spec("INF-13")
