@@ -324,6 +324,8 @@ class Limits:
     """Earlier steps that one step is shown to rest on: what came since the last answer, and linked spans."""
     span_line_bytes: int = 64 * 1024 * 1024
     """One line of a file of traces: the collector writes what it received at once into one."""
+    span_line_values: int = 8_000_000
+    """Commas and brackets of such a line: the smallest values take three bytes of it, and sixty of memory."""
     span_file_bytes: int = 256 * 1024 * 1024
     """One file of traces: the collector starts another after 100 MB. Its spans are held until they are in order."""
     span_file_spans: int = 200_000

@@ -48,6 +48,7 @@ class StepKeeper:
         self._lock = threading.Lock()
         self._known: tuple[bytes, Recording] = (b"", NOTHING_MORE)
         self._waiting: OrderedDict[tuple[str, bytes], deque[Kept]] = OrderedDict()
+        self._count = 0
 
     @property
     def recording(self) -> Recording:
@@ -88,8 +89,10 @@ class StepKeeper:
         with self._lock:
             for one in kept:
                 self._waiting.setdefault((one.entry.name, one.entry.digest), deque()).append(one)
-            while len(self._waiting) > _WAITING:
-                self._waiting.popitem(last=False)
+                self._count += 1
+            while self._count > _WAITING:
+                # Steps that fail are tried again with the same content, which waits each time.
+                self._pop(next(iter(self._waiting)))
 
     def bind(self, records: Iterable[Record]) -> None:
         """Tell the vault which durable records plaintexts were kept for; what this misses, it finds out itself."""
@@ -106,9 +109,14 @@ class StepKeeper:
         found = []
         with self._lock:
             for key in digests.items():
-                queue = self._waiting.get(key)
-                if queue:
-                    found.append(queue.popleft())
-                    if not queue:
-                        del self._waiting[key]
+                if key in self._waiting:
+                    found.append(self._pop(key))
         return found
+
+    def _pop(self, key: tuple[str, bytes]) -> Kept:
+        queue = self._waiting[key]
+        self._count -= 1
+        one = queue.popleft()
+        if not queue:
+            del self._waiting[key]
+        return one

@@ -86,6 +86,15 @@ def read(path: Path) -> bytes:
     return text
 
 
+def table(text: bytes) -> dict[str, Any]:
+    """Return the table that the text of a policy file is. Raises GatePolicyError."""
+    try:
+        return tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        # Also numbers of thousands of digits, and tables nested without end: policies of others are read too.
+        raise _wrong("", f"no TOML: {error}") from error
+
+
 def compile_policy(
     text: bytes | None, classes: Collection[str], order: tuple[str, ...], *, name: str = "gate"
 ) -> Compiled:
@@ -101,11 +110,7 @@ def compile_policy(
         GatePolicyError: it is no such file, or speaks of what the federation has not; the detail says where.
     """
     text = _DEFAULT if text is None else text
-    try:
-        given = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _wrong("", f"no TOML: {error}") from error
-    reader = _Reader(given, tuple(sorted(classes)), order)
+    reader = _Reader(table(text), tuple(sorted(classes)), order)
     return reader.compiled(text, name)
 
 
@@ -311,6 +316,8 @@ def _paths(given: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     """Yield each fact's path and tests. TOML reads `user.verified = true` as a table in a table, which is one path."""
     for name, tests in given.items():
         if isinstance(tests, dict) and tests and tests.keys().isdisjoint(TESTS):
+            if prefix.count(".") >= DEFAULT.content_nesting:
+                raise _wrong("rules", f"a fact lies {DEFAULT.content_nesting} levels down at most")
             yield from _paths(tests, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", tests

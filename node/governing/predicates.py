@@ -39,8 +39,9 @@ def load(name: str) -> Callable[..., Any]:
         function: Any = importlib.import_module(module)
         for part in attribute.split("."):
             function = getattr(function, part)
-    except (ImportError, AttributeError) as error:
-        raise GatePolicyError(f"{name!r} cannot be had: {error}", mend=mend) from error
+    except Exception as error:
+        # Whatever the module does when it is imported.
+        raise GatePolicyError(f"{name!r} cannot be had: {type(error).__name__}: {error}", mend=mend) from error
     if not callable(function):
         raise GatePolicyError(f"{name!r} is no function", mend=mend)
     loaded: Callable[..., Any] = function

@@ -7,12 +7,13 @@ names is loaded. See docs/guide/read-back.md.
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from tslg.node.governing import policy_file
+from tslg.node.governing.errors import GatePolicyError
 from tslg.node.governing.reports import ALWAYS, STEPS, WITHHELD, Tick, Window, intent_of, policies_of, rule_of, steps
 from tslg.node.store.interface import Store
 from tslg.protocol.codec import Link
@@ -259,8 +260,8 @@ def document_of(store: Store, policy: Record) -> Mapping[str, Any] | None:
     if data is None:
         return None
     try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+        return policy_file.table(data)
+    except GatePolicyError:
         return None
 
 

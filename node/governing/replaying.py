@@ -9,7 +9,6 @@ Nothing is recorded but readings, where the manifest asks for that. Normative te
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -216,7 +215,7 @@ def _evaluated(
     if lacking:
         return f"its {lacking[0]} is withheld"
     manifest = None if record.manifest is None else context.manifest(record.manifest)
-    policy = next((one for e in record.preds["policy"] if (one := context.record(e.cid)) is not None), None)
+    policy = next((one for e in record.edges("policy") if (one := context.record(e.cid)) is not None), None)
     if manifest is None or policy is None or policy.kind != "policy":
         return "its policy or manifest is not held here"
     document = policy.body.get("document")
@@ -246,10 +245,7 @@ def _evaluated(
 
 def _names_functions(text: bytes) -> bool:
     """Tell whether a policy file names functions of Python; importing one is running it."""
-    try:
-        given = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return False
+    given = policy_file.table(text)
     intents = given.get("intents")
     broken_down = intents.values() if isinstance(intents, dict) else ()
     return "predicate" in given or any(isinstance(one, dict) and "decompose" in one for one in broken_down)
@@ -258,7 +254,7 @@ def _names_functions(text: bytes) -> bool:
 def _cedar(record: Record, own: str | None, context: StoreContext) -> list[str]:
     """Return the Cedar texts that all had to permit it: the policy's, and those of what was granted."""
     texts = [] if own is None else [own]
-    for edge in record.preds.get("delegation", ()):
+    for edge in record.edges("delegation"):
         delegation = context.record(edge.cid)
         if delegation is None or delegation.kind != "delegation":
             continue

@@ -32,6 +32,8 @@ from tslg.protocol.limits import DEFAULT, Limits
 
 _log = logging.getLogger(__name__)
 _EVENTS: Final = "text/event-stream"
+_NAMES: Final = 8 * 1024
+"""Characters of the names of one tool's headers: servers take no more of all headers of a request."""
 
 
 class Remote:
@@ -96,10 +98,11 @@ class Stamps:
             name = tool.get("name") if isinstance(tool, dict) else None
             if not isinstance(name, str) or find_invalid_x_mcp_header(schema) is not None:
                 continue
-            if (found := x_mcp_header_map(schema)) and (name in self._declared or len(self._declared) < self._most):
+            found = x_mcp_header_map(schema)
+            self._declared.pop(name, None)
+            small = sum(len(header) + sum(map(len, path)) for path, header in found.items()) <= _NAMES
+            if found and small and len(self._declared) < self._most:
                 self._declared[name] = found
-            elif not found:
-                self._declared.pop(name, None)
 
     def headers(self, message: Mapping[str, Any]) -> dict[str, str]:
         """Return the headers of a message: for protocol 2026-07-28 all of them, before that its version."""

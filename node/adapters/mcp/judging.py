@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tslg.node.adapters.mcp.messages import OURS, RECORD, RESULT, encode, tool_error
@@ -21,7 +21,8 @@ UNKNOWN: Final = "unknown"
 """Name and version of a server that said neither."""
 _ASIDE: Final = frozenset({"name", "arguments", "_meta"})
 _LONG: Final = 64 * 1024
-"""Bytes of a definition that is kept in memory, should somebody want to keep what steps consumed."""
+"""Bytes of a definition that is kept in memory, should somebody want to keep what steps consumed, and characters of the
+names of its properties; without those, calls are held to the strictest reading."""
 _MOST: Final = 200
 """Characters of a server's name or version, or of a tool's name, that go into a record."""
 
@@ -31,11 +32,11 @@ class Tool(NamedTuple):
 
     Attributes:
         definition: its definition in canonical JSON, or the digest of a long one.
-        properties: those of its input schema.
+        properties: the names of those of its input schema.
     """
 
     definition: bytes | Digest
-    properties: Mapping[str, Any]
+    properties: Collection[str]
 
 
 class Judge:
@@ -73,10 +74,10 @@ class Judge:
         """Tell whether a tool was listed."""
         return name in self._tools
 
-    def declared(self, name: object) -> Mapping[str, Any]:
-        """Return the properties of a tool's input schema, empty where it was not listed."""
+    def declared(self, name: object) -> Collection[str]:
+        """Return the names of the properties of a tool's input schema, none where it was not listed."""
         tool = self._tools.get(name) if isinstance(name, str) else None
-        return {} if tool is None else tool.properties
+        return () if tool is None else tool.properties
 
     def judge(self, params: Mapping[str, Any]) -> Outcome:
         """Judge a call and record it. The record is durable when this returns.
@@ -133,10 +134,13 @@ def content_of(value: Mapping[str, Any]) -> bytes:
         return encode(value)[:-1]
 
 
-def _properties(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+def _properties(definition: Mapping[str, Any]) -> Collection[str]:
     schema = definition.get("inputSchema")
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    return properties if isinstance(properties, Mapping) else {}
+    if not isinstance(properties, Mapping) or sum(map(len, properties)) > _LONG:
+        return frozenset()
+    # Not the schema itself, which a server may make as long as a message.
+    return frozenset(properties)
 
 
 def _text(value: object, otherwise: str) -> str:

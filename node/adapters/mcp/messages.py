@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from tslg.protocol.errors import UsageError
@@ -126,16 +126,16 @@ def parameters(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return params if _is_map(params) else {}
 
 
-def wrong_with_call(params: object, declared: Mapping[str, Any]) -> str | None:
+def wrong_with_call(params: object, declared: Collection[str]) -> str | None:
     """Return why a call cannot be judged, or None: its name and arguments must read alike to everybody.
 
     Args:
         params: those of the request.
-        declared: the properties of the tool's input schema; names that it declares may differ in case only.
+        declared: the names of the properties of the tool's input schema, which may differ in case only.
     """
     if not _is_map(params) or not isinstance(params.get("name"), str):
         return "a tool is called by its name"
-    if _alike(params, {}):
+    if _alike(params, ()):
         return "two of its parameters differ in case only"
     arguments = params.get("arguments")
     if arguments is not None and not _is_map(arguments):
@@ -188,7 +188,7 @@ def _is_map(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def _alike(values: Mapping[str, Any], declared: Mapping[str, Any]) -> bool:
+def _alike(values: Mapping[str, Any], declared: Collection[str]) -> bool:
     """Tell whether two names differ in case only, or one from a declared name."""
     seen = {name.casefold(): name for name in declared}
     return any(name not in declared and seen.setdefault(name.casefold(), name) != name for name in values)

@@ -58,10 +58,13 @@ def read_spans(file: IO[bytes], name: str, limits: Limits = DEFAULT) -> Iterator
         if size > limits.span_file_bytes:
             raise place.wrong("TSLG-I-SIZE", f"more than {limits.span_file_bytes} bytes", _SPLIT)
         if line.strip():
-            yield from _Line(place, limits).spans(_parsed(line, place))
+            yield from _Line(place, limits).spans(_parsed(line, place, limits))
 
 
-def _parsed(line: bytes, place: Place) -> Any:
+def _parsed(line: bytes, place: Place, limits: Limits) -> Any:
+    # Each value but the first stands behind one of these signs, which texts have too.
+    if sum(map(line.count, b",[{")) > limits.span_line_values:
+        raise place.wrong("TSLG-I-SIZE", f"more than {limits.span_line_values} values in a line", _SPLIT)
     try:
         return json.loads(line.decode(), parse_constant=_no_constant)
     except UnicodeDecodeError as error:

@@ -157,6 +157,8 @@ def test_what_is_wrong_is_told_with_its_line(line, code, detail):
 def test_limits():
     with pytest.raises(AdapterError, match="in a line"):
         read(EXAMPLE, limits=Limits(span_line_bytes=100))
+    with pytest.raises(AdapterError, match="more than 999 values in a line"):
+        read(EXAMPLE, b"[" + b"[]," * 1_000 + b"[]]\n", limits=Limits(span_line_values=999))
     with pytest.raises(AdapterError, match="more than 1000 bytes"):
         read(EXAMPLE, EXAMPLE, limits=Limits(span_file_bytes=1000))
     deep = {"stringValue": "x"}

@@ -76,7 +76,9 @@ def witnessed(tmp_path, witness, monkeypatch):
         else:
             plain = text.parse(examples.read("single-organisation"))
             asks = {"cadence": cadence, "witnesses": [KEY.public.text], "quorum": 1}
-            wanted = replace(plain, envelope={**plain.envelope, "anchoring": asks, "genesis": {"anchors": 0}, **envelope})
+            wanted = replace(
+                plain, envelope={**plain.envelope, "anchoring": asks, "genesis": {"anchors": 0}, **envelope}
+            )
             founded = geneses.found_federation(wanted, random_bytes=lambda n: bytes(range(n)), time_ms=NOW)
             sealed = (founded.manifest_record, founded.seal)
         homes.append(Home.open(tmp_path / "d", federation=sealed, clock=lambda: NOW))

@@ -166,6 +166,24 @@ def test_a_slip_in_a_policy_is_told_with_its_place(text, place):
     assert place in raised.value.detail and raised.value.mend
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x = " + "9" * 5_000, "no TOML"),
+        ("x = " + "[" * 100_000, "no TOML"),
+        ("x = " + "{a=" * 100_000, "no TOML"),
+        ('[[rules]]\nname = "r"\nwhen' + ".a" * 5_000 + " = 1", "64 levels"),
+        ('predicate = "falling_over:it"', "ZeroDivisionError"),
+    ],
+    ids=["digits", "arrays", "tables", "path", "import"],
+)
+def test_no_policy_of_anybody_breaks_down_its_reader(text, why, tmp_path, monkeypatch):
+    (tmp_path / "falling_over.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(GatePolicyError, match=why):
+        compile_policy(text.encode(), CLASSES, ORDER)
+
+
 def test_a_path_with_dots_needs_no_quotes():
     text = b'[[rules]]\nname = "r"\nwhen.user.verified = false\nunless = { "user.role" = { in = ["chief"] } }'
     rule = compile_policy(text, CLASSES, ORDER).policy.rules[0]

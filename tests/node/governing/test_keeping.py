@@ -12,6 +12,7 @@ from homes import verdict
 from world import NOW, ONE, founded, source
 
 from tslg.node.cli.root import tslg
+from tslg.node.governing import keeping
 from tslg.node.governing.async_gate import AsyncGate
 from tslg.node.governing.candidate import Digest
 from tslg.node.governing.content import digest
@@ -46,6 +47,17 @@ def gate(home, request):
 
 def read(gate, record, name):
     return gate.agent._ledger.plaintexts.read(record.id, name)
+
+
+def test_what_waits_for_its_record_is_bounded_also_where_it_is_always_the_same(gate, monkeypatch):
+    monkeypatch.setattr(keeping, "_WAITING", 3)
+    keeper = gate._keeper
+    for text in ("a", "b", *("same",) * 9, "c"):
+        keeper.keep({"inputs/x": text})
+    waiting = [name for name, queue in keeper._waiting.items() for _ in queue]
+    assert waiting == [("inputs/x", digest("same"))] * 2 + [("inputs/x", digest("c"))] and keeper._count == 3
+    assert gate.submit(candidate(inputs={"x": "same"})).admitted
+    assert keeper._count == 2
 
 
 @pytest.mark.spec("RCD-6", "RCD-8", "RCD-9")

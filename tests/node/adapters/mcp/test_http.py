@@ -182,12 +182,18 @@ def test_headers_repeat_what_the_protocol_wants_repeated():
                         "inputSchema": {"properties": {"region": {"type": "string", "x-mcp-header": "Region"}}},
                     },
                     {"name": "bad", "inputSchema": {"properties": {"r": {"type": "array", "x-mcp-header": "R"}}}},
+                    {
+                        "name": "long",
+                        "inputSchema": {"properties": {"r": {"type": "string", "x-mcp-header": "R" * 9_000}}},
+                    },
                     7,
                 ]
             }
         }
     )
     modern = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    long = stamps.headers({**call, "params": {"name": "long", "arguments": {"r": "x"}, "_meta": modern}})
+    assert set(long) == {"mcp-protocol-version", "mcp-method", "mcp-name"}
     found = stamps.headers({**call, "params": {**call["params"], "_meta": modern}})
     assert found.pop("mcp-name").startswith("=?base64?")
     assert found == {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "Mcp-Param-Region": "eu"}

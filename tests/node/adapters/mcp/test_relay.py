@@ -14,6 +14,7 @@ from mcp_gates import Books
 from tslg.node.adapters.mcp.channels import Lines
 from tslg.node.adapters.mcp.judging import Judge
 from tslg.node.adapters.mcp.relay import Relay
+from tslg.node.governing.content import Digest
 from tslg.protocol.errors import StoreError
 from tslg.protocol.limits import DEFAULT
 
@@ -409,3 +410,14 @@ async def test_a_tool_of_any_name_is_judged(name):
     async with scene() as made:
         await made.call(tool=name)
         assert (await made.served())["params"]["name"] == name
+
+
+def test_of_a_definition_that_is_long_little_is_remembered():
+    judge = Judge(None)
+    long = {"a": {"description": "x" * 200_000}, "a.b": {}}
+    many = {f"{'x' * 100}{n}": {} for n in range(1_000)}
+    judge.learn(
+        [{"name": name, "inputSchema": {"properties": given}} for name, given in (("long", long), ("many", many))]
+    )
+    assert judge.declared("long") == {"a", "a.b"} and not judge.declared("many") and judge.knows("many")
+    assert all(isinstance(tool.definition, Digest) for tool in judge._tools.values())
