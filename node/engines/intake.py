@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from tslg.node.admitting import cites
 from tslg.node.adopting import keep
 from tslg.node.agent import BlockingAgent
 from tslg.node.context import StoreContext
@@ -33,6 +34,7 @@ from tslg.protocol.opening import Opened, disclosed
 from tslg.protocol.pushing import Submitted
 from tslg.protocol.record import Record, parse_as
 from tslg.protocol.recording import BINDINGS, STEPS
+from tslg.protocol.report import VALID
 
 SOURCE: Final = "engine"
 """The source of the observations by which a tenant takes up what an engine recorded."""
@@ -58,7 +60,7 @@ class Intake:
         self._places = threading.BoundedSemaphore(limits.submissions_waiting)
         self._records = Meter[Link](limits.submitters)
         self._refused = Meter[str](limits.submitters)
-        self._known: tuple[tuple[tuple[Link, int | None], ...], list[Admission]] | None = None
+        self._known: tuple[list[tuple[Link, list[Link]]], list[Admission]] | None = None
 
     def submit(self, data: bytes, source: str) -> Submitted:
         """Judge a submission, store what holds, and take up its steps; all is durable when this returns.
@@ -96,11 +98,11 @@ class Intake:
         """Return the engines that agents of this node admit, each with why not any more."""
         home, now = self._home, self._home.clock()
         context = home.ledger.context
-        # A node's agents delegate now and then, and are asked for it with every submission.
+        # A node's agents delegate now and then, and are asked for it with every submission, which their logs grow by.
         tenants = [agent.id for agent in home.agents]
-        sizes = tuple((tenant, home.store.newest_seq(tenant)) for tenant in tenants)
-        if self._known is None or self._known[0] != sizes:
-            self._known = sizes, list(admissions(home.store, context, tenants))
+        newest = [(tenant, home.store.by_kind("delegation", tenant, limit=1)) for tenant in tenants]
+        if self._known is None or self._known[0] != newest:
+            self._known = newest, list(admissions(home.store, context, tenants))
         return [(one, one.ended(context, now)) for one in self._known[1]]
 
     def take_up(self, engine: Link, steps: Iterable[Record]) -> tuple[list[Link], list[Link]]:
@@ -297,13 +299,10 @@ class Intake:
         Raises:
             SubmissionError: `TSLG-E-FORKED`: the engine sealed two records for one place.
         """
-        ledger, source = self._home.ledger, BundleSource(bundle)
+        ledger = self._home.ledger
         outcome = ledger.admit_runs([opened])[0]
         if outcome.lacking and outcome.refusal is None:
-            for lacking in outcome.lacking:
-                if lacking.id in bundle.records:
-                    walked = walk(source, lacking.id, self._home.federation, now_ms=self._home.clock())
-                    keep(ledger, walked, source="nobody", now_ms=self._home.clock())
+            self._take_in_cited(opened[outcome.admitted :], bundle)
             outcome = ledger.admit_runs([opened])[0]
         if outcome.refusal is None:
             cited = short(outcome.lacking[0].id) if outcome.lacking else ""
@@ -317,6 +316,19 @@ class Intake:
                 record=engine,
             )
         return outcome.admitted, f"{outcome.refusal.code}: {outcome.refusal.detail}"
+
+    def _take_in_cited(self, opened: Sequence[Opened], bundle: Bundle) -> None:
+        """Store what these records cite of other logs, as far as it is valid in the bundle and not held."""
+        home, source = self._home, BundleSource(bundle)
+        # The newest first, with which most of what the others cite comes too.
+        cited = dict.fromkeys(id for one in reversed(opened) for id, _ in cites(one.record, home.federation))
+        known: dict[Link, Record] = {}
+        for id in home.store.missing(one for one in cited if one in bundle.records):
+            if not home.store.has(id):
+                walked = walk(source, id, home.federation, now_ms=home.clock(), known=known)
+                keep(home.ledger, walked, source="nobody", now_ms=home.clock())
+                if walked.report.verdict == VALID:
+                    known.update(walked.report.records)
 
     # --- taking up ---------------------------------------------------------------------------------------------------
 

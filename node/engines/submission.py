@@ -16,8 +16,8 @@ from tslg.protocol.errors import SubmissionError, UsageError
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.opening import Opened
 from tslg.protocol.pushing import Submitted
-from tslg.protocol.record import parse_as
-from tslg.protocol.report import INVALID
+from tslg.protocol.record import Record, parse_as
+from tslg.protocol.report import INVALID, VALID
 
 ROOT_BYTES: Final = 64 * 1024
 """Room for the root block of a submission, which lists its records."""
@@ -113,10 +113,13 @@ def _bundle(home: Home, engine: Link, start: int, stop: int) -> bytes:
         if edge.agent not in (None, home.federation)
     }
     inclusion, consistency, heads = {}, {}, {}
+    known: dict[Link, Record] = {}
     for id in sorted(cited):
-        walked = walk(StoreSource(home.store), id, home.federation, now_ms=home.clock())
+        walked = walk(StoreSource(home.store), id, home.federation, now_ms=home.clock(), known=known)
         if walked.report.verdict == INVALID:
             raise UsageError(f"it cites {to_text(id)}, which is invalid", record=id)
+        if walked.report.verdict == VALID:
+            known.update(walked.report.records)
         for one in walked.walker.opened():
             if one.record.owner != engine:
                 records.setdefault(one.record.id, one)

@@ -138,6 +138,30 @@ def test_what_a_step_rests_on_comes_with_it(works):
     assert verdict(w.tenant, w.taken()[0]) == "valid"
 
 
+@pytest.mark.spec("ENG-3", "ENG-6")
+def test_each_of_several_steps_rests_on_something_else_of_others(works):
+    w = works()
+    other = member(w.maker, w.text, "other")
+    seen = [other.observe("x", {"n": n}) for n in range(3)]
+    made = [w.engine.observe("y", {"n": n}, evidence=one) for n, one in enumerate(seen)]
+    answer = w.hand_in()
+    assert answer.size == made[-1].seq + 1, "all of it, though the tenant held none of what it cites"
+    assert not w.tenant.store.missing(one.id for one in seen)
+
+
+def test_the_admissions_are_read_again_only_when_one_is_made(works, monkeypatch):
+    w = works()
+    read = []
+    asked = intakes.admissions
+    monkeypatch.setattr(intakes, "admissions", lambda *how: read.append(1) or asked(*how))
+    for n in range(3):
+        w.steps(1)
+        assert w.hand_in(n).new > 0
+    assert len(read) == 1
+    w.admit(w.engine)
+    assert len(w.intake.admitted()) == 2
+
+
 def test_what_a_gate_admits_and_rejects_under_the_delegation_is_handed_in(works):
     w = works()
     gate = Gate(w.engine, delegation=w.delegation)
