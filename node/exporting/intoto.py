@@ -15,7 +15,7 @@ from tslg.node.exporting import naming
 from tslg.node.exporting.choosing import Item
 from tslg.node.exporting.naming import CONTENTS, Content
 from tslg.node.exporting.signing import Signer
-from tslg.node.exporting.standing import Standing
+from tslg.node.exporting.standing import NONE, Standing
 from tslg.protocol.cid import hash_name, to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CidError
@@ -78,7 +78,8 @@ def statements(
     if "record" in predicates:
         subjects = [_subject(record), *map(_described, naming.outputs(record))]
         yield _statement(subjects, RECORD, _predicate(item, standing, names, signer, bodies))
-    if "summary" in predicates and record.kind == "verification":
+    # SLSA's predicate has no place to say that nobody looked at whose word it is.
+    if "summary" in predicates and record.kind == "verification" and item.verified != NONE:
         yield from _summaries(record)
     if "link" in predicates and record.kind in _STEPS:
         made = [_described(content) for content in naming.outputs(record)]

@@ -103,7 +103,7 @@ def write(
             stream.write(b",\n" if number else b"\n")
             stream.write(json.dumps(f"log:{to_text(owner)}").encode() + b": {\n")
             with ExitStack() as files:
-                bundle = _Bundle(Sections(files), owner, names, bodies)
+                bundle = _Bundle(Sections(files), owner, names, bodies, standing.federation)
                 for item in items:
                     bundle.add(item)
                 bundle.finish()
@@ -143,14 +143,16 @@ def _qualified(name: str) -> dict[str, str]:
 class _Bundle:
     """Turns the records of one log into statements."""
 
-    def __init__(self, sections: Sections, owner: Link, names: Callable[[Link], str | None], bodies: bool) -> None:
+    def __init__(
+        self, sections: Sections, owner: Link, names: Callable[[Link], str | None], bodies: bool, federation: Link
+    ) -> None:
         self.sections = sections
         self.count = 0
         self._owner = owner
         self._names = names
         self._bodies = bodies
         self._met: dict[Link, None] = {owner: None}
-        self._federations: set[Link] = set()
+        self._federations = {federation}
         self._contents: set[bytes] = set()
 
     def add(self, item: Item) -> None:

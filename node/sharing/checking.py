@@ -56,17 +56,21 @@ def read_checkpoint(store: Store, context: StoreContext, operator: Link, signed:
     """Return the state that a checkpoint of an operator's log vouches for.
 
     Raises:
-        UsageError: it is of another log. CheckpointError: `TSLG-K-SIGNATURE`: no key of the operator that is held here
-            signed it.
+        UsageError: it is of another log. CheckpointError: `TSLG-K-SIGNATURE`: no key of the operator that is held
+            here, and was in force at that size by what is held, signed it.
     """
     stated = signed.checkpoint
     if stated.agent != operator:
         raise UsageError(f"{name} is a checkpoint of another log", mend="give one of the operator's", record=operator)
     ids = [operator, *store.by_kind("registration", operator, limit=DEFAULT.walk_edges)]
-    keys = [key for id in ids if (key := context.key(id)) is not None and key.alg == Alg.ED25519]
+    ends = context.revocations(operator).ends
+    # A key that was not there yet, or was dead by then, is in whoever's hands.
+    held = [record for id in ids if (record := context.record(id)) is not None and record.seq < stated.size]
+    live = [context.key(one.id) for one in held if stated.size <= ends.get(one.id, stated.size)]
+    keys = [key for key in live if key is not None and key.alg == Alg.ED25519]
     if not any(verify(signed, key.public) for key in keys):
         raise CheckpointError(
-            f"{name}: no key of the operator that is held here signed it",
+            f"{name}: no key of the operator that is held here, and in force then, signed it",
             code="TSLG-K-SIGNATURE",
             mend="get it from the operator again",
             record=operator,

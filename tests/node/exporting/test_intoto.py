@@ -104,11 +104,14 @@ def test_a_summary_says_no_more_than_the_verdict(scene, verdict, depth, said):
     record = record._replace(body={**record.body, "verdict": verdict, "depth": depth})
     item = next(items for owner, items in scene.logs(scene.standing("none")) if owner == record.owner)
     item = next(item for item in item)._replace(record=record)
-    told = list(
-        intoto.statements(item, scene.standing("none"), lambda _: None, scene.signer("alpha"), predicates=("summary",))
-    )
-    found = [(one["predicate"]["verificationResult"], one["predicate"]["verifiedLevels"]) for one in told]
+
+    def told(verified):
+        given = item._replace(verified=verified), scene.standing("none"), lambda _: None, scene.signer("alpha")
+        return list(intoto.statements(*given, predicates=("summary",)))
+
+    found = [(one["predicate"]["verificationResult"], one["predicate"]["verifiedLevels"]) for one in told("log")]
     assert found == ([] if said is None else [said])
+    assert told("none") == [], "what nobody verified passes nothing"
 
 
 @pytest.mark.spec("EXP-13")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 
@@ -9,6 +10,7 @@ import prov.model
 import pytest
 from prov.model import ProvDocument
 
+from tslg.node.exporting import prov as prov_json
 from tslg.protocol.cid import to_text
 
 
@@ -120,3 +122,12 @@ def test_contents_of_bodies_are_told_only_where_asked_for(scene):
 def test_an_export_of_nothing_is_a_document(scene):
     told = scene.written("prov", kinds=("release",))
     assert ProvDocument.deserialize(content=told.decode(), format="json") == ProvDocument()
+
+
+@pytest.mark.spec("EXP-8")
+def test_a_federation_is_an_organization_in_its_bundle_too_whatever_is_chosen_of_it(scene):
+    stream = io.BytesIO()
+    prov_json.write(stream, [(scene.home.federation, iter(()))], scene.standing(), lambda _: None)
+    (bundle,) = json.loads(stream.getvalue())["bundle"].values()
+    (agent,) = bundle["agent"].values()
+    assert agent["prov:type"]["$"] == "prov:Organization"

@@ -20,6 +20,7 @@ from tslg.node.checkpoints import sign_head
 from tslg.node.cli.root import tslg
 from tslg.node.delegating.works import Progress
 from tslg.node.gated import GatedSource
+from tslg.node.home import Home
 from tslg.node.sharing import checking
 from tslg.node.sharing.checking import FORKED, ONE_LOG, UNDETERMINED
 from tslg.node.sharing.entries import entries_of
@@ -30,13 +31,15 @@ from tslg.node.sources import StoreSource
 from tslg.node.verifying import verify
 from tslg.protocol import bundle
 from tslg.protocol.access import Reader
+from tslg.protocol.checkpoint import Checkpoint, encode, parse
 from tslg.protocol.cid import compute, to_text
 from tslg.protocol.delegating import Proof, Status
-from tslg.protocol.errors import NetworkError, UsageError
+from tslg.protocol.errors import CheckpointError, NetworkError, UsageError
 from tslg.protocol.exchange import DELEGATE, LOG, WALK, HeadRequest, ProofsRequest, RangeRequest, WalkRequest
 from tslg.protocol.limits import DEFAULT
 from tslg.protocol.logproof import Needs
 from tslg.protocol.pushing import PUSH, CloseRequest, CompareRequest, SubscribeRequest
+from tslg.protocol.signatures import ed25519_secret
 
 OPERATOR = address("operator")
 
@@ -236,3 +239,27 @@ async def test_a_proof_that_would_show_nothing_takes_no_files_place(tmp_path):
     told = json.loads(found.stdout)
     assert (found.exit_code, told["verdict"], told["proof"]) == (2, "undetermined", None), found.output
     assert file.read_bytes() == b"old"
+
+
+@pytest.mark.spec("SHR-8", "CHK-6")
+def test_a_thief_with_a_dead_key_convicts_no_operator(tmp_path):
+    with Home.open(tmp_path / "d") as home:
+        operator = home.agent("operator")
+        stolen = home.keyring.note_key(operator.id)
+        early = sign_head(home.store, operator.id, stolen)
+        second = operator.rotate()
+        operator.revoke(operator.id, "stolen")
+        size = home.store.log_state(operator.id).size
+
+        def read(key, at):
+            lie = Checkpoint.of(operator.id, at, b"r" * 32)
+            signed = parse(encode(lie, ed25519_secret(key.seed)))
+            return checking.read_checkpoint(home.store, home.ledger.context, operator.id, signed, "x")
+
+        assert checking.read_checkpoint(home.store, home.ledger.context, operator.id, early, "x").size == 2
+        assert read(stolen, size).size == size, "up to its end it counts"
+        fresh = home.keyring.note_key(operator.id)
+        assert read(fresh, size).size == size
+        for key, at in ((stolen, size + 1), (fresh, home.ledger.context.record(second.id).seq)):
+            with pytest.raises(CheckpointError, match="in force then"):
+                read(key, at)
