@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from tslg.node.cli.access import data_option, read_home, write_home
-from tslg.node.cli.artifact_asking import QUESTIONS, find_artifact
+from tslg.node.cli.artifact_asking import QUESTIONS
+from tslg.node.cli.artifact_finding import find_artifact
+from tslg.node.cli.describing import plain
 from tslg.node.cli.given import given_amounts, given_map, given_span
 from tslg.node.cli.output import emit, json_option
 from tslg.node.cli.recording import author_of, cites, common, done
@@ -113,7 +115,7 @@ def check(id: str, path: Path, data: Path | None, as_json: bool) -> int:
     with read_home(data) as home:
         found = hold(home.store, find_artifact(home.store, id), path, _reading())
     told = {"same": found.same, "listed": found.listed, "differences": _differences(found.differences)}
-    lines = [f"{one.how}: {one.path}" for one in found.differences]
+    lines = [plain(f"{one.how}: {one.path}", 400) for one in found.differences]
     if not found.same and not found.listed:
         lines = ["another package; which files differ is not known here, for want of its listing"]
     emit(told, as_json, lambda: "the very package" if found.same else "\n".join(lines))
@@ -145,7 +147,7 @@ def rebuild(id: str, folder: Path, run: str | None, packages: Sequence[tuple[str
         found = build(home.store, find_artifact(home.store, id), folder, operator, places)
     told = {"same": found.same, "how": found.how, "content": found.digest.hex()}
     told["differences"] = _differences(found.differences)
-    lines = ["another package", *(f"{one.how}: {one.path}" for one in found.differences)]
+    lines = ["another package", *(plain(f"{one.how}: {one.path}", 400) for one in found.differences)]
     emit(told, options["as_json"], "the very package, bit for bit" if found.same else "\n".join(lines))
     return 0 if found.same else 1
 

@@ -60,6 +60,10 @@ def test_files_are_checked(farm):
     assert "the very package" in cli.text("artifact", "check", "base", folder / "base", "--data", data)
     other = cli.json("artifact", "check", "base", folder / "child", "--data", data, code=1)
     assert other["differences"] == [{"how": "changed", "path": "f"}]
+    (folder / "odd").mkdir()
+    (folder / "odd" / "f\x9b2J").write_text("")
+    shown = cli.text("artifact", "check", "base", folder / "odd", "--data", data, code=1)
+    assert "\x9b" not in shown and "added: f\ufffd2J" in shown
 
 
 def test_bad_packages_are_refused_in_one_line(farm):
