@@ -1,6 +1,7 @@
 """A run of real nodes: trio, its services and all, under a virtual clock, over the `Network` and `Store` seams.
 
-Slower than the loop by an order of magnitude, and with real concurrency: for up to 1,000 agents, all of them honest.
+Slower than the loop by an order of magnitude, and with real concurrency: for up to 1,000 agents, honest or keeping back
+what they have.
 Work that a node gives to threads is done in place, and trio's scheduler takes its turns from the seed, so that the same
 seed gives the same run.
 """
@@ -11,8 +12,9 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,27 +26,32 @@ from tslg.manifests.signing import encode_sealed
 from tslg.node import home as homes
 from tslg.node.agent import BlockingAgent
 from tslg.node.config import NodeConfig
-from tslg.node.net.memory import MemoryHub
+from tslg.node.net.errors import NotAvailable
+from tslg.node.net.memory import MemoryHub, MemoryNetwork
 from tslg.node.node import Node
 from tslg.protocol.cid import short, to_text
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import TslgError, UsageError
+from tslg.protocol.exchange import LOG, WALK
 from tslg.protocol.record import Record
 from tslg.protocol.report import INVALID, VALID, Report
 from tslg.simulations.chance import bytes_of, stream
-from tslg.simulations.disk import Disk
+from tslg.simulations.disk import SYNC_US, Disk
 from tslg.simulations.engine import EPOCH_MS, SECOND, EventLog
 from tslg.simulations.founding import Founding
 from tslg.simulations.oracle import Broken
+from tslg.simulations.remembering import remembering
 from tslg.simulations.run import Outcome
-from tslg.simulations.scenario import Fault, Scenario
+from tslg.simulations.scenario import Fault, Group, Scenario
 from tslg.simulations.signing import Signing
 from tslg.simulations.work import Habits
 
 MOST: Final = 1_000
 """Agents: each is a node with a dozen tasks."""
-FAULTS: Final = ("churn", "partition")
-"""What can go wrong here: the rest is for the loop."""
+FAULTS: Final = ("churn", "one-way", "partition", "skew", "slow-disk")
+"""What can go wrong here beside the weather: the rest is for the loop."""
+BEHAVIOURS: Final = ("withholder", "worker")
+"""What members can be here."""
 _RECORD, _AUDIT, _FAULT = 1, 2, 3
 
 
@@ -57,7 +64,7 @@ def run_nodes(scenario: Scenario, seed: int, tick: Callable[[float], None] | Non
     _check(scenario)
     signing = Signing(scenario.signatures == "modelled")
     started, used = time.perf_counter(), time.process_time()
-    with signing.in_force(), tempfile.TemporaryDirectory(prefix="tslg-nodes-") as folder, _in_turn(seed):
+    with signing.in_force(), remembering(), tempfile.TemporaryDirectory(prefix="tslg-nodes-") as folder, _in_turn(seed):
         running = _Run(scenario, seed, Path(folder))
         broken = None
         try:
@@ -95,30 +102,54 @@ def run_nodes(scenario: Scenario, seed: int, tick: Callable[[float], None] | Non
 
 
 def _check(scenario: Scenario) -> None:
-    hostile = [group.name for group in scenario.groups if not group.honest]
+    others = [group.name for group in scenario.groups if group.behaviour not in BEHAVIOURS]
+    weather = scenario.weather
     faults = sorted({fault.kind for fault in scenario.faults} - set(FAULTS))
     mend = "run it without --nodes"
-    if hostile:
-        raise UsageError(f"nodes run honest members alone, not {', '.join(hostile)}", mend=mend)
+    if others:
+        raise UsageError(f"nodes can be {' or '.join(BEHAVIOURS)}, not what {', '.join(others)} are", mend=mend)
+    if scenario.links or weather.replay or weather.bytes_per_ms:
+        raise UsageError("nodes have one weather for all links, without `replay` and `bytes_per_ms`", mend=mend)
+    if scenario.gc_horizon_s or any(fault.others for fault in scenario.faults):
+        raise UsageError("nodes prune nothing, and their faults name no `others`", mend=mend)
     if faults or scenario.events:
         raise UsageError(f"nodes know the faults {', '.join(FAULTS)}, and no events", mend=mend)
     if scenario.agents > MOST:
         raise UsageError(f"at most {MOST} agents as nodes", mend=mend)
 
 
+class _SlowDisk(Disk):
+    """A disk of which only what is slow about it takes time: whoever waits for it waits."""
+
+    def __init__(self, debt: list[int]) -> None:
+        super().__init__()
+        self._debt = debt
+
+    def sync(self) -> None:
+        """See `Disk.sync`."""
+        if self.slowness > 1:
+            self._debt[0] += int(SYNC_US * self.slowness)
+
+
 @contextmanager
 def _in_turn(seed: int) -> Iterator[None]:
     """Have trio take turns by the seed, do threads' work in place, and keep stores in memory, for a block."""
 
+    debt = [0]
+
     async def in_place(function: Callable[..., Any], *args: Any, **_: Any) -> Any:
         await trio.lowlevel.checkpoint()
-        return function(*args)
+        done = function(*args)
+        owed, debt[0] = debt[0], 0
+        if owed:
+            await trio.sleep(owed / SECOND)
+        return done
 
     places: list[tuple[Any, str, Any]] = [
         (trio.to_thread, "run_sync", in_place),
         (scheduling, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
         (scheduling, "_r", stream(seed, "scheduler")),
-        (homes, "open_store", lambda directory: Disk()),
+        (homes, "open_store", lambda directory: _SlowDisk(debt)),
     ]
     before = [getattr(place, name) for place, name, _ in places]
     state = random.getstate()
@@ -145,6 +176,10 @@ class _Run:
         self._notices: list[tuple[Link, str]] = []
         self._made: dict[str, list[Link]] = {}
         self._apart: dict[str, int] = {}
+        self._mute: set[str] = set()
+        self._skew: dict[str, int] = {}
+        self._disks: dict[str, Disk] = {}
+        self._groups: dict[str, Group] = {}
         self.log = EventLog()
         self.events = 0
         self.counts: Counter[str] = Counter()
@@ -155,9 +190,9 @@ class _Run:
         record, seal = self._founding.log[0]
         file = self._folder / "federation.sealed"
         file.write_bytes(encode_sealed(record.data, seal))
-        self._hub.apart = lambda one, other: self._apart.get(one, 0) != self._apart.get(other, 0)
         async with AsyncExitStack() as stack:
             lives = []
+            groups = self._scenario.groups
             for index in range(self._scenario.agents):
                 name = f"node-{index}"
                 network = self._hub.network(name)
@@ -165,25 +200,31 @@ class _Run:
                     self._folder / name,
                     federation=file,
                     network=network,
-                    clock=self._clock,
+                    clock=partial(self._clock_of, name),
                     random_bytes=bytes_of(self._seed, name),
                     config=NodeConfig(gossip=True),
                 )
                 node = await stack.enter_async_context(opened)
+                store = node.home.store
+                assert isinstance(store, Disk)
+                self._disks[name] = store
+                group = self._groups[name] = groups[index % len(groups)]
+                if not group.honest:
+                    self._withhold(network)
                 lives.append((name, node, node.home.create_agent(name, anchors=self._founding.keys)))
+            self._make_weather()
             async with trio.open_nursery() as nursery:
                 for number, fault in enumerate(self._scenario.faults):
                     nursery.start_soon(self._fail, fault, number)
-                groups = self._scenario.groups
-                for index, (name, node, agent) in enumerate(lives):
-                    nursery.start_soon(self._live, name, node, agent, groups[index % len(groups)].habits)
+                for name, node, agent in lives:
+                    nursery.start_soon(self._live, name, node, agent, self._groups[name].habits)
                 await trio.sleep(self._scenario.hours * 3_600)
                 nursery.cancel_scope.cancel()
             for name, node, agent in lives:
                 self._look_back(name, node, agent)
 
-    def _clock(self) -> int:
-        return EPOCH_MS + int(trio.current_time() * 1_000)
+    def _clock_of(self, name: str) -> int:
+        return EPOCH_MS + int(trio.current_time() * 1_000) + self._skew.get(name, 0)
 
     def _now(self) -> int:
         return int(trio.current_time() * SECOND)
@@ -237,7 +278,7 @@ class _Run:
             self._judge(name, report)
 
     def _judge(self, name: str, report: Report) -> None:
-        """All are honest here: whatever can be had is valid."""
+        """Nobody forges here: whatever can be had is valid."""
         if report.verdict == INVALID:
             code = report.findings[0].code
             text = f"{name} finds {short(report.target)} invalid ({code}), which was made as it may be"
@@ -256,21 +297,61 @@ class _Run:
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
 
+    def _make_weather(self) -> None:
+        """Delay, lose, repeat and reorder what the members say to each other, as the scenario has it."""
+        weather, chance = self._scenario.weather, stream(self._seed, "weather")
+
+        def late() -> float:
+            return weather.latency.draw(chance) / SECOND
+
+        def arrivals(one: str, other: str) -> list[float]:
+            after = [late()]
+            if weather.reorder and chance.random() < weather.reorder:
+                after[0] += 4 * late()
+            if weather.duplicate and chance.random() < weather.duplicate:
+                after.append(after[0] + late())
+            return after
+
+        def apart(one: str, other: str) -> bool:
+            if self._apart.get(one, 0) != self._apart.get(other, 0) or (one in self._mute and other not in self._mute):
+                return True
+            return bool(weather.loss) and chance.random() < weather.loss
+
+        self._hub.apart, self._hub.arrivals = apart, arrivals
+        for name in sorted(self._hub.members):
+            self._hub.faults(name).latency = late
+
+    def _withhold(self, network: MemoryNetwork) -> None:
+        """Have a node say of all that it is asked for that it keeps it back."""
+
+        async def withheld(payload: bytes, peer: str) -> AsyncGenerator[bytes, None]:
+            raise NotAvailable("withheld")
+            yield b""
+
+        for protocol in (WALK, LOG):
+            network.serve(protocol, withheld)
+
     async def _fail(self, fault: Fault, number: int) -> None:
         chance = stream(self._seed, "fault", number)
-        names = sorted(self._hub.members)
+        names = sorted(name for name, group in self._groups.items() if not fault.groups or group.name in fault.groups)
         await trio.sleep(fault.at_s)
         end = trio.current_time() + fault.for_s
         while trio.current_time() < end:
             some = chance.sample(names, max(1, int(len(names) * fault.share)))
             self._note(_FAULT, some[0], fault.kind.encode())
-            self._set(fault.kind, some, True)
-            await trio.sleep(fault.for_s if fault.kind == "partition" else fault.every_s)
-            self._set(fault.kind, some, False)
+            self._set(fault, some, True)
+            await trio.sleep(fault.every_s if fault.kind == "churn" else fault.for_s)
+            self._set(fault, some, False)
 
-    def _set(self, kind: str, names: list[str], on: bool) -> None:
+    def _set(self, fault: Fault, names: list[str], on: bool) -> None:
         for name in names:
-            if kind == "partition":
+            if fault.kind == "partition":
                 self._apart[name] = int(on)
+            elif fault.kind == "one-way":
+                (self._mute.add if on else self._mute.discard)(name)
+            elif fault.kind == "skew":
+                self._skew[name] = fault.ms if on else 0
+            elif fault.kind == "slow-disk":
+                self._disks[name].slowness = fault.factor if on else 1.0
             else:
                 self._hub.faults(name).down = on

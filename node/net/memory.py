@@ -5,7 +5,7 @@ Nothing here reads a clock other than trio's or draws random numbers, so a run u
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -37,6 +37,8 @@ class Faults:
     """Nobody reaches it and it reaches nobody; exchanges under way break off."""
     delay_ms: int = 0
     """Every piece that it sends arrives this much later."""
+    latency: Callable[[], float] | None = None
+    """Draws how much later (s) a piece that it sends arrives; those of one stream stay in order."""
     garble: Callable[[bytes], bytes] | None = None
     """Applied to every piece that it sends."""
 
@@ -69,6 +71,8 @@ class _Pipe:
             piece = data[start : start + _PIECE_BYTES]
             if self._own.delay_ms:
                 await trio.sleep(self._own.delay_ms / 1000)
+            if self._own.latency is not None:
+                await trio.sleep(self._own.latency())
             await self._put(self._own.garble(piece) if self._own.garble else piece)
 
     async def send_eof(self) -> None:
@@ -112,6 +116,8 @@ class MemoryHub:
     """Addresses that the DHT gives out for a key beside those, whatever they lead to."""
     apart: Callable[[str, str], bool] = field(default=lambda one, other: False)
     """Whether two members cannot reach each other; asked whenever one turns to the other."""
+    arrivals: Callable[[str, str], Sequence[float]] | None = None
+    """Draws after which times (s) an announcement of one comes to another: once each, never if there are none."""
     joined_only: bool = False
     """Whether only a member with a connection has part in the DHT, as on a real network; for tests of finding."""
 
@@ -238,11 +244,21 @@ class MemoryNetwork:
             if peer == self._peer_id or self._hub.apart(self._peer_id, peer):
                 continue
             if other._nursery is not None and not (other.faults.down or self.faults.down):
-                other._hear(topic, Announcement(payload, self._peer_id, self._peer_id))
+                announcement = Announcement(payload, self._peer_id, self._peer_id)
+                if self._hub.arrivals is None:
+                    other._hear(topic, announcement)
+                    continue
+                for after in self._hub.arrivals(self._peer_id, peer):
+                    other._nursery.start_soon(other._hear_later, topic, announcement, after)
 
     def _hear(self, topic: str, announcement: Announcement) -> None:
         if announcement.peer not in self._cut_off:
             self._topics.hear(topic, announcement)
+
+    async def _hear_later(self, topic: str, announcement: Announcement, after: float) -> None:
+        await trio.sleep(after)
+        if not self.faults.down:
+            self._hear(topic, announcement)
 
     async def subscribe(self, topic: str, validator: Validator) -> trio.MemoryReceiveChannel[Announcement]:
         """See `seam.Network`."""

@@ -14,7 +14,7 @@ from simulated_bugs import BUGS, witnessed
 from tslg.simulations.minimising import minimise
 from tslg.simulations.run import run
 from tslg.simulations.scenario import load, names, read
-from tslg.simulations.sweeping import sweep, together
+from tslg.simulations.sweeping import sweep, sweep_on_ray, together
 from tslg.simulations.writing import to_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,3 +98,12 @@ def test_many_seeds_are_summed_up(quiet):
     summed = together(outcomes)
     assert [one.seed for one in outcomes] == [1, 2, 3] and summed["runs"] == 3
     assert summed["events"] == sum(one.events for one in outcomes) and summed["broken"] == []
+
+
+@pytest.mark.slow
+def test_ray_comes_to_the_same_outcomes_as_processes(quiet):
+    pytest.importorskip("ray", reason="NOT RUN: no Ray here; pip install 'tslg[ray]' and run the slow tests again")
+    scenario = read(quiet, "q.toml").changed(hours=0.002)
+    over = {one.seed: one.digest for one in sweep_on_ray(scenario, range(1, 9), workers=2)}
+    beside = {one.seed: one.digest for one in sweep(scenario, range(1, 9), workers=2)}
+    assert over == beside and len(set(over.values())) == 8
