@@ -151,6 +151,21 @@ class Gate(Functions):
                 if self.agent._ledger.manifest != self._manifest:
                     self._load()
 
+    def stands(self, outcome: Outcome) -> bool:
+        """Tell whether what was decided is on record with all of its parts, and none of it is taken back.
+
+        Raises:
+            StoreError: that cannot be seen.
+        """
+        todo = [outcome]
+        while todo:
+            one = todo.pop()
+            parts = one.record.body.get("parts") if one.verdict == "decomposed" else 0
+            if len(one.parts) != parts or not self._writer.stands(one.record):
+                return False
+            todo += one.parts
+        return True
+
     def check(self, candidate: Candidate) -> Finding | None:
         """Return why a candidate would be rejected, None if it would be admitted or decomposed; it is not recorded."""
         check(candidate)

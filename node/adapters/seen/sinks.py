@@ -175,15 +175,21 @@ class GateSink(AgentSink):
         return self._gate.compose(admitted, rule=rule, output=content, intent=intent, class_=class_, tier=self._tier)
 
     def _said(self, observation: Record) -> Outcome | None:
-        """Return what the gate said of a step that was observed before."""
+        """Return what the gate said of a step that was observed before, if that stands."""
+        said = [] if self._notes is None else self._notes.citing(observation, "observes")
+        outcomes = (self._outcome(record) for record in said if record.kind in _VERDICTS)
+        return next(filter(self._gate.stands, outcomes), None)
+
+    def _outcome(self, record: Record) -> Outcome:
+        """Return what a record of the gate says; it goes down as many levels as the gate broke the step down."""
         from tslg.node.governing.outcome import Outcome
 
-        said = [] if self._notes is None else self._notes.citing(observation, "observes")
-        for record in said:
-            if record.kind in _VERDICTS:
-                stage, rule, reason = (record.body.get(name) for name in ("stage", "rule", "reason"))
-                return Outcome(_VERDICTS[record.kind], record, record.body.get("class"), stage, rule, reason)
-        return None
+        stage, rule, reason = (record.body.get(name) for name in ("stage", "rule", "reason"))
+        parts: tuple[Outcome, ...] = ()
+        if record.kind == "decomposition" and self._notes is not None:
+            inner = sorted(self._notes.citing(record, "part"), key=lambda one: one.seq)
+            parts = tuple(self._outcome(one) for one in inner if one.kind in _VERDICTS)
+        return Outcome(_VERDICTS[record.kind], record, record.body.get("class"), stage, rule, reason, parts)
 
     def _candidate(self, step: Step, evidence: Sequence[Link], observation: Record) -> Candidate:
         from tslg.node.governing.candidate import Candidate

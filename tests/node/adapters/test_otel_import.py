@@ -226,6 +226,26 @@ def test_a_span_is_recorded_once_however_often_it_is_imported(home, agent, day):
     assert {made.record.id for made in again.last.values()} == {made.record.id for made in first.last.values()}
 
 
+@pytest.mark.spec("SEE-7", "INF-18")
+def test_a_step_in_parts_of_which_one_was_rejected_is_composed_into_nothing_however_often(
+    home, agent, day, tmp_path, monkeypatch
+):
+    (tmp_path / "halving.py").write_text(
+        "from dataclasses import replace\n\n\ndef halves(one):\n"
+        "    return [replace(one, intent=name) for name in ('refund', 'keep-the-money')]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    decomposing = '[intents.look-up-order]\ndecompose = "halving:halves"'
+    gate = Gate(agent, traced.POLICY.decode().replace("[intents.look-up-order]", decomposing).encode())
+    first = import_spans(home, gate, read(otlp.line(day)))
+    made = log(home, agent)
+    (whole,) = (one for one in made if one.kind == "decomposition")
+    assert first.verdicts["decomposed"] == 1
+    assert whole.id not in {edge.cid for one in made if one.kind == "composite" for edge in one.preds["part"]}
+    again = import_spans(home, gate, read(otlp.line(day)))
+    assert again.already == 8 and len(log(home, agent)) == len(made)
+
+
 @pytest.mark.spec("SEE-7")
 @pytest.mark.parametrize("after", [1, 2, 3, 6, 9, 13])
 def test_an_import_that_was_cut_off_goes_on_where_it_was(home, agent, day, after, monkeypatch):

@@ -10,14 +10,19 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import full_disk
+import otlp
 import pytest
+import traced
 from gates import POLICY, candidate, gated
 
 from tslg.manifests import examples, text
 from tslg.manifests import genesis as geneses
+from tslg.node.adapters.otel.importing import import_spans
+from tslg.node.adapters.otel.otlp import read_spans
 from tslg.node.governing import waiting
 from tslg.node.governing.content import digest
 from tslg.node.governing.errors import Unrecorded
@@ -30,7 +35,7 @@ from tslg.node.witness.key import WitnessKey
 from tslg.protocol import witnessing
 from tslg.protocol.checkpoint import Signed
 from tslg.protocol.cosignature import cosigned
-from tslg.protocol.errors import NetworkError, StoreError, UsageError
+from tslg.protocol.errors import NetworkError, StoreError, TslgError, UsageError
 from tslg.protocol.governing.state import START, Semantic
 from tslg.protocol.note import COSIGNATURE
 from tslg.protocol.record import parse_as
@@ -455,6 +460,33 @@ def test_nothing_is_composed_of_what_did_not_take_effect(witnessed, witness, mov
     assert gate.compose([fine.id], rule="all", output="x", intent="answer").kind == "composite"
     with pytest.raises(UsageError, match="taken back"):
         gate.compose([failed.id], rule="all", output="x", intent="answer")
+
+
+def test_a_seen_step_that_was_taken_back_is_judged_anew_by_another_import(witnessed, witness):
+    made = traced.Traced()
+    traced.a_day_at_support(made)
+    line = otlp.line(made.exporter.get_finished_spans())
+    home = witnessed()
+    gate = gated(home, traced.POLICY.decode())
+    asked = iter(range(99))
+
+    def leave():
+        witness.away = next(asked) == 1
+
+    witness.then = leave
+    with pytest.raises(TslgError):
+        import_spans(home, gate, read_spans(BytesIO(line), "day"))
+    witness.then = lambda: None
+    witness.away = False
+    import_spans(home, gate, read_spans(BytesIO(line), "day"))
+    size = len(log_of(gate))
+    again = import_spans(home, gate, read_spans(BytesIO(line), "day"))
+    assert again.already == again.spans and len(log_of(gate)) == size
+    late = [one for one in log_of(gate) if one.kind == "rejection" and one.body["stage"] == "anchoring"]
+    back = {edge.cid for one in late for edge in one.edges("evidence")}
+    assert back and not back & {
+        edge.cid for one in log_of(gate) if one.kind == "composite" for edge in one.edges("part")
+    }
 
 
 # --- rejections that wait ------------------------------------------------------------------------------------------
