@@ -287,7 +287,9 @@ class Limits:
     kept_bytes: int = 256 * 1024 * 1024
     """One file of a package that is kept in the blob store, which takes it whole."""
     snapshot_bytes: int = 16 * 1024 * 1024
-    """One file of an environment's snapshot, which is held whole with all others of its folder."""
+    """One file of an environment's snapshot."""
+    snapshot_folder_bytes: int = 1024 * 1024 * 1024
+    """All files of a folder of snapshots, which are held together until they are recorded."""
     snapshot_nodes: int = 100_000
     """Snapshots of one folder, recorded in one transaction."""
     snapshot_parents: int = 128

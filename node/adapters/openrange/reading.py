@@ -56,12 +56,17 @@ def read_folder(folder: Path) -> list[Snapshot]:
     problems: list[str] = []
     found: dict[str, Snapshot] = {}
     told_by: dict[str, str] = {}
+    size = 0
     for path in _files(folder):
         try:
             data, nodes = _read(path)
         except AdapterError as error:
             problems.append(error.detail)
             continue
+        size += len(data)
+        if size > DEFAULT.snapshot_folder_bytes:
+            problems.append(f"{path.name}: with it, more than {DEFAULT.snapshot_folder_bytes} bytes in one folder")
+            break
         for one in nodes:
             held = found.get(one.id)
             if held is not None and held.node != one.node:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from world import NOW, source
 
+from tslg.node.adapters.openrange import reading
 from tslg.node.adapters.openrange.importing import import_snapshots, known
 from tslg.node.adapters.openrange.reading import read_folder
 from tslg.node.artifacts import graph
@@ -153,3 +155,13 @@ def test_huge_and_special_files_are_refused(tmp_path, monkeypatch):
     for empty in (tmp_path / "none", tmp_path / "x" / "a.json"):
         with pytest.raises(AdapterError):
             read_folder(empty)
+
+
+def test_a_folder_that_is_too_much_to_hold_is_refused(tmp_path, monkeypatch):
+    folder = write(tmp_path / "snapshots", {"a": CHAIN[:1], "b": CHAIN[:2], "c": CHAIN})
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    monkeypatch.setattr(reading, "DEFAULT", replace(reading.DEFAULT, snapshot_folder_bytes=size))
+    assert len(read_folder(folder)) == 3
+    monkeypatch.setattr(reading, "DEFAULT", replace(reading.DEFAULT, snapshot_folder_bytes=size - 1))
+    with pytest.raises(AdapterError, match=r"c\.json: with it, more than"):
+        read_folder(folder)
