@@ -55,7 +55,7 @@ class GovernedStep:
     def __init__(self, gate: Gate, candidate: Candidate) -> None:
         self._gate = gate
         self._candidate = candidate
-        self._inner: list[Record] = []
+        self._inner: list[Outcome | Record] = []
         self._lock = threading.Lock()
         self._token: Token[GovernedStep | None] | None = None
         self._around: GovernedStep | None = None
@@ -133,13 +133,14 @@ class GovernedStep:
             The observation of what it returned, or the composite.
         """
         content = described(output)
+        rested: Outcome | Record
         if self._inner or self.outcome.verdict == "decomposed":
-            made = record = self._composed([self.outcome, *self._packed(self._inner)], content)
+            made = rested = self._composed([self.outcome, *self._packed(self._inner)], content)
         else:
             made = self._gate.finish(self.outcome, output=content, **data)
-            record = self.outcome.record
+            rested = self.outcome
         if self._above is not None:
-            self._above._take(record)
+            self._above._take(rested)
         return made
 
     async def finish_awaited(self, output: Any, **data: Any) -> Record:
@@ -170,10 +171,10 @@ class GovernedStep:
     def _begun(self, outcome: Outcome) -> None:
         self._outcome = outcome.or_raise()
 
-    def _take(self, record: Record) -> None:
+    def _take(self, inner: Outcome | Record) -> None:
         """Take note of a governed call inside of this one; many of them are put together at once."""
         with self._lock:
-            self._inner.append(record)
+            self._inner.append(inner)
             if len(self._inner) < self._most:
                 return
             many, self._inner = self._inner, []
@@ -185,22 +186,26 @@ class GovernedStep:
     def _most(self) -> int:
         return max(2, self._gate.agent.fan_in // 2)
 
-    def _packed(self, records: Sequence[Record]) -> Sequence[Record]:
-        while len(records) >= self._most:
-            groups = [records[start : start + self._most] for start in range(0, len(records), self._most)]
-            records = [self._composed(group, [to_text(one.id) for one in group]) for group in groups]
-        return records
+    def _packed(self, calls: Sequence[Outcome | Record]) -> Sequence[Outcome | Record]:
+        while len(calls) >= self._most:
+            groups = [calls[start : start + self._most] for start in range(0, len(calls), self._most)]
+            calls = [self._composed(group, [to_text(_record(one).id) for one in group]) for group in groups]
+        return calls
 
-    def _composed(self, records: Sequence[Outcome | Record], output: Content) -> Record:
+    def _composed(self, calls: Sequence[Outcome | Record], output: Content) -> Record:
         one, class_ = self._candidate, self.outcome.class_
         names = {"intent": one.intent, "model": one.model, "version": one.version, "grain": one.grain}
-        return self._gate.compose(records, rule=RULE, output=output, class_=class_, tier=one.tier, **names)
+        return self._gate.compose(calls, rule=RULE, output=output, class_=class_, tier=one.tier, **names)
 
     def _leave(self) -> None:
         if self._token is not None:
             # What is left in another context than it was entered in was never current there.
             with suppress(ValueError):
                 _running.reset(self._token)
+
+
+def _record(call: Outcome | Record) -> Record:
+    return call if isinstance(call, Record) else call.record
 
 
 class Functions:
