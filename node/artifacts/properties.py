@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from tslg.node.artifacts import graph
@@ -278,6 +279,8 @@ def _affected(
 
 def told(one: Properties) -> dict[str, Any]:
     """Return properties as JSON has them: every entry with its origin and its path."""
+    # Of a long chain each artifact is on the paths of all before it.
+    text = cache(to_text)
     return {
         "artifact": to_text(one.artifact),
         "licences": {
@@ -289,7 +292,7 @@ def told(one: Properties) -> dict[str, Any]:
         "inherited": [
             {
                 **told_issue(found.issue),
-                "path": list(map(to_text, found.path)),
+                "path": list(map(text, found.path)),
                 "withdrawn": found.withdrawn,
                 "unknown": found.unknown,
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,10 +82,11 @@ def _told_affected(one: Affected) -> dict[str, Any]:
     from tslg.node.artifacts.properties import told_issue
     from tslg.protocol.cid import to_text
 
+    text = cache(to_text)
     return {
         **told_issue(one.issue),
         "affected": [
-            {"artifact": to_text(id), "path": list(map(to_text, one.path(id)))}
+            {"artifact": text(id), "path": list(map(text, one.path(id)))}
             for id in one.reached
             if id != one.issue.origin
         ],

@@ -55,13 +55,14 @@ class Receipts:
 
     def __init__(self, store: Store, signer: Signer) -> None:
         state = store.log_state(signer.agent)
+        self._store = store
         self._signer = signer
         self._tree = Tree(() if state is None else store.leaves(signer.agent, state.size))
 
     def of(self, record: Record) -> bytes | None:
         """Return the receipt of a record; None if the tree has no such leaf, or no other that could prove it."""
         size = self._tree.size
-        if record.seq >= size or size < 2:
+        if record.seq >= size or size < 2 or self._store.at(self._signer.agent, record.seq) != record.id:
             return None
         proof = cbor2.dumps([size, record.seq, self._tree.inclusion_proof(record.seq)])
         header = {ALG: EDDSA, KID: bytes(self._signer.key), STRUCTURE: RFC9162_SHA256}

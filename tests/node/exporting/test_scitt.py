@@ -205,3 +205,14 @@ def test_a_log_of_one_record_gives_no_receipt(scene):
     assert receipts.of(first) is not None
     receipts._tree = Tree([first.id])
     assert receipts.of(first) is None
+
+
+@pytest.mark.spec("EXP-18")
+def test_a_record_that_shares_a_place_of_its_log_with_another_gets_no_receipt_for_that_place(scene):
+    from tslg.node.exporting.scitt import Receipts
+    from tslg.protocol.cid import compute
+
+    receipts = Receipts(scene.home.store, scene.signer("alpha"))
+    record = scene.records["release"]
+    assert receipts.of(record) is not None
+    assert receipts.of(record._replace(id=compute(b"a rival"))) is None
