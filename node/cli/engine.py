@@ -263,7 +263,7 @@ def show(step: str, data: Path | None, as_json: bool) -> None:
     key's registration. `claimed`: the engine says so alone.
     """
     from tslg.node.engines.admission import origin
-    from tslg.node.engines.intake import taken_up_by
+    from tslg.node.engines.taking import taken_up_by
     from tslg.protocol.cid import to_text
     from tslg.protocol.errors import UsageError
 

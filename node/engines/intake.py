@@ -14,18 +14,16 @@ from typing import Final
 from tslg.node.admitting import cites
 from tslg.node.adopting import keep
 from tslg.node.agent import BlockingAgent
-from tslg.node.context import StoreContext
-from tslg.node.engines.admission import CLAIMED, STANDINGS, Admission, Terms, admissions, origin
+from tslg.node.engines import taking
+from tslg.node.engines.admission import Admission, Terms, admissions
 from tslg.node.engines.metering import Meter
 from tslg.node.home import Home
 from tslg.node.replication.opening import Opener
 from tslg.node.sources import BundleSource
-from tslg.node.store.interface import Store
 from tslg.node.verifying import walk
 from tslg.protocol import bundle as bundles
 from tslg.protocol.bundle import Bundle
 from tslg.protocol.cid import short, to_text
-from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import BundleError, SubmissionError, TslgError
 from tslg.protocol.keys import KEY_KINDS
@@ -36,8 +34,6 @@ from tslg.protocol.record import Record, parse_as
 from tslg.protocol.recording import BINDINGS, STEPS
 from tslg.protocol.report import VALID
 
-SOURCE: Final = "engine"
-"""The source of the observations by which a tenant takes up what an engine recorded."""
 BATCH: Final = 256
 """Records of a replicated log that are looked at in one go."""
 TAKEN_TOGETHER: Final = 128
@@ -118,11 +114,12 @@ class Intake:
                     by_tenant.setdefault(edge.cid, []).append(step)
         done: list[Link] = []
         taken: dict[Link, None] = {}
+        context = self._home.ledger.context
         for id, cited in by_tenant.items():
             admission = current[id]
             fresh = []
             for step in cited:
-                known = self._taken_by(step.id, admission.tenant)
+                known = taking.taken_by(self._home.store, context, step.id, admission.tenant)
                 done.append(step.id)
                 if known is None:
                     fresh.append(step)
@@ -332,40 +329,15 @@ class Intake:
 
     # --- taking up ---------------------------------------------------------------------------------------------------
 
-    def _taken_by(self, step: Link, tenant: Link) -> Link | None:
-        """Return the record by which a tenant took up a step, None if it did not."""
-        context = self._home.ledger.context
-        found = taken_up_by(self._home.store, context, step)
-        return next((id for id in found if (record := context.record(id)) and record.owner == tenant), None)
-
     def _observe(self, admission: Admission, steps: Sequence[Record]) -> Record:
         """Record that steps were taken up, and by whose word it is known whose they are."""
-        origins = [found for step in steps if (found := origin(step, self._home.ledger.context)) is not None]
-        least = min((BINDINGS.index(one.binding) for one in origins), default=0)
-        weakest = min((STANDINGS.index(one.standing) for one in origins), default=STANDINGS.index(CLAIMED))
         # Their log is held whole, each record of it admitted with all that it rests on.
         self._home.store.set_all_verified([step.id for step in steps], None)
-        said = {
-            "engine": admission.engine,
-            "delegation": admission.delegation.id,
-            "keys": sorted({one.key for one in origins}),
-            "binding": BINDINGS[least],
-            "standing": STANDINGS[weakest],
-        }
-        return self._agent(admission.tenant).observe(SOURCE, said, evidence=[step.id for step in steps])
+        said = taking.said_of(self._home.ledger.context, admission, steps)
+        return self._agent(admission.tenant).observe(taking.SOURCE, said, evidence=[step.id for step in steps])
 
     def _agent(self, id: Link) -> BlockingAgent:
         return next(agent for agent in self._home.agents if agent.id == id)
-
-
-def taken_up_by(store: Store, context: StoreContext, step: Link) -> list[Link]:
-    """Return the records by which tenants took up a step."""
-    found = {id: context.record(id) for id in store.children(step, ("evidence", FLAT))}
-    return [
-        id
-        for id, record in found.items()
-        if record is not None and record.kind == "observation" and record.body.get("source") == SOURCE
-    ]
 
 
 def _wrong(detail: str, mend: str) -> SubmissionError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tslg.node.context import StoreContext
 from tslg.node.exporting.naming import iso, uri
@@ -21,6 +21,7 @@ from tslg.protocol.errors import TslgError
 from tslg.protocol.flat import recover
 from tslg.protocol.keys import KEY_KINDS, revocations_in
 from tslg.protocol.log import Peaks
+from tslg.protocol.logproof import Fault
 from tslg.protocol.opening import disclosed
 from tslg.protocol.record import Record
 from tslg.protocol.report import INVALID, UNDETERMINED, VALID, Report
@@ -39,14 +40,6 @@ _MOST_FINDINGS: Final = 100
 """Findings kept of one log: one convicts it, and a broken log has one at every place behind the break."""
 
 _RULES: Final[tuple[Rule, ...]] = (rule_key, rule_seal)
-
-
-class Fault(NamedTuple):
-    """What is wrong with one record of a log: the code of the rule that it breaks, and what is wrong."""
-
-    code: str
-    record: Link
-    detail: str
 
 
 @dataclass(slots=True)

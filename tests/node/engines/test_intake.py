@@ -14,6 +14,7 @@ from reading import home, member
 from steps import digest, step
 
 from tslg.node.engines import intake as intakes
+from tslg.node.engines import taking
 from tslg.node.engines.admission import Terms, origin
 from tslg.node.engines.intake import Intake
 from tslg.node.engines.metering import Meter
@@ -22,6 +23,7 @@ from tslg.node.governing.candidate import Candidate
 from tslg.node.governing.gate import Gate
 from tslg.node.home import Home
 from tslg.protocol import bundle
+from tslg.protocol.cid import compute
 from tslg.protocol.errors import StoreError, SubmissionError, UsageError
 from tslg.protocol.limits import DEFAULT, Limits
 from tslg.protocol.pushing import Submitted
@@ -323,9 +325,15 @@ def test_an_engine_in_hardware_is_taken_up_as_attested(works):
     _, key = w.engine.prepare_key()
     w.engine.rotate(binding="hardware", attestation=document(fields(key)))
     w.steps(2)
-    assert len(w.hand_in().steps) == 2
+    answer = w.hand_in()
+    assert len(answer.steps) == 2
     said = w.taken()[0].body["data"]
     assert (said["binding"], said["standing"]) == ("hardware", "attested")
+    # Of a step whose key is not known nobody says more than of the weakest.
+    context, ((admission, _),) = w.tenant.ledger.context, w.intake.admitted()
+    known = context.record(answer.steps[0])
+    said = taking.said_of(context, admission, [known, known._replace(key=compute(b"gone"))])
+    assert (said["binding"], said["standing"]) == ("tenant", "claimed")
 
 
 # --- floods -----------------------------------------------------------------------------------------------------------
@@ -375,4 +383,4 @@ def test_a_meter_forgets_and_fills_up():
     meter.spend("b", 10, 10, 0)
     meter.spend("c", 10, 10, 0)
     assert (meter.left("a", 10, 0), meter.left("c", 10, 0)) == (10, 0)
-    assert intakes.SOURCE == "engine"
+    assert taking.SOURCE == "engine"
