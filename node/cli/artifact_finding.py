@@ -33,11 +33,19 @@ def find_artifact(store: Store, text: str) -> Link:
     from tslg.protocol.errors import CidError, UsageError
 
     agent, colon, alias = text.partition(":")
+    wrong = None
     if colon and agent:
-        points = course.points_at(store, alias, find_log(store, agent))
-        if points is None:
-            raise UsageError(f"{agent[:40]} has no alias {alias[:40]!r}", code="TSLG-U-UNKNOWN", mend="see aliases")
-        return points
+        try:
+            points = course.points_at(store, alias, find_log(store, agent))
+        except UsageError as error:
+            if error.code != "TSLG-U-UNKNOWN":
+                raise
+            # There are names with a colon in them.
+            wrong, points = error, None
+        else:
+            wrong = UsageError(f"{agent[:40]} has no alias {alias[:40]!r}", code="TSLG-U-UNKNOWN", mend="see aliases")
+        if points is not None:
+            return points
     if _is_whole(text):
         return find_record(store, text)
     held = graph.load(store, store.by_kind("artifact", limit=SEARCHED))
@@ -51,7 +59,7 @@ def find_artifact(store: Store, text: str) -> Link:
     if len(named) == 1:
         return named.pop()
     if not named:
-        raise UsageError(
+        raise wrong or UsageError(
             f"no artifact here is named {text[:80]!r}", code="TSLG-U-UNKNOWN", mend="`tslg artifact list` lists them"
         )
     listed = ", ".join(to_text(id) for id in sorted(named)[:8])

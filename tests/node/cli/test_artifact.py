@@ -66,6 +66,14 @@ def test_files_are_checked(farm):
     assert "\x9b" not in shown and "added: f\ufffd2J" in shown
 
 
+def test_a_name_may_have_a_colon_in_it(farm):
+    cli, folder, data = farm
+    cli.text("artifact", "add", folder / "base", "--name", "base:7b", "--agent", "breeder", "--data", data)
+    assert cli.json("artifact", "show", "base:7b", "--data", data)["name"] == "base:7b"
+    assert "no agent here is named 'Bose'" in cli.error("artifact", "show", "Bose:7b", "--data", data)
+    assert "has no alias 'nothing'" in cli.error("artifact", "show", "breeder:nothing", "--data", data)
+
+
 def test_bad_packages_are_refused_in_one_line(farm):
     cli, folder, data = farm
     bad = folder / "bad"
