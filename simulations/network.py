@@ -26,6 +26,7 @@ class Weather:
         latency: how long one takes.
         loss, duplicate, reorder, replay: with which probability one is lost, comes twice, comes late, and with which
             an earlier one comes again.
+        corrupt: with which probability one comes with a byte that is another one.
         bytes_per_ms: how much passes, 0 for any amount at once.
     """
 
@@ -35,11 +36,12 @@ class Weather:
     reorder: float = 0.0
     replay: float = 0.0
     bytes_per_ms: int = 0
+    corrupt: float = 0.0
 
     @property
     def calm(self) -> bool:
         """Whether messages are delayed, and nothing else."""
-        return not (self.loss or self.duplicate or self.reorder or self.replay)
+        return not (self.loss or self.duplicate or self.reorder or self.replay or self.corrupt)
 
 
 @dataclass(slots=True)
@@ -143,6 +145,8 @@ class Net:
             if weather.loss and chance.random() < weather.loss:
                 self.lost += 1
                 return
+            if weather.corrupt and chance.random() < weather.corrupt:
+                args = spoiled(args, chance)
             if weather.reorder and chance.random() < weather.reorder:
                 arrives += 4 * weather.latency.draw(chance)
             if weather.duplicate and chance.random() < weather.duplicate:
@@ -164,3 +168,24 @@ class Net:
             member.enter(method, source, *args)
         else:
             self.lost += 1
+
+
+def spoiled(args: tuple[Any, ...], chance: random.Random) -> tuple[Any, ...]:
+    """Return what a message says with one byte changed, in its payload or in a chunk of it; as it is without one."""
+    found = list(args)
+    for place, part in enumerate(found):
+        if isinstance(part, bytes) and part:
+            found[place] = _changed(part, chance)
+            break
+        if isinstance(part, list) and part:
+            chunk = chance.randrange(len(part))
+            found[place] = [*part[:chunk], _changed(part[chunk], chance), *part[chunk + 1 :]]
+            break
+    return tuple(found)
+
+
+def _changed(data: bytes, chance: random.Random) -> bytes:
+    if not data:
+        return data
+    at = chance.randrange(len(data))
+    return data[:at] + bytes((data[at] ^ chance.randrange(1, 256),)) + data[at + 1 :]

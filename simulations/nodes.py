@@ -108,8 +108,8 @@ def _check(scenario: Scenario) -> None:
     mend = "run it without --nodes"
     if others:
         raise UsageError(f"nodes can be {' or '.join(BEHAVIOURS)}, not what {', '.join(others)} are", mend=mend)
-    if scenario.links or weather.replay or weather.bytes_per_ms:
-        raise UsageError("nodes have one weather for all links, without `replay` and `bytes_per_ms`", mend=mend)
+    if scenario.links or weather.replay or weather.corrupt or weather.bytes_per_ms:
+        raise UsageError("nodes have one weather for all links, without `replay`, `corrupt`, `bytes_per_ms`", mend=mend)
     if scenario.gc_horizon_s or any(fault.others for fault in scenario.faults):
         raise UsageError("nodes prune nothing, and their faults name no `others`", mend=mend)
     if faults or scenario.events:

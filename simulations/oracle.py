@@ -167,7 +167,7 @@ class Oracle:
         if report.verdict != UNDETERMINED:
             self._check_agreement(member, walked)
         if report.verdict == INVALID:
-            self._check_sound(member, walked)
+            self._check_sound(member, walked, reading)
         if self.counts["audits"] % self._every == 0:
             self._check_depths(member, report)
 
@@ -192,12 +192,16 @@ class Oracle:
                 text = f"{member.name} found {short(report.target)} valid without {short(id)}, which it rests on"
                 raise self.broken("completeness", member.name, text)
 
-    def _check_sound(self, member: Member, walked: Walked) -> None:
+    def _check_sound(self, member: Member, walked: Walked, reading: Reading) -> None:
         """A record of honest authors that rests on such records alone breaks no rule."""
         report = walked.report
         honest = self._honest()
         findings = [one for one in report.findings if one.record in self._truth and one.record not in self._condemned]
         if len(findings) < len(report.findings) or any(note.agent not in honest for note in report.forks):
+            return
+        if any(one.seal != self._truth.get(id, one.seal) for id, one in reading.pool.opened.items()):
+            # Whoever handed it over spoiled the seal, and nobody else had one that holds.
+            self.counts["audits of spoiled seals"] += 1
             return
         owners = {record.owner for record in walked.walker.held()}
         if owners <= honest and not owners & self._sides.keys():

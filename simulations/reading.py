@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from tslg.node import kept_checkpoints
 from tslg.node.adopting import keep
+from tslg.node.doubting import Doubts
 from tslg.node.pool import Pool
 from tslg.node.sources import StoreSource
 from tslg.node.verifying import Walked
@@ -23,6 +24,7 @@ from tslg.protocol.exchange import (
     WalkRequest,
     read_walk_chunk,
 )
+from tslg.protocol.limits import DEFAULT
 from tslg.protocol.logproof import Needs
 from tslg.protocol.opening import Opened
 from tslg.protocol.proofs import PrunedProof
@@ -30,6 +32,18 @@ from tslg.protocol.walker import Walker
 from tslg.simulations.member import Ask, Member, Rest, peer_name
 
 Asking = Generator[Ask | Rest, Any, Any]
+_WALKS: Final = 3
+"""A record is walked again so often, each time with better seals than before."""
+
+
+class _Asked:
+    """What code that waits, as a node's does, says `await` to in a procedure."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def __await__(self) -> Generator[Ask, Any, Any]:
+        return (yield self._ask)
 
 
 class Reading:
@@ -41,17 +55,24 @@ class Reading:
         depth: D_verify, None for unbounded.
         signatures: `all` or `heads`.
         log: `visited`, or `none`.
+        better: seals that hold, of records whose seals were spoiled.
     """
 
     def __init__(
-        self, member: Member, target: Link, depth: int | None = None, signatures: str = "all", log: str = "visited"
+        self,
+        member: Member,
+        target: Link,
+        depth: int | None = None,
+        signatures: str = "all",
+        log: str = "visited",
+        better: Mapping[Link, bytes] | None = None,
     ) -> None:
         self._member = member
         self._store = member.disk
         self.walker = Walker(
             target, member.world.federation, now_ms=member.clock(), depth=depth, signatures=signatures, log=log
         )
-        self._pool = Pool(self.walker, {}, None)
+        self.pool = self._pool = Pool(self.walker, {}, None, better)
         self._beside: list[Opened] = []
         self._pruned: list[PrunedProof] = []
         self.requests = 0
@@ -79,6 +100,24 @@ class Reading:
         for agent in list(walker.wants_proofs()):
             yield from self._fetch_proofs(agent, asked)
         return Walked(walker.finish(), walker)
+
+    def doubt(self, doubts: Doubts, author: Link | None, peers: Sequence[int]) -> Asking:
+        """Ask others for seals in place of those that do not hold, as a node does; return whether to walk again."""
+        names = [peer_name(one) for one in dict.fromkeys([*peers, *self._homes(author)])]
+        looking = doubts.look(self.walker, self._pool, names, self._store, self._fetch_alone, DEFAULT)
+        return (yield from looking.__await__())
+
+    async def _fetch_alone(self, name: str, ids: Sequence[Link]) -> None:
+        request = WalkRequest(tuple(ids), None, 0).to_bytes()
+        self.requests += 1
+        try:
+            chunks = await _Asked(Ask(int(name.removeprefix("member-")), WALK, request))
+            for chunk in chunks:
+                part = read_walk_chunk(chunk)
+                if not isinstance(part, WalkEnd):
+                    self._pool.take(part, name)
+        except (NetworkError, TslgError):
+            return
 
     def _homes(self, agent: Link | None) -> list[int]:
         member = self._member
@@ -197,8 +236,14 @@ class Reading:
 
 def audit(member: Member, target: Link, author: Link | None, depth: int | None, peers: Sequence[int] = ()) -> Asking:
     """Audit a record, keep what is valid, and return the walk."""
-    reading = Reading(member, target, depth)
-    walked = yield from reading.run(author, peers)
+    doubts = Doubts()
+    for _ in range(_WALKS):
+        reading = Reading(member, target, depth, better=doubts.better)
+        walked = yield from reading.run(author, peers)
+        again = yield from reading.doubt(doubts, author, peers)
+        if not again:
+            break
+    walked = Walked(doubts.lifted(walked.report, reading.pool), walked.walker)
     member.world.oracle.judged(member, walked, reading)
     keep(member.ledger, walked, source="peer", now_ms=member.clock())
     member.world.testimony.look(member)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -76,7 +78,7 @@ def run(scenario: Scenario, seed: int, tick: Tick | None = None) -> Outcome:
     """Run a scenario. The first invariant that does not hold ends it."""
     signing = Signing(scenario.signatures == "modelled")
     started = time.perf_counter()
-    with signing.in_force(), remembering():
+    with signing.in_force(), remembering(), quiet():
         world = populate(scenario, seed, signing)
         founded, used = time.perf_counter(), time.process_time()
         broken = None
@@ -115,6 +117,18 @@ def run(scenario: Scenario, seed: int, tick: Tick | None = None) -> Outcome:
         storage=sum(member.disk.weight() for member in world.members if member.honest),
         broken=broken,
     )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Have nodes warn nobody of what a run does to them, for the length of a block."""
+    log = logging.getLogger("tslg.node")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def populate(scenario: Scenario, seed: int, signing: Signing) -> World:

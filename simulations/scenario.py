@@ -178,7 +178,7 @@ def read(text: str, file: str) -> Scenario:
     return found
 
 
-_WEATHER: Final = ("loss", "duplicate", "reorder", "replay")
+_WEATHER: Final = ("loss", "duplicate", "reorder", "replay", "corrupt")
 _SECONDS: Final = ("record_s", "audit_s", "delegate_s", "prune_s", "recall_s", "announce_s", "anchor_s")
 _DAY: Final = 86_400.0
 Where = tuple[str | int, ...]

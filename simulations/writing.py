@@ -56,7 +56,7 @@ def _latency(latency: Distribution) -> dict[str, Any]:
 
 
 def _weather(weather: Weather) -> dict[str, Any]:
-    odds = ("loss", "duplicate", "reorder", "replay", "bytes_per_ms")
+    odds = ("loss", "duplicate", "reorder", "replay", "corrupt", "bytes_per_ms")
     said = {name: getattr(weather, name) for name in odds if getattr(weather, name)}
     return {"latency": _latency(weather.latency), **said}
 

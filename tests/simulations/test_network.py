@@ -8,7 +8,7 @@ import pytest
 
 from tslg.simulations.chance import Distribution, stream
 from tslg.simulations.engine import SECOND, Loop
-from tslg.simulations.network import Cut, Net, Weather
+from tslg.simulations.network import Cut, Net, Weather, spoiled
 
 
 class Ear:
@@ -93,3 +93,12 @@ def test_whoever_is_down_hears_nothing():
     on = net()
     on.members[1].up = False
     assert not send(on) and on.lost == 1
+
+
+def test_a_damaged_message_has_one_byte_changed_and_its_bytes_alone():
+    chance = stream(1, "damage")
+    for _ in range(50):
+        number, chunks, rest = spoiled((7, [b"first", b"second"], None), chance)
+        changed = [(a, b) for a, b in zip(b"firstsecond", b"".join(chunks), strict=True) if a != b]
+        assert (number, rest, len(chunks), len(changed)) == (7, None, 2, 1)
+    assert spoiled((7, [], b""), chance) == (7, [], b"") and spoiled((7, None), chance) == (7, None)

@@ -285,6 +285,11 @@ BUGS: dict[str, tuple[Patch, str, set[str]]] = {
     ),
     "counts any verdict": (counts_any_verdict, bred(), {"inheritance"}),
     "forgets a parent": (forgets_a_parent, bred(), {"inheritance"}),
+    "skips signatures in bad weather": (
+        skips_signatures,
+        small().replace("peers = 4\n", "peers = 4\ncorrupt = 0.1\n"),
+        {"acceptance"},
+    ),
     "judges by its mood": (judges_by_its_mood, small(), {"agreement", "soundness", "monotony"}),
 }
 """By name: how it is put in, the scenario, and the invariants by which it may be found."""
