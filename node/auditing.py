@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 import trio
@@ -12,7 +13,8 @@ from tslg.node import kept_checkpoints
 from tslg.node.doubting import Doubts
 from tslg.node.finding.asking import Asker
 from tslg.node.finding.resolver import Ask, Thing
-from tslg.node.net.seam import Network, peer_id_of
+from tslg.node.hedging import Begin, Hedge
+from tslg.node.net.seam import peer_id_of
 from tslg.node.pace import Pace
 from tslg.node.pool import Pool
 from tslg.node.sources import StoreSource
@@ -40,9 +42,6 @@ from tslg.protocol.opening import Opened
 from tslg.protocol.proofs import PrunedProof
 from tslg.protocol.walker import OutsideHead, Walker
 
-PATIENCE_SECONDS: Final = 1.0
-"""How long a peer that says nothing is waited for before the next is asked as well: several round trips round the
-world. Behind a partition each would otherwise cost the whole time that a reply may stand still."""
 MOST_REPLIES: Final = 64
 """Replies in which one peer may hand over one log: 16 GiB."""
 
@@ -52,7 +51,6 @@ class Session:
 
     def __init__(
         self,
-        network: Network,
         store: Store | None,
         limits: Limits,
         walker: Walker,
@@ -64,7 +62,6 @@ class Session:
     ) -> None:
         self._authors = {} if author is None else {walker.target: author}
         self._outside = outside
-        self._network = network
         self._store = store
         self._limits = limits
         self._walker = walker
@@ -86,10 +83,9 @@ class Session:
         return await doubts.look(self._walker, self._pool, others, self._store, self._fetch_alone, self._limits)
 
     async def _fetch_alone(self, address: str, ids: Sequence[Link]) -> None:
-        self.asker.round_trips += 1
         request = WalkRequest(tuple(ids), None, 0).to_bytes()
         try:
-            async with self._network.request(address, WALK, request, limits=self._limits) as chunks:
+            async with self.asker.asked(address, WALK, request) as chunks:
                 async for chunk in chunks:
                     part = read_walk_chunk(chunk, self._limits)
                     if not isinstance(part, WalkEnd):
@@ -133,47 +129,31 @@ class Session:
     # --- records ---------------------------------------------------------------------------------------------------
 
     async def _fetch(self, wanted: Sequence[Link]) -> None:
-        """Ask peer after peer for the ancestry of what is wanted, until all of it is there or nobody is left.
+        """Ask peer after peer for the ancestry of what is wanted, until all of it is there or nobody is left."""
 
-        Beside one that says nothing the next is asked; once all is there, nobody is waited for.
-        """
-        async with trio.open_nursery() as nursery:
-            while (lacking := self._lacking(wanted)) and (ask := await self.asker.next(lacking)) is not None:
-                reply = _Reply(nursery.cancel_scope)
-                nursery.start_soon(self._ask, ask, wanted, reply)
-                with trio.move_on_after(PATIENCE_SECONDS):
-                    await reply.begun.wait()
-                if reply.begun.is_set():
-                    await reply.over.wait()
-                else:
-                    self.asker.slow(ask)
+        async def ask_one(ask: Ask, begin: Begin) -> None:
+            things = set(ask.things)
+            try:
+                await self._walk(ask, [id for id in wanted if id in things], begin)
+            except TslgError as error:
+                await self.asker.failed(ask, error)
 
-    async def _ask(self, ask: Ask, wanted: Sequence[Link], reply: _Reply) -> None:
-        things = set(ask.things)
-        try:
-            await self._walk(ask, [id for id in wanted if id in things], reply.begun)
-        except TslgError as error:
-            await self.asker.failed(ask, error)
-        reply.begun.set()
-        reply.over.set()
-        if not self._lacking(wanted):
-            reply.others.cancel()
+        await Hedge(self.asker, partial(self._lacking, wanted), ask_one).run()
 
     def _lacking(self, wanted: Sequence[Link]) -> dict[Thing, Link | None]:
         owner = self._walker.owner_of
         return {id: owner(id) or self._authors.get(id) for id in wanted if id not in self._pool.opened}
 
-    async def _walk(self, ask: Ask, roots: Sequence[Link], begun: trio.Event) -> None:
-        """Ask for an ancestry, and open it as it arrives; `begun` is set when it starts to."""
+    async def _walk(self, ask: Ask, roots: Sequence[Link], begin: Begin) -> None:
+        """Ask for an ancestry, and open it as it arrives; `begin` is called when it starts to."""
         request = WalkRequest(tuple(roots), None, self._walker.remaining).to_bytes()
-        self.asker.round_trips += 1
         started, waited = trio.current_time(), 0.0
         pace = Pace(roots, ask.peer, self._limits)
-        async with self._network.request(ask.address, WALK, request, limits=self._limits) as chunks:
+        async with self.asker.asked(ask.address, WALK, request) as chunks:
             with pace.kept():
                 async for chunk in chunks:
                     waited = waited or trio.current_time() - started
-                    begun.set()
+                    begin()
                     part = read_walk_chunk(chunk, self._limits)
                     if isinstance(part, WalkEnd):
                         self._take_end(ask, part)
@@ -306,9 +286,8 @@ class Session:
     async def _fetch_range(self, ask: Ask, agent: Link, start: int, stop: int) -> int | None:
         """Ask for a stretch of a log; return the position behind the last record that came, None if none did."""
         after: int | None = None
-        self.asker.round_trips += 1
         request = RangeRequest(agent, start, stop).to_bytes()
-        async with self._network.request(ask.address, LOG, request, limits=self._limits) as chunks:
+        async with self.asker.asked(ask.address, LOG, request) as chunks:
             async for chunk in chunks:
                 for one in self._take_range(agent, ask, read_walk_chunk(chunk, self._limits)):
                     if one.record.owner == agent and start <= one.record.seq < stop:
@@ -354,13 +333,6 @@ class Session:
             at = at if sum(map(len, left)) < sum(map(len, needs)) else at + most
             needs = left
         return needs
-
-
-class _Reply:
-    """One reply that is waited for: whether it has begun, whether it is over, and who else is asked meanwhile."""
-
-    def __init__(self, others: trio.CancelScope) -> None:
-        self.begun, self.over, self.others = trio.Event(), trio.Event(), others
 
 
 def _weigh(walker: Walker, store: Store | None) -> None:

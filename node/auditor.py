@@ -141,7 +141,7 @@ class Auditor:
                 pool = Pool(walker, keys, checks if signatures == "all" else None, doubts.better)
                 beat = partial(_beat, tick, pool)
                 asker = Asker(self._network, self.finder, peers, avoid=doubts.spoilers, on_step=beat)
-                session = Session(self._network, self._store, self._limits, walker, pool, asker, author, tick, outside)
+                session = Session(self._store, self._limits, walker, pool, asker, author, tick, outside)
                 await session.run()
                 # In a thread, so that the node goes on answering others meanwhile.
                 report = await trio.to_thread.run_sync(_conclude, walker, checks)

@@ -159,6 +159,7 @@ async def _serve(
 ) -> None:
     import trio
 
+    from tslg.node.allocator import keep_lean
     from tslg.node.node import Node
 
     # Signals are received before the node starts, so that one that comes while it does ends it in order as well.
@@ -170,6 +171,7 @@ async def _serve(
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(wait)
+            nursery.start_soon(keep_lean)
             async with Node.open(path, federation=federation, config=config) as opened:
                 for name, command in works.items():
                     from tslg.node.cli.working import work_by

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
@@ -12,7 +13,8 @@ from tslg.node.finding.book import Outcome, Source
 from tslg.node.finding.finder import Finder
 from tslg.node.finding.resolver import Ask, Look, Resolver, Stage, Thing, Try
 from tslg.node.net.errors import AddressError, Answered, ProtocolViolation, Stalled
-from tslg.node.net.seam import Network, peer_id_of
+from tslg.node.net.seam import Line, Network, peer_id_of
+from tslg.node.tasks import background
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import CodecError, NetworkError, RecordError, TslgError
 from tslg.protocol.exchange import LOG, LocateReply, LocateRequest, MessageError
@@ -25,8 +27,20 @@ WORST: Final = 1_000
 """More than what any peer is better than another by."""
 HEAD_START_SECONDS: Final = 0.25
 """How long a stranger is waited for before the next is dialled as well, as RFC 8305 has it for addresses."""
+PATIENCE_SECONDS: Final = 1.0
+"""How long a peer that says nothing is waited for before the next is asked as well, where nothing is known of the line:
+several round trips round the world."""
+PATIENCE_ROUND_TRIPS: Final = 2.0
+"""How long where it is known, but never shorter than the head start. An answer takes one; a lost packet one more."""
 LOCATES: Final = 8
 """Peers that are asked where an agent is: they tell what they were told, so more of them know no more."""
+
+
+def patience(line: Line | None = None) -> float:
+    """Return how long an answer over a line is waited for before somebody else is asked as well, s."""
+    if line is None or line.round_trip is None:
+        return PATIENCE_SECONDS
+    return min(max(PATIENCE_ROUND_TRIPS * line.round_trip, HEAD_START_SECONDS), PATIENCE_SECONDS)
 
 
 class Asker:
@@ -58,6 +72,7 @@ class Asker:
             sorted(named, key=lambda address: named[address] in last),
             peer_of=peer_id_of,
             score=lambda peer: finder.book.score(peer) - (WORST if peer in last else 0),
+            silent=lambda peer: self.line(peer).silent,
             limits=finder.limits,
         )
         self._on_step = on_step
@@ -148,11 +163,41 @@ class Asker:
         """Why something that nobody handed over is missing: somebody who answered has it not, or nobody answered."""
         return "absent" if thing in self._answered else "unreachable"
 
+    def line(self, peer: str) -> Line:
+        """Return how the line to a peer is."""
+        return self._network.line(peer)
+
     async def request(self, address: str, request: bytes) -> bytes:
         """Send one request about a log whose reply is one chunk."""
-        self.round_trips += 1
-        async with self._network.request(address, LOG, request, limits=self._finder.limits) as chunks:
+        async with self.asked(address, LOG, request) as chunks:
             return b"".join([chunk async for chunk in chunks])
+
+    @asynccontextmanager
+    async def asked(self, address: str, protocol: str, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Send a request for the length of a block, as `Network.request`. Raises Stalled too where the line is silent.
+
+        One that was silent before is given the time of an answer to come back: nothing sent over it could be withdrawn.
+        """
+        peer = peer_id_of(address)
+        if (line := self.line(peer)).silent:
+            await trio.sleep(patience(line))
+        silent = self.line(peer).silent
+
+        async def listen() -> None:
+            nonlocal silent
+            while not silent:
+                await trio.sleep(HEAD_START_SECONDS)
+                silent = self.line(peer).silent
+            nursery.cancel_scope.cancel()
+
+        if not silent:
+            self.round_trips += 1
+            async with background() as nursery:
+                nursery.start_soon(listen)
+                async with self._network.request(address, protocol, request, limits=self._finder.limits) as chunks:
+                    yield chunks
+        if silent:
+            raise Stalled(f"nothing comes from peer {peer}", peer=peer)
 
     async def _try(self, step: Try) -> None:
         """Dial strangers side by side, the better ones with a head start, until one is there.

@@ -64,6 +64,7 @@ class Resolver:
         given: addresses in the order in which they shall be asked.
         peer_of: the peer's id in an address.
         score: how well a peer answered before; orders the candidates of one stage.
+        silent: whether the line to a peer is silent; such are asked after the others of their stage, and not dialled.
         limits: bounds on how many are dialled.
     """
 
@@ -74,11 +75,13 @@ class Resolver:
         *,
         peer_of: Callable[[str], str],
         score: Callable[[str], int] = lambda peer: 0,
+        silent: Callable[[str], bool] = lambda peer: False,
         limits: Limits = DEFAULT,
     ) -> None:
         self._federation = federation
         self._peer_of = peer_of
         self._score = score
+        self._silent = silent
         self._left = limits.strangers_dialled
         self._most = limits.found_addresses
         self._things = limits.walk_roots
@@ -171,14 +174,21 @@ class Resolver:
 
     def _step(self, stage: Stage, candidates: Sequence[str], things: Sequence[Thing]) -> Step | None:
         left = [peer for peer in candidates if not self.is_out(peer) and self._unasked(peer, things)]
+        silent = set(filter(self._silent, left))
         # Those that were given are asked in their order, whatever they were like before.
-        left.sort(key=lambda peer: (peer not in self._alive, 0 if stage is Stage.GIVEN else -self._score(peer)))
+        left.sort(
+            key=lambda peer: (
+                peer in silent,
+                peer not in self._alive,
+                0 if stage is Stage.GIVEN else -self._score(peer),
+            )
+        )
         if not left:
             return None
         first = left[0]
-        if first in self._alive:
+        if first in self._alive or first in silent:
             return Ask(first, self.address(first), tuple(self._unasked(first, things)[: self._things]))
-        strangers = left[: min(TRIED_AT_ONCE, self._left)]
+        strangers = [peer for peer in left if peer not in silent][: min(TRIED_AT_ONCE, self._left)]
         self._left -= len(strangers)
         return Try(tuple(self.address(peer) for peer in strangers)) if strangers else None
 

@@ -16,7 +16,7 @@ from tslg.node.net import errors
 from tslg.node.net.exchange import Asking, Reply, Serving, StreamBroken, ask
 from tslg.node.net.offenders import Offenders
 from tslg.node.net.reach import Scope, may_dial
-from tslg.node.net.seam import Announcement, Handler, Validator, peer_id_of
+from tslg.node.net.seam import Announcement, Handler, Line, Validator, peer_id_of
 from tslg.node.net.topics import Topics, check_announcement
 from tslg.protocol.limits import DEFAULT, Limits
 
@@ -296,6 +296,10 @@ class MemoryNetwork:
     def peers(self) -> tuple[str, ...]:
         """See `seam.Network`."""
         return tuple(sorted(self._connected))
+
+    def line(self, peer: str) -> Line:
+        """See `seam.Network`."""
+        return Line()
 
     def answered(self) -> Mapping[tuple[str, int | None], int]:
         """See `seam.Network`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import trio
 
@@ -35,6 +35,18 @@ class Announcement:
 
 Validator = Callable[[Announcement], Verdict]
 """Called once for every announcement, whose verdict is final; it must not wait."""
+
+
+class Line(NamedTuple):
+    """How the line to a peer is, as far as that is known.
+
+    Attributes:
+        round_trip: what a sign of life takes by and by, s; None where none was measured.
+        silent: whether nothing came for long although it was waited for: longer than live lines take, lossy ones too.
+    """
+
+    round_trip: float | None = None
+    silent: bool = False
 
 
 class Network(Protocol):
@@ -115,6 +127,10 @@ class Network(Protocol):
 
     def peers(self) -> tuple[str, ...]:
         """The ids of the peers connected at the moment, sorted."""
+        ...
+
+    def line(self, peer: str) -> Line:
+        """How the line to a peer (its id) is. Where nothing came lately, a sign of life is asked for by the way."""
         ...
 
     def answered(self) -> Mapping[tuple[str, int | None], int]:

@@ -18,6 +18,10 @@ _BUSY_MS: Final = 10_000
 
 _READERS: Final = 4
 """Idle read connections that are kept; more are opened when more threads read at once, and closed after."""
+_WRITER_CACHE_KIB: Final = 32_000
+_READER_CACHE_KIB: Final = 8_000
+"""Pages that each connection keeps, on top of what the system keeps of the file: every idle reader holds on to its own,
+and with the writer's bound they would grow with the file for long."""
 
 _PERMIT: Final = "give this user the directory and its files; reading too needs to write beside them"
 
@@ -107,7 +111,7 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA temp_store = MEMORY")
         db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("PRAGMA cache_size = -32000")
+        db.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB if readonly else _WRITER_CACHE_KIB}")
     except BaseException:
         db.close()
         raise

@@ -23,7 +23,7 @@ from typing import Any
 
 import trio
 
-from tslg.node.allocator import bound_arenas
+from tslg.node.allocator import bound_arenas, keep_lean
 from tslg.node.auditor import Auditor
 from tslg.node.config import NodeConfig
 from tslg.node.home import Home, wall_clock
@@ -123,6 +123,7 @@ async def main(settings: dict[str, Any]) -> None:
         Node.open(settings["data"], federation=federation, config=config, clock=clock) as node,
         trio.open_nursery() as nursery,
     ):
+        nursery.start_soon(keep_lean)
         agent = await node.agent(settings["agent"])
         assert node.network is not None
         say(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import trio
 
-from tslg.node import auditing
 from tslg.node.auditor import Auditor
+from tslg.node.finding import asking
 from tslg.node.net.memory import MemoryHub
 from tslg.node.net.seam import running
 from tslg.node.node import Node
@@ -47,7 +47,7 @@ async def test_a_peer_that_answers_with_garbage_leaves_the_audit_undetermined(ch
 
 @pytest.mark.parametrize("silent", ["from the start", "after a part"])
 async def test_beside_a_peer_that_says_nothing_the_next_is_asked(tmp_path, monkeypatch, silent):
-    monkeypatch.setattr(auditing, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.05)
     hub = MemoryHub()
     mute = hub.network("mute")
 
@@ -72,7 +72,7 @@ async def test_beside_a_peer_that_says_nothing_the_next_is_asked(tmp_path, monke
 
 
 async def test_a_slow_peer_is_waited_for_where_nobody_else_has_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(auditing, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.01)
     hub = MemoryHub()
     async with Node.open(tmp_path / "a", network=hub.network("a")) as node:
         agent = await node.agent("one")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 
 import trio
@@ -24,12 +24,14 @@ from tslg.node.net.libp2p.muxer import BoundedYamux
 from tslg.node.net.libp2p.swarm import GuardedSwarm
 from tslg.node.net.libp2p.upgrade import HandshakeFailed, MuxerFailed
 from tslg.node.net.reach import Place, Scope, may_dial, place_of, scope_of
-from tslg.node.net.seam import peer_id_of
+from tslg.node.net.seam import Line, peer_id_of
 from tslg.protocol.limits import Limits
 
 _CONNECTIONS_PER_PEER = 2
 """Defect 14: two peers that dial each other at once get two connections. More have no honest reason."""
 _ADDRESSES_PER_PEER = 4
+_VAIN_SECONDS = 10.0
+"""How long a dial that nobody answered speaks against the line."""
 _left: ContextVar[list[int] | None] = ContextVar("dials left to what is under way", default=None)
 
 
@@ -58,10 +60,13 @@ class Dialer:
         self._dialling: dict[ID, trio.Lock] = {}
         self._cut_off: set[ID] = set()
         self._given: dict[ID, list[Multiaddr]] = {}
+        self._vain: dict[ID, float] = {}
+        self._again: set[ID] = set()
         self._under_way = trio.CapacityLimiter(limits.dials)
         self.scope = Scope.GLOBAL
         if isinstance(swarm, GuardedSwarm):
             swarm.dial_known = self._dial_known
+            swarm.line = self.line
 
     def trust(self, peer: ID, address: Multiaddr | None) -> None:
         """Dial this address from now on whatever it leads to: the node's operator gave it."""
@@ -122,8 +127,35 @@ class Dialer:
         """Make sure of a connection with `peer`. Raises a `errors.PeerError`."""
         await self._connect(peer, address, self._limits)
 
+    def line(self, peer: ID) -> Line:
+        """How the line to a peer is; one that is silent is tried anew meanwhile, which is sooner there than the old."""
+        muxer = self._connected(peer)
+        line = Line(silent=self._in_vain(peer)) if muxer is None else muxer.line()
+        if line.silent and muxer is not None:
+            self._note_vain(peer)
+        if line.silent and peer not in self._again:
+            self._again.add(peer)
+            self.swarm.manager.run_task(self._dial_again, peer, muxer)
+        return line
+
+    def _in_vain(self, peer: ID) -> bool:
+        since = self._vain.get(peer)
+        if since is not None and trio.current_time() - since > _VAIN_SECONDS:
+            del self._vain[peer]
+            return False
+        return since is not None
+
+    async def _dial_again(self, peer: ID, silent: BoundedYamux | None) -> None:
+        try:
+            with suppress(errors.PeerError):
+                if await self._dial(peer, None, self._limits) is not silent and silent is not None:
+                    await silent.close()
+        finally:
+            self._again.discard(peer)
+
     def _connected(self, peer: ID) -> BoundedYamux | None:
-        for connection in self.swarm.get_connections(peer):
+        """Return a working connection with a peer, the newest: older ones may be broken without our noticing."""
+        for connection in reversed(self.swarm.get_connections(peer)):
             muxer = connection.muxed_conn
             if isinstance(muxer, BoundedYamux) and not connection.is_closed and muxer.is_established:
                 return muxer
@@ -160,6 +192,7 @@ class Dialer:
                             await self.swarm.dial_addr(candidate, peer)
                 except trio.TooSlowError:
                     failure = errors.Stalled(f"peer {peer} did not finish the handshake in time", peer=str(peer))
+                    self._note_vain(peer)
                 except BaseLibp2pError as error:
                     failure = _explain(error, peer, candidate)
                 muxer = self._connected(peer)
@@ -168,6 +201,11 @@ class Dialer:
         if isinstance(failure, errors.Unreachable) and address is not None and not self.may_dial(_named(address, peer)):
             raise errors.NotDialled(f"{address} lies deeper inside than this node stands", peer=str(peer))
         raise failure
+
+    def _note_vain(self, peer: ID) -> None:
+        if len(self._vain) >= self._limits.peers_known:
+            del self._vain[next(iter(self._vain))]
+        self._vain[peer] = trio.current_time()
 
     @asynccontextmanager
     async def _turn(self, address: Multiaddr) -> AsyncIterator[None]:

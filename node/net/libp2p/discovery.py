@@ -27,6 +27,7 @@ from multiaddr import Multiaddr
 from tslg.node.net.libp2p.dialer import at_most
 from tslg.node.net.libp2p.muxer import BoundedYamux
 from tslg.node.net.libp2p.providers import BoundedProviders
+from tslg.node.net.libp2p.swarm import GuardedSwarm
 from tslg.node.net.reach import scope_of
 from tslg.protocol.limits import Limits
 
@@ -36,6 +37,7 @@ PROTOCOL = TProtocol("/tslg/kad/1.0.0")
 _ASKED = 20
 _QUERY_SECONDS = 3.0
 _LOOKUP_SECONDS = 8.0
+_LOOK_SECONDS = 0.25
 _TOLD_PER_WINDOW = 100
 """Keys that a peer may provide within ten seconds: the library's ten would lose those of a node with many agents."""
 
@@ -115,12 +117,32 @@ class Discovery:
         name = _dht_key(key)
         answers = [self._dht.provider_store.get_providers(name)]
         with self._bounded("providers could not be looked for"):
-            closest = await self._dht.peer_routing.find_closest_peers_network(name, _ASKED)
+            closest = await self._closest(name)
             async with trio.open_nursery() as nursery:
                 for peer in closest:
                     if peer != self._host.get_id():
                         nursery.start_soon(self._ask, peer, name, answers)
         return self._ranked(answers)
+
+    async def _closest(self, name: bytes) -> list[ID]:
+        """Look for the peers closest to a name. Once a line falls silent, those that are known are taken instead."""
+        found: list[ID] = []
+        known = self._dht.routing_table.find_local_closest_peers(name, _ASKED)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_silent, known, nursery.cancel_scope)
+            found = await self._dht.peer_routing.find_closest_peers_network(name, _ASKED)
+            nursery.cancel_scope.cancel()
+        return found or known
+
+    async def _until_silent(self, peers: list[ID], scope: trio.CancelScope) -> None:
+        before = self._silent(peers)
+        while self._silent(peers) <= before:
+            await trio.sleep(_LOOK_SECONDS)
+        scope.cancel()
+
+    def _silent(self, peers: list[ID]) -> set[ID]:
+        swarm = self._host.get_network()
+        return {peer for peer in peers if swarm.line(peer).silent} if isinstance(swarm, GuardedSwarm) else set()
 
     @contextmanager
     def _bounded(self, failure: str) -> Iterator[None]:

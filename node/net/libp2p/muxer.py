@@ -16,6 +16,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.stream_muxer.yamux import yamux
 
 from tslg.node.net.offenders import Offenders
+from tslg.node.net.seam import Line
 from tslg.protocol.limits import Limits
 
 _log = logging.getLogger(__name__)
@@ -25,6 +26,11 @@ _ANSWERS = 1024
 """Frames that wait to be answered: eight for every stream that a peer may have open."""
 _FIRST_PULSE_SECONDS = 0.5
 """Also the first measurement of the round-trip time, from which the receive windows grow."""
+_LATELY_SECONDS, _QUIET_SECONDS = 0.25, 1.0
+"""Who was heard so lately is not asked for a sign of life: by one who waits for an answer; with whatever is sent."""
+_SILENT_SECONDS, _SILENT_ROUND_TRIPS = 3.0, 8.0
+"""Without a sign of life for the longer of these, a line is taken to be broken. On a live one a packet would have to be
+lost three times: TCP sends it again after two round trips or so, then after twice that, then after four times."""
 
 
 class WindowExceeded(BaseLibp2pError):
@@ -92,6 +98,23 @@ class _BoundedBuffers(dict[int, bytearray]):
         super().__setitem__(stream_id, _BoundedBuffer(lambda size: self._admit(stream_id, size)))
 
 
+class _Listening:
+    """A secured connection that tells whenever anything comes over it."""
+
+    def __init__(self, conn: ISecureConn, hear: Callable[[], None]) -> None:
+        self._conn, self._hear = conn, hear
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Read up to `n` bytes."""
+        data = await self._conn.read(n)
+        if data:
+            self._hear()
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+
 class BoundedYamux(yamux.Yamux):
     """One connection's muxer. It ends its connection, and nothing else, when the peer misbehaves or is gone."""
 
@@ -104,6 +127,10 @@ class BoundedYamux(yamux.Yamux):
         self._pulse_seconds = pulse_seconds
         self._torn_down = False
         self._reader: trio.lowlevel.Task | None = None
+        self._heard = 0.0
+        self._asked: float | None = None
+        self._wanted = trio.Event()
+        self.secured_conn = cast(ISecureConn, _Listening(secured_conn, self._hear))
         self._answers, self._answers_to_write = trio.open_memory_channel[bytes](_ANSWERS)
         self.stream_buffers: dict[int, bytearray] = _BoundedBuffers(self._bound_unread_bytes)
 
@@ -131,6 +158,7 @@ class BoundedYamux(yamux.Yamux):
 
     def _mark_broken(self) -> None:
         self.event_shutting_down.set()
+        self._wanted.set()
         for stream in self.streams.values():
             stream.reset_received = True
 
@@ -182,6 +210,7 @@ class BoundedYamux(yamux.Yamux):
 
     async def start(self) -> None:
         """Serve the connection. The library runs this as a task of the host: an error here would end the host."""
+        self._heard = trio.current_time()
         try:
             await super().start()
         except Exception as error:
@@ -195,6 +224,7 @@ class BoundedYamux(yamux.Yamux):
         if trio.lowlevel.current_task() is self._reader:
             self._answer(data)
             return
+        self._want_life(_QUIET_SECONDS)
         async with self._write_lock:
             with shielded(self._limits.write_stall_ms / 1000) as patience:
                 await self.secured_conn.write(data)
@@ -211,32 +241,62 @@ class BoundedYamux(yamux.Yamux):
             return await super().open_stream()
         raise MuxedStreamError("the peer takes nothing")
 
+    # Whether anything comes at all tells a line that is broken from a peer that takes its time.
+
+    def _hear(self) -> None:
+        self._heard, self._asked = trio.current_time(), None
+
+    def line(self) -> Line:
+        """How the line is; a sign of life is asked for unless there was one lately."""
+        self._want_life(_LATELY_SECONDS)
+        patience = max(_SILENT_SECONDS, _SILENT_ROUND_TRIPS * self._rtt)
+        silent = self._asked is not None and trio.current_time() - self._asked >= patience
+        return Line(self._rtt or None, silent)
+
+    def _stuck(self) -> bool:
+        """Whether what is written waits, for long, for a peer from whom nothing comes."""
+        return self._write_lock.locked() and self.line().silent
+
+    def _want_life(self, quiet_seconds: float) -> None:
+        now = trio.current_time()
+        if self._asked is None and now - self._heard >= quiet_seconds:
+            self._asked = now
+            self._wanted.set()
+
     # Defect 9: nothing notices a peer that vanished without closing. The library sends Yamux pings to measure the
     # round-trip time, but ignores a missing answer; here a missing answer ends the connection.
 
     async def _measure_rtt_loop(self) -> None:
-        pause = min(_FIRST_PULSE_SECONDS, self._pulse_seconds)
+        pause, missed = min(_FIRST_PULSE_SECONDS, self._pulse_seconds), False
         while True:
             with trio.move_on_after(pause):
-                await self.event_shutting_down.wait()
+                await self._wanted.wait()
             if self.event_shutting_down.is_set():
                 return
-            if not await self._has_pulse():
-                await self._cleanup_on_error()
+            extra, self._wanted = self._wanted.is_set(), trio.Event()
+            alive = await self._has_pulse()
+            # One that was asked for out of turn ends nothing by itself: a partition may be over before the next.
+            if not alive and (missed or not extra or self._stuck()):
+                await self._end_silent()
                 return
-            pause = self._pulse_seconds
+            missed, pause = not alive, self._pulse_seconds if alive else 0.0
+
+    async def _end_silent(self) -> None:
+        if not self._torn_down:
+            self._offenders.name(str(self.peer_id), "pulse", "open and silent, or gone without closing: cut off")
+        await self._cleanup_on_error()
 
     async def _has_pulse(self) -> bool:
         self._ping_id = (self._ping_id + 1) % 2**32
         self._ping_event = trio.Event()
         header = struct.pack(yamux.YAMUX_HEADER_FORMAT, 0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, self._ping_id)
-        try:
-            await self._write_frame(header)
-        except BaseLibp2pError:
-            return False
+        if self._asked is None:
+            self._asked = trio.current_time()
         self._ping_sent_time = trio.current_time()
+        # Not written here: whoever waits for a peer to take something does not see that there is none any more.
+        self._answer(header)
         with trio.move_on_after(self._pulse_seconds):
-            await self._ping_event.wait()
-        if not self._ping_event.is_set() and not self._torn_down:
-            self._offenders.name(str(self.peer_id), "pulse", "open and silent, or gone without closing: cut off")
+            while not (self._ping_event.is_set() or self._torn_down or self._stuck()):
+                with trio.move_on_after(_QUIET_SECONDS):
+                    await self._ping_event.wait()
         return self._ping_event.is_set()

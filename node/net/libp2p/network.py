@@ -28,7 +28,7 @@ from tslg.node.net.libp2p.muxer import cap_receive_window, shielded
 from tslg.node.net.libp2p.streams import RequestStream, YamuxByteStream
 from tslg.node.net.offenders import Offenders
 from tslg.node.net.reach import widest
-from tslg.node.net.seam import Announcement, Handler, Validator
+from tslg.node.net.seam import Announcement, Handler, Line, Validator
 from tslg.protocol.errors import NetworkError
 from tslg.protocol.limits import Limits
 
@@ -213,6 +213,13 @@ class Libp2pNetwork:
     def peers(self) -> tuple[str, ...]:
         """See `seam.Network`."""
         return self._dialer.peers()
+
+    def line(self, peer: str) -> Line:
+        """See `seam.Network`."""
+        try:
+            return self._dialer.line(parse_peer(peer))
+        except errors.AddressError:
+            return Line()
 
     def answered(self) -> Mapping[tuple[str, int | None], int]:
         """See `seam.Network`."""

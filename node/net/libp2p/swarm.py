@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from libp2p.abc import INetConn
+from libp2p.abc import INetConn, INetStream
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.metrics.swarm import SwarmEvent
@@ -17,6 +17,7 @@ from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
 from tslg.node.net.libp2p.muxer import BoundedYamux
+from tslg.node.net.seam import Line
 from tslg.protocol.errors import NetworkError
 
 _log = logging.getLogger(__name__)
@@ -25,10 +26,18 @@ _log = logging.getLogger(__name__)
 class GuardedSwarm(Swarm):
     """A swarm whose places for connections from outside become free again, and which dials by our rules.
 
-    `dial_known` dials a peer at the addresses that others gave, or raises a `NetworkError`.
+    `dial_known` dials a peer at the addresses that others gave, or raises a `NetworkError`; `line` tells how the line
+    to a peer is.
     """
 
     dial_known: Callable[[ID], Awaitable[None]] | None = None
+    line: Callable[[ID], Line] = staticmethod(lambda peer: Line())
+
+    async def new_stream(self, peer_id: ID) -> INetStream:
+        """Open a stream for one of the library's own parts, which would wait long on a line that is silent."""
+        if self.line(peer_id).silent:
+            raise SwarmException(f"the line to {peer_id} is silent")
+        return await super().new_stream(peer_id)
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """Dial a peer for one of the library's own parts. Raises SwarmException, which they expect."""
