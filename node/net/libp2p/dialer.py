@@ -5,10 +5,12 @@ Whatever makes libp2p dial comes through here: requests, and the DHT's own quest
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 import trio
 from libp2p.abc import IHost
@@ -27,11 +29,13 @@ from tslg.node.net.reach import Place, Scope, may_dial, place_of, scope_of
 from tslg.node.net.seam import Line, peer_id_of
 from tslg.protocol.limits import Limits
 
+_log = logging.getLogger(__name__)
+
 _CONNECTIONS_PER_PEER = 2
 """Defect 14: two peers that dial each other at once get two connections. More have no honest reason."""
 _ADDRESSES_PER_PEER = 4
 _VAIN_SECONDS = 10.0
-"""How long a dial that nobody answered speaks against the line."""
+"""How long a dial that nobody answered, or a connection that was given up as silent, speaks against the line."""
 _left: ContextVar[list[int] | None] = ContextVar("dials left to what is under way", default=None)
 
 
@@ -131,8 +135,6 @@ class Dialer:
         """How the line to a peer is; one that is silent is tried anew meanwhile, which is sooner there than the old."""
         muxer = self._connected(peer)
         line = Line(silent=self._in_vain(peer)) if muxer is None else muxer.line()
-        if line.silent and muxer is not None:
-            self._note_vain(peer)
         if line.silent and peer not in self._again:
             self._again.add(peer)
             self.swarm.manager.run_task(self._dial_again, peer, muxer)
@@ -147,9 +149,13 @@ class Dialer:
 
     async def _dial_again(self, peer: ID, silent: BoundedYamux | None) -> None:
         try:
-            with suppress(errors.PeerError):
-                if await self._dial(peer, None, self._limits) is not silent and silent is not None:
-                    await silent.close()
+            if silent is None:
+                await self._connect(peer, None, self._limits)
+            elif await self._dial(peer, None, self._limits) is not silent and silent.line().silent:
+                await silent.close()
+        except Exception as error:
+            # A task of the swarm, which an error would end.
+            _log.debug("peer %s, whose line is silent, is not reached anew: %r", peer, error)
         finally:
             self._again.discard(peer)
 
@@ -158,14 +164,20 @@ class Dialer:
         for connection in reversed(self.swarm.get_connections(peer)):
             muxer = connection.muxed_conn
             if isinstance(muxer, BoundedYamux) and not connection.is_closed and muxer.is_established:
+                muxer.on_silent = partial(self._note_vain, peer)
                 return muxer
         return None
 
     async def _connect(self, peer: ID, address: Multiaddr | None, limits: Limits) -> BoundedYamux:
         lock = self._dialling.setdefault(peer, trio.Lock())
+        before = self._vain.get(peer)
         try:
             async with lock:
-                return self._connected(peer) or await self._dial(peer, address, limits)
+                muxer = self._connected(peer)
+                if muxer is None and self._vain.get(peer) != before:
+                    # Whoever waited for a dial that came to nothing would otherwise make the same one again, in turn.
+                    raise errors.Stalled(f"peer {peer} did not finish the handshake in time", peer=str(peer))
+                return muxer or await self._dial(peer, address, limits)
         finally:
             if not lock.locked():
                 self._dialling.pop(peer, None)

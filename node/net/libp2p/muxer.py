@@ -130,6 +130,8 @@ class BoundedYamux(yamux.Yamux):
         self._heard = 0.0
         self._asked: float | None = None
         self._wanted = trio.Event()
+        self.on_silent: Callable[[], None] = lambda: None
+        """Called when the connection is given up because nothing came any more."""
         self.secured_conn = cast(ISecureConn, _Listening(secured_conn, self._hear))
         self._answers, self._answers_to_write = trio.open_memory_channel[bytes](_ANSWERS)
         self.stream_buffers: dict[int, bytearray] = _BoundedBuffers(self._bound_unread_bytes)
@@ -284,6 +286,7 @@ class BoundedYamux(yamux.Yamux):
     async def _end_silent(self) -> None:
         if not self._torn_down:
             self._offenders.name(str(self.peer_id), "pulse", "open and silent, or gone without closing: cut off")
+            self.on_silent()
         await self._cleanup_on_error()
 
     async def _has_pulse(self) -> bool:

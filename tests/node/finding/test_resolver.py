@@ -201,3 +201,20 @@ def test_it_ends_asks_nobody_twice_and_misses_nobody(given_, found, there, holds
             for agent in agents & {wanted[m] for m in missing}
             for stage in (Stage.TOLD, Stage.AGENT)
         )
+
+
+@pytest.mark.spec("FND-9")
+def test_a_peer_whose_line_is_silent_is_asked_after_the_others_of_its_stage_and_not_dialled():
+    silent = {"mute"}
+    resolver = Resolver(FEDERATION, map(at, ("mute", "there")), peer_of=peer_of, silent=silent.__contains__)
+    outside = Outside({(Stage.FEDERATION, FEDERATION): ["found"]}, {"there", "found"}, {})
+    assert outside.drive(resolver, {ONE: None}) == {ONE}
+    assert outside.steps == [
+        Try((at("there"),)),
+        Ask("there", at("there"), (ONE,)),
+        Ask("mute", at("mute"), (ONE,)),
+        Look(Stage.FEDERATION, FEDERATION),
+        Try((at("found"),)),
+        Ask("found", at("found"), (ONE,)),
+        None,
+    ]
