@@ -13,11 +13,15 @@ from fleet import Process, converge, open_federation
 from relay import Relay
 from router import Router
 
+from tslg.protocol.cid import compute, to_text
+
 NAMES: Final = ("planner", "builder", "checker", "archive")
 DELAY, LOSS = 0.080, 0.02
 CONVERGED: Final = 120
 """Seconds within which everything is everywhere once the lines are whole; a bound against hanging, no measurement."""
 AUDITS: Final = 6
+NOBODYS: Final = to_text(compute(b"a record that nobody has"))
+EITHER: Final = ("valid", "undetermined")
 Links = Relay | Router
 
 
@@ -60,22 +64,25 @@ def started(links: Links, folder: Path) -> Iterator[list[Process]]:
 
 def play(links: Links, hosts: list[Process], parted_seconds: float) -> Outcome:
     """Let it happen; AssertionError where something is not as it must be."""
-    planner, builder, checker, _ = hosts
+    planner, builder, checker, archive = hosts
     links.conditions.delay = DELAY
     for host in hosts:
         host.tell("append", count=20, pause=0.05)
     converge(hosts, CONVERGED)
     audits = [audit("calm", checker, planner, hosts) for _ in range(AUDITS)]
+    audits += [audit("nobody", checker, planner, hosts, NOBODYS) for _ in range(2)]
 
     links.conditions.loss = LOSS
     for host in hosts:
         host.tell("append", count=int(parted_seconds * 10) + 50, pause=0.1)
     audits += [audit("lossy", checker, planner, hosts) for _ in range(AUDITS)]
 
+    held = archive.logs()[planner.last("agent")][0] - 1
     links.conditions.partition(NAMES[:2], NAMES[2:])
     ends = time.monotonic() + parted_seconds
     while time.monotonic() < ends:
-        audits.append(audit("parted", checker, planner, hosts))
+        audits.append(audit("parted", checker, planner, hosts, planner.acked[min(held, max(planner.acked))]))
+        audits.append(audit("behind", checker, planner, hosts))
         time.sleep(0.5)
     assert checker.logs()[planner.last("agent")][0] < 1 + max(planner.acked), "nothing happened while they were apart"
 
@@ -93,9 +100,9 @@ def play(links: Links, hosts: list[Process], parted_seconds: float) -> Outcome:
     return Outcome(audits, logs, {host.last("agent"): 1 + max(host.acked) for host in hosts}, until_same)
 
 
-def audit(phase: str, reader: Process, author: Process, hosts: Sequence[Process]) -> Audit:
-    """Audit an author's newest acknowledged record from another host, over the network alone."""
-    record = author.acked[max(author.acked)]
+def audit(phase: str, reader: Process, author: Process, hosts: Sequence[Process], record: str | None = None) -> Audit:
+    """Audit a record, an author's newest acknowledged one if none is named, from another host by the network alone."""
+    record = record or author.acked[max(author.acked)]
     peers = [author.address, *(host.address for host in hosts if host not in (reader, author))]
     told = reader.ask("audit", "audit", 120, record=record, peers=peers)
     return Audit(phase, told["audit"], told["missing"], told["seconds"])
@@ -104,8 +111,8 @@ def audit(phase: str, reader: Process, author: Process, hosts: Sequence[Process]
 def check(outcome: Outcome) -> None:
     """Hold what must hold. Raises AssertionError."""
     for one in outcome.audits:
-        # Behind a partition a record may be out of reach, which is said; nothing is ever called invalid.
-        allowed = ("valid", "undetermined") if one.phase in ("parted", "healed") else ("valid",)
+        # What is newer than a partition is out of reach behind it, which is said; nothing is ever called invalid.
+        allowed = {"nobody": ("undetermined",), "behind": EITHER, "healed": EITHER}.get(one.phase, ("valid",))
         assert one.verdict in allowed, one
         assert one.verdict == "valid" or one.missing, one
     for owner, acknowledged in outcome.acknowledged.items():

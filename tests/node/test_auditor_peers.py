@@ -122,6 +122,7 @@ async def parted(tmp_path, monkeypatch):
         yield SimpleNamespace(node=node, stranger=stranger, mute=mute, silent=silent, asked=asked)
 
 
+@pytest.mark.spec("FND-12")
 async def test_behind_a_partition_nobody_is_waited_for_whose_line_is_silent(parted):
     parted.silent.update(network.peer_id for network in parted.mute)
     record = await (await parted.node.agent("one")).state({"n": 1})

@@ -203,7 +203,7 @@ def test_it_ends_asks_nobody_twice_and_misses_nobody(given_, found, there, holds
         )
 
 
-@pytest.mark.spec("FND-9")
+@pytest.mark.spec("FND-12")
 def test_a_peer_whose_line_is_silent_is_asked_after_the_others_of_its_stage_and_not_dialled():
     silent = {"mute"}
     resolver = Resolver(FEDERATION, map(at, ("mute", "there")), peer_of=peer_of, silent=silent.__contains__)

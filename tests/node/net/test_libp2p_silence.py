@@ -91,6 +91,7 @@ async def line(libp2p_world, nursery, monkeypatch):
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.spec("FND-12")
 async def test_a_silent_line_is_told_and_is_none_once_something_comes(line):
     client, server, cable, address = line
     assert not client.line(server.peer_id).silent
