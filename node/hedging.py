@@ -62,7 +62,7 @@ class Hedge:
         """Ask so many more, and any whose line is silent; return how long to wait for them, None if nobody was left."""
         longest = None
         while count and (ask := await self._asker.next(lacking, last)) is not None:
-            line = self._asker.line(ask.peer)
+            line = self._asker.line(ask.address)
             self._unheard.add(ask)
             nursery.start_soon(self._ask, ask, nursery.cancel_scope)
             if not line.silent:

@@ -72,7 +72,7 @@ class Asker:
             sorted(named, key=lambda address: named[address] in last),
             peer_of=peer_id_of,
             score=lambda peer: finder.book.score(peer) - (WORST if peer in last else 0),
-            silent=lambda peer: self.line(peer).silent,
+            silent=lambda peer: self.line(self._resolver.address(peer)).silent,
             limits=finder.limits,
         )
         self._on_step = on_step
@@ -163,9 +163,9 @@ class Asker:
         """Why something that nobody handed over is missing: somebody who answered has it not, or nobody answered."""
         return "absent" if thing in self._answered else "unreachable"
 
-    def line(self, peer: str) -> Line:
-        """Return how the line to a peer is."""
-        return self._network.line(peer)
+    def line(self, address: str) -> Line:
+        """Return how the line to the peer at an address is."""
+        return self._network.line(address)
 
     async def request(self, address: str, request: bytes) -> bytes:
         """Send one request about a log whose reply is one chunk."""
@@ -178,16 +178,15 @@ class Asker:
 
         One that was silent before is given the time of an answer to come back: nothing sent over it could be withdrawn.
         """
-        peer = peer_id_of(address)
-        if (line := self.line(peer)).silent:
+        if (line := self.line(address)).silent:
             await trio.sleep(patience(line))
-        silent = self.line(peer).silent
+        silent = self.line(address).silent
 
         async def listen() -> None:
             nonlocal silent
             while not silent:
                 await trio.sleep(HEAD_START_SECONDS)
-                silent = self.line(peer).silent
+                silent = self.line(address).silent
             nursery.cancel_scope.cancel()
 
         if not silent:
@@ -197,6 +196,7 @@ class Asker:
                 async with self._network.request(address, protocol, request, limits=self._finder.limits) as chunks:
                     yield chunks
         if silent:
+            peer = peer_id_of(address)
             raise Stalled(f"nothing comes from peer {peer}", peer=peer)
 
     async def _try(self, step: Try) -> None:

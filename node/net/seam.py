@@ -130,7 +130,10 @@ class Network(Protocol):
         ...
 
     def line(self, peer: str) -> Line:
-        """How the line to a peer (its id) is. Where nothing came lately, a sign of life is asked for by the way."""
+        """How the line to a peer is. Where nothing came lately, a sign of life is asked for by the way.
+
+        A silent one is tried anew, at the address that names the peer as well.
+        """
         ...
 
     def answered(self) -> Mapping[tuple[str, int | None], int]:

@@ -13,7 +13,7 @@ from tslg.node import hedging
 from tslg.node.auditor import Auditor
 from tslg.node.finding import asking
 from tslg.node.net.memory import MemoryHub
-from tslg.node.net.seam import Line, running
+from tslg.node.net.seam import Line, peer_id_of, running
 from tslg.node.node import Node
 from tslg.protocol.cid import compute
 from tslg.protocol.exchange import LOG, WALK, records_chunk
@@ -117,7 +117,7 @@ async def parted(tmp_path, monkeypatch):
             await stack.enter_async_context(running(network))
         node = await stack.enter_async_context(Node.open(tmp_path / "a", network=hub.network("a")))
         stranger = hub.network("stranger")
-        monkeypatch.setattr(stranger, "line", lambda peer: Line(0.02, peer in silent))
+        monkeypatch.setattr(stranger, "line", lambda peer: Line(0.02, peer_id_of(peer) in silent))
         await stack.enter_async_context(running(stranger))
         yield SimpleNamespace(node=node, stranger=stranger, mute=mute, silent=silent, asked=asked)
 

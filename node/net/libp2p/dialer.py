@@ -131,13 +131,16 @@ class Dialer:
         """Make sure of a connection with `peer`. Raises a `errors.PeerError`."""
         await self._connect(peer, address, self._limits)
 
-    def line(self, peer: ID) -> Line:
-        """How the line to a peer is; one that is silent is tried anew meanwhile, which is sooner there than the old."""
+    def line(self, peer: ID, address: Multiaddr | None = None) -> Line:
+        """How the line to a peer is; one that is silent is tried anew meanwhile, which is sooner there than the old.
+
+        It is tried where the peer is known to be, and at an `address` that others gave.
+        """
         muxer = self._connected(peer)
         line = Line(silent=self._in_vain(peer)) if muxer is None else muxer.line()
         if line.silent and peer not in self._again:
             self._again.add(peer)
-            self.swarm.manager.run_task(self._dial_again, peer, muxer)
+            self.swarm.manager.run_task(self._dial_again, peer, muxer, address)
         return line
 
     def _in_vain(self, peer: ID) -> bool:
@@ -147,17 +150,22 @@ class Dialer:
             return False
         return since is not None
 
-    async def _dial_again(self, peer: ID, silent: BoundedYamux | None) -> None:
+    async def _dial_again(self, peer: ID, silent: BoundedYamux | None, address: Multiaddr | None) -> None:
         try:
-            if silent is None:
-                await self._connect(peer, None, self._limits)
-            elif await self._dial(peer, None, self._limits) is not silent and silent.line().silent:
+            async with trio.open_nursery() as nursery:
+                for place in {None} if address in self._addresses(peer, None) else {None, address}:
+                    nursery.start_soon(self._dial_anew, peer, silent, place)
+        finally:
+            self._again.discard(peer)
+
+    async def _dial_anew(self, peer: ID, silent: BoundedYamux | None, address: Multiaddr | None) -> None:
+        try:
+            fresh = await self._dial(peer, address, self._limits)
+            if silent is not None and fresh is not silent and silent.line().silent:
                 await silent.close()
         except Exception as error:
             # A task of the swarm, which an error would end.
             _log.debug("peer %s, whose line is silent, is not reached anew: %r", peer, error)
-        finally:
-            self._again.discard(peer)
 
     def _connected(self, peer: ID) -> BoundedYamux | None:
         """Return a working connection with a peer, the newest: older ones may be broken without our noticing."""
@@ -174,7 +182,8 @@ class Dialer:
         try:
             async with lock:
                 muxer = self._connected(peer)
-                if muxer is None and self._vain.get(peer) != before:
+                known = address is None or self._is_given(str(address))
+                if muxer is None and known and self._vain.get(peer) != before:
                     # Whoever waited for a dial that came to nothing would otherwise make the same one again, in turn.
                     raise errors.Stalled(f"peer {peer} did not finish the handshake in time", peer=str(peer))
                 return muxer or await self._dial(peer, address, limits)
@@ -204,7 +213,9 @@ class Dialer:
                             await self.swarm.dial_addr(candidate, peer)
                 except trio.TooSlowError:
                     failure = errors.Stalled(f"peer {peer} did not finish the handshake in time", peer=str(peer))
-                    self._note_vain(peer)
+                    # Of an address that others gave it says nothing about the peer: they may have given any.
+                    if self._is_given(str(heard)) or self._is_given(_named(heard, peer)):
+                        self._note_vain(peer)
                 except BaseLibp2pError as error:
                     failure = _explain(error, peer, candidate)
                 muxer = self._connected(peer)

@@ -217,7 +217,7 @@ class Libp2pNetwork:
     def line(self, peer: str) -> Line:
         """See `seam.Network`."""
         try:
-            return self._dialer.line(parse_peer(peer))
+            return self._dialer.line(*parse_address(peer))
         except errors.AddressError:
             return Line()
 

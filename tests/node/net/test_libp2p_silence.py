@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
+from tslg.node.net.errors import Stalled
 from tslg.node.net.libp2p import muxer
 from tslg.node.net.libp2p.muxer import BoundedYamux
 from tslg.node.net.seam import Line
+from tslg.protocol.limits import DEFAULT
 
 
 async def echo(request, peer):
@@ -156,3 +160,26 @@ async def test_of_a_stranger_nothing_is_known(libp2p_world):
     client = await libp2p_world.start("client")
     server = libp2p_world.make("server")
     assert client.line(server.peer_id) == client.line("nobody") == Line()
+
+
+async def test_whoever_gives_out_a_wrong_address_of_a_peer_makes_it_silent_for_nobody(libp2p_world, nursery):
+    server = await libp2p_world.start("server", ask=echo)
+    client = await libp2p_world.start("client", replace(DEFAULT, dial_timeout_ms=200))
+
+    async def say_nothing(stream):
+        await trio.sleep_forever()
+
+    (listener,) = await nursery.start(
+        lambda task_status: trio.serve_tcp(say_nothing, 0, host="127.0.0.1", task_status=task_status)
+    )
+    wrong = f"/ip4/127.0.0.1/tcp/{listener.socket.getsockname()[1]}/p2p/{server.peer_id}"
+    with pytest.raises(Stalled):
+        await client.connect(wrong, given=False)
+    assert client.line(wrong) == Line()
+    with pytest.raises(Stalled):
+        await client.connect(wrong)
+    assert client.line(wrong) == Line(silent=True), "the operator's own"
+    # A peer that has moved meanwhile is found where others say that it is.
+    await until(lambda: not client.line(server.addresses[0]).silent)
+    assert await collect(client, server.addresses[0]) == [b"x"]
+    nursery.cancel_scope.cancel()
