@@ -1,4 +1,4 @@
-"""The event loop: virtual time in microseconds, one heap, and a running SHA-256 over everything that happens."""
+"""The event loop: virtual time in microseconds, one queue, and a running SHA-256 over everything that happens."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ SECOND: Final = 1_000_000
 """Microseconds: the loop's unit of time."""
 MILLISECOND: Final = 1_000
 _FLUSH: Final = 1 << 16
+_SLOT: Final = 14
+"""Events that are due in the same 2^14 µs are sorted together: fewer than a message takes, mostly."""
+_Entry = tuple[int, int, int, int, Callable[..., None], tuple[Any, ...]]
+"""When it is due, how many were asked for before it, its tag, whose it is, and what to call."""
 
 
 class EventLog:
@@ -48,31 +52,60 @@ class EventLog:
 class Loop:
     """Calls what is due in the order of time, and of asking where times are equal. Nothing else decides the order.
 
+    What is due later lies in slots of time, unsorted; a slot is sorted when its time comes. One heap of all would be
+    far larger than a processor's caches, and each step through it would wait for memory.
+
     Attributes:
         now: µs since the run began.
         events: how many were carried out.
         log: the digest of the run.
     """
 
-    __slots__ = ("_count", "_heap", "_stopping", "events", "log", "now")
+    __slots__ = ("_count", "_due", "_later", "_slot", "_slots", "_soon", "_stopping", "_this", "events", "log", "now")
 
     def __init__(self) -> None:
         self.now = 0
         self.events = 0
         self.log = EventLog()
-        self._heap: list[tuple[int, int, int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
+        self._slot = -1
+        self._due: list[_Entry] = []
+        """What is left of the slot that is carried out, last first."""
+        self._soon: list[_Entry] = []
+        """A heap of what was asked for since that slot was sorted, and belongs there."""
+        self._later: dict[int, list[_Entry]] = {}
+        self._slots: list[int] = []
+        """A heap of the numbers of later slots."""
+        self._this: _Entry | None = None
         self._stopping = False
 
     def at(self, when: int, tag: int, who: int, call: Callable[..., None], *args: Any) -> None:
         """Have something called at a time (µs), at once if that is past."""
-        self._count += 1
-        heappush(self._heap, (when if when > self.now else self.now, self._count, tag, who, call, args))
+        self._put(when if when > self.now else self.now, tag, who, call, args)
 
     def after(self, delay: int, tag: int, who: int, call: Callable[..., None], *args: Any) -> None:
         """Have something called after a delay (µs)."""
+        self._put(self.now + delay, tag, who, call, args)
+
+    def again(self, delay: int) -> None:
+        """Have what is being carried out called again after a delay (µs), an event of its own."""
+        assert self._this is not None
+        _, _, tag, who, call, args = self._this
+        self._put(self.now + delay, tag, who, call, args)
+
+    def _put(self, when: int, tag: int, who: int, call: Callable[..., None], args: tuple[Any, ...]) -> None:
         self._count += 1
-        heappush(self._heap, (self.now + delay, self._count, tag, who, call, args))
+        entry = (when, self._count, tag, who, call, args)
+        slot = when >> _SLOT
+        if slot <= self._slot:
+            heappush(self._soon, entry)
+            return
+        others = self._later.get(slot)
+        if others is not None:
+            others.append(entry)
+        else:
+            self._later[slot] = [entry]
+            heappush(self._slots, slot)
 
     def stop(self) -> None:
         """Carry out nothing more: something is wrong."""
@@ -80,15 +113,29 @@ class Loop:
 
     def run(self, until: int) -> None:
         """Carry out all that is due up to a time (µs)."""
-        heap, event = self._heap, self.log.event
-        count = 0
-        while heap and heap[0][0] <= until and not self._stopping:
-            when, _, tag, who, call, args = heappop(heap)
-            self.now = when
-            count += 1
-            event(when, tag, who)
+        soon, event = self._soon, self.log.event
+        while not self._stopping:
+            due = self._due
+            if soon and (not due or soon[0] < due[-1]):
+                if soon[0][0] > until:
+                    break
+                entry = heappop(soon)
+            elif due:
+                if due[-1][0] > until:
+                    break
+                entry = due.pop()
+            elif self._slots and self._slots[0] << _SLOT <= until:
+                self._slot = heappop(self._slots)
+                self._due = self._later.pop(self._slot)
+                self._due.sort(reverse=True)
+                continue
+            else:
+                break
+            self._this = entry
+            self.now, _, tag, who, call, args = entry
+            self.events += 1
+            event(self.now, tag, who)
             call(*args)
-        self.events += count
         if not self._stopping:
             self.now = max(self.now, until)
 

@@ -107,7 +107,7 @@ class Gossip(Machine):
             self._send(peer, 20 * len(recent), Gossip.told, tuple(recent))
             self._recent = []
         # The event that there are most of goes the shortest way.
-        world.loop.after(world.heartbeat, TIMER, self.index, self._beat, epoch)
+        world.loop.again(world.heartbeat)
 
     def told(self, source: int, news: tuple[tuple[bytes, int], ...]) -> None:
         """Learn which announcements a neighbour has, and ask for those that did not come here."""

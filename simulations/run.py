@@ -13,6 +13,7 @@ from tslg.simulations.adversaries import BEHAVIOURS
 from tslg.simulations.anchoring import Seat, asked_of_logs, witness_key
 from tslg.simulations.breeding import Breeder
 from tslg.simulations.chance import stream
+from tslg.simulations.collecting import collecting
 from tslg.simulations.engine import SECOND
 from tslg.simulations.events import Events
 from tslg.simulations.faults import Faults
@@ -76,6 +77,11 @@ class Outcome:
 
 def run(scenario: Scenario, seed: int, tick: Tick | None = None) -> Outcome:
     """Run a scenario. The first invariant that does not hold ends it."""
+    with collecting():
+        return _run(scenario, seed, tick)
+
+
+def _run(scenario: Scenario, seed: int, tick: Tick | None) -> Outcome:
     signing = Signing(scenario.signatures == "modelled")
     started = time.perf_counter()
     with signing.in_force(), remembering(), quiet():
