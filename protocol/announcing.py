@@ -79,6 +79,21 @@ ForkNews = StatesNews | RecordsNews
 News = HeadNews | ForkNews
 
 
+class OpenedHead(NamedTuple):
+    """A head that was announced, the checkpoint in it, whose log that is of, and what its path leads to, if it is one."""
+
+    news: HeadNews
+    signed: Signed
+    agent: Link
+    led: extending.Roots | None
+
+    @property
+    def sound(self) -> bool:
+        """Whether it is a head of something, and its path, if there is one, leads to it."""
+        _, size, root, _ = self.signed.checkpoint
+        return size > 0 and (not self.news.path or (self.led is not None and self.led.new == root))
+
+
 def read(data: bytes, limits: Limits = DEFAULT) -> News:
     """Read an announcement. Raises MessageError; verifies nothing."""
     if len(data) > limits.announcement_bytes:
@@ -105,6 +120,20 @@ def read(data: bytes, limits: Limits = DEFAULT) -> News:
         first, second = _sealed(body["records"], 2, 2)
         return RecordsNews((first, second), told)
     raise _malformed("an announcement is `head` or `fork`")
+
+
+def open_news(data: bytes, limits: Limits = DEFAULT) -> OpenedHead | ForkNews:
+    """Read an announcement, and of a head all that it says by itself. Raises MessageError and CheckpointError."""
+    news = read(data, limits)
+    return open_head(news, limits) if isinstance(news, HeadNews) else news
+
+
+def open_head(news: HeadNews, limits: Limits = DEFAULT) -> OpenedHead:
+    """Read all that an announced head says by itself; verifies nothing. Raises CheckpointError."""
+    signed = parse_log(news.note, limits)
+    size, agent = signed.checkpoint.size, signed.checkpoint.agent
+    led = extending.roots(news.since, size, news.path) if news.path else None
+    return OpenedHead(news, signed, agent, led)
 
 
 def contradicts(old: Checkpoint, new: Checkpoint, path: Sequence[bytes]) -> bool:

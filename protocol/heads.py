@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from tslg.protocol import announcing, extending, telling
-from tslg.protocol.announcing import ForkNews, HeadNews, RecordsNews, StatesNews, speaks
+from tslg.protocol.announcing import ForkNews, HeadNews, OpenedHead, RecordsNews, StatesNews, speaks
 from tslg.protocol.budget import Bucket
 from tslg.protocol.chains import JOINT
-from tslg.protocol.checkpoint import parse_log
 from tslg.protocol.codec import Link
 from tslg.protocol.errors import Refusal, TslgError
 from tslg.protocol.heard import Heard, Held, Log, Outcome, Question
@@ -52,8 +51,8 @@ class Heads:
     def hear(self, payload: bytes, peer: str, via: str, now_ms: int) -> Outcome:
         """Judge an announcement that `peer` made and `via` handed over; `now_ms` by the node's clock. Never waits."""
         try:
-            news = announcing.read(payload, self._limits)
-            if isinstance(news, HeadNews):
+            news = announcing.open_news(payload, self._limits)
+            if isinstance(news, OpenedHead):
                 return self._head(news, peer, via, now_ms)
             return self._fork(news, via, now_ms)
         except Refusal as refusal:
@@ -63,37 +62,36 @@ class Heads:
         except (TslgError, ValueError) as error:
             return Outcome(Verdict.REJECT, str(error))
 
-    def _head(self, news: HeadNews, peer: str, via: str, now_ms: int) -> Outcome:
-        signed = parse_log(news.note, self._limits)
-        agent, size, root = signed.checkpoint.agent, signed.checkpoint.size, signed.checkpoint.root
-        led = extending.roots(news.since, size, news.path) if news.path else None
-        if size == 0 or (news.path and (led is None or led.new != root)):
+    def _head(self, head: OpenedHead, peer: str, via: str, now_ms: int) -> Outcome:
+        agent, signed = head.agent, head.signed
+        _, size, root, _ = signed.checkpoint
+        if not head.sound:
             return Outcome(Verdict.REJECT, "a head of nothing, or a path that does not lead to it", agent)
         log = self.logs.get(agent)
-        newest = None if log is None else log.newest
-        known = log is not None and any((one.size, one.root) == (size, root) for one in log.heads)
-        repeated = known and newest is not None and newest.size == size
-        bucket = None
+        newest, repeated, bucket = None, False, None
         if log is not None:
-            stale = known or (size, root) in log.good
-            if stale and not (repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms):
-                return Outcome(Verdict.IGNORE, "known", agent)
+            newest = log.newest
+            known = any((one.size, one.root) == (size, root) for one in log.heads)
+            repeated = known and newest is not None and newest.size == size
+            if known or (size, root) in log.good:
+                if not (repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms):
+                    return Outcome(Verdict.IGNORE, "known", agent)
             # What anybody can replay must not use up what the log itself may say.
             bucket = log.newer if newest is None or size > newest.size else log.older
             if not bucket.holds(now_ms):
                 return Outcome(Verdict.IGNORE, "too often", agent)
-        log, refused = self._log(agent, news.told, via, now_ms, lambda own: speaks(signed, own))
-        if log is None or refused is not None:
+        log, refused = self._log(agent, head.news.told, via, now_ms, lambda own: speaks(signed, own))
+        if log is None:
             return refused or Outcome(Verdict.IGNORE, "no room", agent)
         if bucket is not None:
             bucket.take(now_ms)
         if repeated:
             log.forwarded_ms = now_ms
             return Outcome(Verdict.ACCEPT, "again", agent)
-        heard = Heard(signed, news.note, peer, via, now_ms)
+        heard = Heard(signed, head.news.note, peer, via, now_ms)
         before = log.newest
-        asks, fork = self._place(log, heard, news)
-        self._weigh(agent)
+        asks, fork = self._place(log, heard, head)
+        self._weigh(agent, log)
         if before is not None and size <= before.size:
             return Outcome(Verdict.IGNORE, "older", agent, asks=asks, fork=fork)
         log.forwarded_ms = now_ms
@@ -111,7 +109,7 @@ class Heads:
             return refused or Outcome(Verdict.IGNORE, "no room", agent)
         log.fork = news
         self._change(log)
-        self._weigh(agent)
+        self._weigh(agent, log)
         return Outcome(Verdict.ACCEPT, "fork", agent, fork=news)
 
     def proves(self, news: ForkNews, speakers: Speakers, now_ms: int) -> bool:
@@ -182,17 +180,20 @@ class Heads:
 
     def own(self, news: HeadNews, peer: str, now_ms: int) -> Outcome:
         """Take a head of a log of this node's own, which it announces. Raises TslgError."""
-        signed = parse_log(news.note, self._limits)
-        agent = signed.checkpoint.agent
+        head = announcing.open_head(news, self._limits)
+        agent = head.agent
         log = self.logs.get(agent)
-        speakers = telling.kept(agent, news.told, self._held.manifest)
-        if log is None:
-            log = self.logs[agent] = self._new(speakers, None, now_ms)
-        log.speakers, log.told, log.forwarded_ms = speakers, (news.told, speakers), now_ms
-        heard = Heard(signed, news.note, peer, peer, now_ms)
+        if log is None or log.told[0] != news.told or log.speakers is not log.told[1]:
+            speakers = telling.kept(agent, news.told, self._held.manifest)
+            if log is None:
+                log = self.logs[agent] = self._new((news.told, speakers), speakers, None, now_ms)
+            else:
+                log.learn((news.told, speakers), speakers)
+        log.forwarded_ms = now_ms
+        heard = Heard(head.signed, news.note, peer, peer, now_ms)
         if any((one.size, one.root) == (heard.size, heard.root) for one in log.heads):
             return Outcome(Verdict.ACCEPT, "again", agent)
-        asks, fork = self._place(log, heard, news)
+        asks, fork = self._place(log, heard, head)
         self._change(log)
         return Outcome(Verdict.ACCEPT, "own", agent, heard, asks, fork)
 
@@ -201,11 +202,11 @@ class Heads:
     ) -> None:
         """Take what was kept of one log over a restart, what others are held against first. Raises TslgError."""
         speakers = telling.kept(agent, told, self._held.manifest)
-        log = self._new(speakers, None if self._held.holds(agent) else via, 0)
+        log = self._new((speakers.told, speakers), speakers, None if self._held.holds(agent) else via, 0)
         log.tied, log.loose, log.fork = next(iter(heads), None), list(heads[1:]), fork
         self.logs[agent] = log
         self._change(log)
-        self._weigh(agent)
+        self._weigh(agent, log)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -227,16 +228,15 @@ class Heads:
             own = telling.read(agent, told, self._federation, self._held.manifest, now_ms)
         if not holds(own):
             return None, Outcome(Verdict.REJECT, "no key that it tells of signed it", agent)
-        known = () if log is None else log.speakers.events
-        merged = own if log is None or log.speakers is own else self._merged(known, own)
-        if not holds(self._with_held(agent, merged)):
+        merged = own if log is None or log.speakers is own else self._merged(log.speakers.events, own)
+        speakers = self._with_held(agent, merged)
+        if speakers is not own and not holds(speakers):
             return None, Outcome(Verdict.IGNORE, "its key is revoked", agent)
         if log is None:
-            log = self.logs[agent] = self._new(merged, via if stranger else None, now_ms)
-        else:
-            log.speakers = merged
-            self._drop_dead(agent, log)
-        log.told = (told, own)
+            log = self.logs[agent] = self._new((told, own), merged, via if stranger else None, now_ms)
+        elif log.speakers is not merged or log.told[1] is not own:
+            log.learn((told, own), merged)
+        self._drop_dead(log, speakers)
         return log, None
 
     def _merged(self, known: Iterable[telling.Event], own: Speakers) -> Speakers:
@@ -253,9 +253,8 @@ class Heads:
             ends[key] = min(start, ends.get(key, start))
         return speakers._replace(ends=ends)
 
-    def _drop_dead(self, agent: Link, log: Log) -> None:
+    def _drop_dead(self, log: Log, speakers: Speakers) -> None:
         """Forget heads by keys of which it is now known that they were dead."""
-        speakers = self._with_held(agent, log.speakers)
         if not speakers.ends:
             return
         alive = [one for one in log.heads if speaks(one.signed, speakers)]
@@ -263,10 +262,9 @@ class Heads:
             log.tied = alive[0] if alive else None
         log.loose = [one for one in alive if one is not log.tied]
 
-    def _place(self, log: Log, heard: Heard, news: HeadNews) -> tuple[bool, ForkNews | None]:
+    def _place(self, log: Log, heard: Heard, head: OpenedHead) -> tuple[bool, ForkNews | None]:
         """Put a head where it belongs; return whether that opens a question, and the proof if it shows a fork."""
-        led = extending.roots(news.since, heard.size, news.path) if news.path else None
-        before = None
+        led, news, before = head.led, head.news, None
         for one in log.heads:
             if one.size == heard.size and one.root != heard.root:
                 fork = self._convict(log, one, heard, ())
@@ -280,7 +278,7 @@ class Heads:
                 before = one
         if log.tied is None or before is log.tied:
             if log.tied is not None:
-                log.good.append((log.tied.size, log.tied.root))
+                log.replaced(log.tied)
             log.tied = heard
             return False, None
         if before is not None:
@@ -297,7 +295,7 @@ class Heads:
         elif old == log.tied and new in log.loose:
             log.loose.remove(new)
             log.tied = new
-        log.good.append((old.size, old.root))
+        log.replaced(old)
 
     def _convict(self, log: Log, old: Heard, new: Heard, path: tuple[bytes, ...]) -> ForkNews | None:
         """Note the proof; return it unless the log was known to be forked."""
@@ -311,10 +309,12 @@ class Heads:
         self._revision += 1
         log.revision = self._revision
 
-    def _new(self, speakers: Speakers, via: str | None, now_ms: int) -> Log:
+    def _new(
+        self, told: tuple[tuple[Sealed, ...], Speakers], speakers: Speakers, via: str | None, now_ms: int
+    ) -> Log:
         newer = Bucket(_AT_ONCE, self._limits.head_every_ms, now_ms)
         older = Bucket(_AT_ONCE, self._limits.head_older_ms, now_ms)
-        return Log(speakers, (speakers.told, speakers), via, newer, older)
+        return Log(speakers, told, via, newer, older)
 
     def _may_bring(self, via: str, now_ms: int) -> tuple[bool, bool]:
         """Tell whether a neighbour may bring one more log, and whether it is to be named for bringing too many."""
@@ -331,14 +331,16 @@ class Heads:
             bucket.named_ms = now_ms
         return False, over
 
-    def _weigh(self, agent: Link) -> None:
+    def _weigh(self, agent: Link, log: Log) -> None:
         """Make room for what is kept of a log of which nothing is held: whoever brought most gives way."""
-        log = self.logs[agent]
-        if log.via is None:
+        via, weight = log.via, log.weight
+        if via is None:
             return
-        brought = self._strangers.setdefault(log.via, {})
-        self._kept += log.weight - brought.get(agent, 0)
-        brought[agent] = log.weight
+        brought = self._strangers.get(via)
+        if brought is None:
+            brought = self._strangers[via] = {}
+        self._kept += weight - brought.get(agent, 0)
+        brought[agent] = weight
         while self._kept > self._limits.heads_bytes:
             most = max(self._strangers, key=lambda one: sum(self._strangers[one].values()))
             oldest = next(iter(self._strangers[most]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
@@ -92,12 +91,13 @@ class Log:
     Attributes:
         speakers: the keys that speak for it.
         told: what the last announcement told of its keys, and what that means alone.
+        via: who brought it first, if nothing of it is held.
+        newer, older: how often heads larger than its newest, and others, may still come.
         tied: the head that all heads are held against, the largest that is proved to extend those before it.
         loose: heads that nothing ties to it yet.
         good: heads that are known to be states of the same log.
         fork: the proof that it is forked.
         forwarded_ms: when its newest head was last forwarded.
-        via: who brought it first, if nothing of it is held.
         revision: counts what was heard of any log; the count at the last change of this one's newest head or proof.
     """
 
@@ -108,24 +108,43 @@ class Log:
     older: Bucket
     tied: Heard | None = None
     loose: list[Heard] = field(default_factory=list)
-    good: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=REPLAYS))
+    good: tuple[tuple[int, bytes], ...] = ()
     fork: ForkNews | None = None
     forwarded_ms: int = 0
     revision: int = 0
+    _keys: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.learn(self.told, self.speakers)
+
+    def learn(self, told: tuple[tuple[Sealed, ...], Speakers], speakers: Speakers) -> None:
+        """Take what an announcement told of its keys, and which speak for it by all that is known."""
+        self.told, self.speakers = told, speakers
+        self._keys = sum(len(data) + len(seal) for data, seal in (*told[0], *speakers.told))
 
     @property
     def heads(self) -> list[Heard]:
         """The heads that count, smallest first."""
+        if not self.loose:
+            return [self.tied] if self.tied else []
         return sorted([*self.loose, *([self.tied] if self.tied else [])], key=lambda one: one.size)
 
     @property
     def newest(self) -> Heard | None:
         """The largest head."""
+        if not self.loose:
+            return self.tied
         return max(self.heads, key=lambda one: one.size, default=None)
 
     @property
     def weight(self) -> int:
         """About how many bytes it takes in memory."""
-        keys = sum(len(data) + len(seal) for data, seal in (*self.told[0], *self.speakers.told))
         proof = 0 if self.fork is None else len(self.fork.to_bytes())
-        return _BASE_BYTES + keys + proof + sum(len(one.note) + _HEAD_BYTES for one in self.heads)
+        notes = 0 if self.tied is None else len(self.tied.note) + _HEAD_BYTES
+        for one in self.loose:
+            notes += len(one.note) + _HEAD_BYTES
+        return _BASE_BYTES + self._keys + proof + notes
+
+    def replaced(self, head: Heard) -> None:
+        """Remember a head as the log's own, although another stands in its place now."""
+        self.good = (*self.good, (head.size, head.root))[-REPLAYS:]

@@ -21,31 +21,38 @@ _Entry = tuple[int, int, int, int, Callable[..., None], tuple[Any, ...]]
 
 
 class EventLog:
-    """A digest over the events of a run: two runs are the same if and only if their digests are."""
+    """A digest over the events of a run: two runs are the same if and only if their digests are.
 
-    __slots__ = ("_buffer", "_event", "_hash")
+    Attributes:
+        buffer: what is not in the digest yet; cleared in place by `settle`.
+        pack: makes an event the bytes that stand for it.
+    """
+
+    __slots__ = ("_hash", "buffer", "pack")
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._buffer = bytearray()
-        self._event = struct.Struct(">QHI").pack
+        self.buffer = bytearray()
+        self.pack = struct.Struct(">QHI").pack
 
     def event(self, time: int, tag: int, who: int) -> None:
         """Take in that something happened: when (µs), of which kind, to whom."""
-        buffer = self._buffer
-        buffer += self._event(time, tag, who)
-        if len(buffer) > _FLUSH:
-            self._hash.update(buffer)
-            buffer.clear()
+        self.buffer += self.pack(time, tag, who)
 
     def say(self, data: bytes) -> None:
         """Take in what came of an event: the id of a record, a verdict."""
-        self._buffer += len(data).to_bytes(4, "big") + data
+        self.buffer += len(data).to_bytes(4, "big") + data
+
+    def settle(self) -> None:
+        """Hash what was taken in, if it is worth that."""
+        if len(self.buffer) > _FLUSH:
+            self._hash.update(self.buffer)
+            self.buffer.clear()
 
     def digest(self) -> str:
         """Return the digest of all so far, as hex."""
         hashed = self._hash.copy()
-        hashed.update(self._buffer)
+        hashed.update(self.buffer)
         return hashed.hexdigest()
 
 
@@ -76,33 +83,32 @@ class Loop:
         self._later: dict[int, list[_Entry]] = {}
         self._slots: list[int] = []
         """A heap of the numbers of later slots."""
-        self._this: _Entry | None = None
+        self._this: _Entry = (0, 0, 0, 0, self.stop, ())
         self._stopping = False
 
     def at(self, when: int, tag: int, who: int, call: Callable[..., None], *args: Any) -> None:
         """Have something called at a time (µs), at once if that is past."""
-        self._put(when if when > self.now else self.now, tag, who, call, args)
+        self._count += 1
+        self._put(((when if when > self.now else self.now), self._count, tag, who, call, args))
 
     def after(self, delay: int, tag: int, who: int, call: Callable[..., None], *args: Any) -> None:
         """Have something called after a delay (µs)."""
-        self._put(self.now + delay, tag, who, call, args)
+        self._count += 1
+        self._put((self.now + delay, self._count, tag, who, call, args))
 
     def again(self, delay: int) -> None:
-        """Have what is being carried out called again after a delay (µs), an event of its own."""
-        assert self._this is not None
-        _, _, tag, who, call, args = self._this
-        self._put(self.now + delay, tag, who, call, args)
-
-    def _put(self, when: int, tag: int, who: int, call: Callable[..., None], args: tuple[Any, ...]) -> None:
+        """Have what is being carried out called again after a delay (µs), as an event of its own."""
         self._count += 1
-        entry = (when, self._count, tag, who, call, args)
-        slot = when >> _SLOT
-        if slot <= self._slot:
-            heappush(self._soon, entry)
-            return
+        _, _, tag, who, call, args = self._this
+        self._put((self.now + delay, self._count, tag, who, call, args))
+
+    def _put(self, entry: _Entry) -> None:
+        slot = entry[0] >> _SLOT
         others = self._later.get(slot)
         if others is not None:
             others.append(entry)
+        elif slot <= self._slot:
+            heappush(self._soon, entry)
         else:
             self._later[slot] = [entry]
             heappush(self._slots, slot)
@@ -113,9 +119,9 @@ class Loop:
 
     def run(self, until: int) -> None:
         """Carry out all that is due up to a time (µs)."""
-        soon, event = self._soon, self.log.event
+        soon, log, pack = self._soon, self.log, self.log.pack
+        buffer, due = log.buffer, self._due
         while not self._stopping:
-            due = self._due
             if soon and (not due or soon[0] < due[-1]):
                 if soon[0][0] > until:
                     break
@@ -126,15 +132,18 @@ class Loop:
                 entry = due.pop()
             elif self._slots and self._slots[0] << _SLOT <= until:
                 self._slot = heappop(self._slots)
-                self._due = self._later.pop(self._slot)
-                self._due.sort(reverse=True)
+                self._due = due = self._later.pop(self._slot)
+                due.sort(reverse=True)
+                log.settle()
                 continue
             else:
                 break
             self._this = entry
-            self.now, _, tag, who, call, args = entry
+            now, _, tag, who, call, args = entry
+            self.now = now
             self.events += 1
-            event(self.now, tag, who)
+            # As `EventLog.event` does, without a call for each.
+            buffer += pack(now, tag, who)
             call(*args)
         if not self._stopping:
             self.now = max(self.now, until)
