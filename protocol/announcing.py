@@ -80,7 +80,7 @@ News = HeadNews | ForkNews
 
 
 class OpenedHead(NamedTuple):
-    """A head that was announced, the checkpoint in it, whose log that is of, and what its path leads to, if it is one."""
+    """An announced head, the checkpoint in it, whose log that is of, and what its path leads to, if it is one."""
 
     news: HeadNews
     signed: Signed

@@ -27,8 +27,9 @@ class Bucket:
 
     def holds(self, now_ms: int, cost: float = 1.0) -> bool:
         """Tell whether so much is left."""
-        self.left = min(self.most, self.left + max(0, now_ms - self.filled_ms) / self.every_ms)
-        self.filled_ms = max(now_ms, self.filled_ms)
+        if now_ms > self.filled_ms:
+            self.left = min(self.most, self.left + (now_ms - self.filled_ms) / self.every_ms)
+            self.filled_ms = now_ms
         return self.left >= cost
 
     def take(self, now_ms: int, cost: float = 1.0) -> bool:

@@ -73,11 +73,11 @@ class Heads:
             newest = log.newest
             known = any((one.size, one.root) == (size, root) for one in log.heads)
             repeated = known and newest is not None and newest.size == size
-            if known or (size, root) in log.good:
-                if not (repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms):
-                    return Outcome(Verdict.IGNORE, "known", agent)
+            stale = known or (size, root) in log.good
+            if stale and not (repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms):
+                return Outcome(Verdict.IGNORE, "known", agent)
             # What anybody can replay must not use up what the log itself may say.
-            bucket = log.newer if newest is None or size > newest.size else log.older
+            bucket = log.newer if newest is None or size > newest.size else self._older(log, now_ms)
             if not bucket.holds(now_ms):
                 return Outcome(Verdict.IGNORE, "too often", agent)
         log, refused = self._log(agent, head.news.told, via, now_ms, lambda own: speaks(signed, own))
@@ -203,7 +203,7 @@ class Heads:
         """Take what was kept of one log over a restart, what others are held against first. Raises TslgError."""
         speakers = telling.kept(agent, told, self._held.manifest)
         log = self._new((speakers.told, speakers), speakers, None if self._held.holds(agent) else via, 0)
-        log.tied, log.loose, log.fork = next(iter(heads), None), list(heads[1:]), fork
+        log.tied, log.loose, log.fork = next(iter(heads), None), tuple(heads[1:]), fork
         self.logs[agent] = log
         self._change(log)
         self._weigh(agent, log)
@@ -260,7 +260,7 @@ class Heads:
         alive = [one for one in log.heads if speaks(one.signed, speakers)]
         if log.tied not in alive:
             log.tied = alive[0] if alive else None
-        log.loose = [one for one in alive if one is not log.tied]
+        log.loose = tuple(one for one in alive if one is not log.tied)
 
     def _place(self, log: Log, heard: Heard, head: OpenedHead) -> tuple[bool, ForkNews | None]:
         """Put a head where it belongs; return whether that opens a question, and the proof if it shows a fork."""
@@ -268,12 +268,12 @@ class Heads:
         for one in log.heads:
             if one.size == heard.size and one.root != heard.root:
                 fork = self._convict(log, one, heard, ())
-                log.loose = [*log.loose, heard][: self._limits.heads_unchecked]
+                log.loose = (*log.loose, heard)[: self._limits.heads_unchecked]
                 return False, fork
             if led is not None and one.size == news.since:
                 if one.root != led.old:
                     fork = self._convict(log, one, heard, news.path)
-                    log.loose = [*log.loose, heard][: self._limits.heads_unchecked]
+                    log.loose = (*log.loose, heard)[: self._limits.heads_unchecked]
                     return False, fork
                 before = one
         if log.tied is None or before is log.tied:
@@ -282,18 +282,16 @@ class Heads:
             log.tied = heard
             return False, None
         if before is not None:
-            log.loose.remove(before)
-        elif len(log.loose) >= self._limits.heads_unchecked:
-            # The first stay as evidence, the last place is for what is new.
-            log.loose.pop()
-        log.loose.append(heard)
+            log.forget(before)
+        # The first stay as evidence, the last place is for what is new.
+        log.loose = (*log.loose[: self._limits.heads_unchecked - 1], heard)
         return log.fork is None, None
 
     def _tie(self, log: Log, old: Heard, new: Heard) -> None:
         if old in log.loose:
-            log.loose.remove(old)
+            log.forget(old)
         elif old == log.tied and new in log.loose:
-            log.loose.remove(new)
+            log.forget(new)
             log.tied = new
         log.replaced(old)
 
@@ -309,12 +307,13 @@ class Heads:
         self._revision += 1
         log.revision = self._revision
 
-    def _new(
-        self, told: tuple[tuple[Sealed, ...], Speakers], speakers: Speakers, via: str | None, now_ms: int
-    ) -> Log:
-        newer = Bucket(_AT_ONCE, self._limits.head_every_ms, now_ms)
-        older = Bucket(_AT_ONCE, self._limits.head_older_ms, now_ms)
-        return Log(speakers, told, via, newer, older)
+    def _new(self, told: tuple[tuple[Sealed, ...], Speakers], speakers: Speakers, via: str | None, now_ms: int) -> Log:
+        return Log(speakers, told, via, Bucket(_AT_ONCE, self._limits.head_every_ms, now_ms))
+
+    def _older(self, log: Log, now_ms: int) -> Bucket:
+        if log.older is None:
+            log.older = Bucket(_AT_ONCE, self._limits.head_older_ms, now_ms)
+        return log.older
 
     def _may_bring(self, via: str, now_ms: int) -> tuple[bool, bool]:
         """Tell whether a neighbour may bring one more log, and whether it is to be named for bringing too many."""

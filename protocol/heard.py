@@ -92,7 +92,7 @@ class Log:
         speakers: the keys that speak for it.
         told: what the last announcement told of its keys, and what that means alone.
         via: who brought it first, if nothing of it is held.
-        newer, older: how often heads larger than its newest, and others, may still come.
+        newer, older: how often heads larger than its newest may still come, and others if any came.
         tied: the head that all heads are held against, the largest that is proved to extend those before it.
         loose: heads that nothing ties to it yet.
         good: heads that are known to be states of the same log.
@@ -105,9 +105,9 @@ class Log:
     told: tuple[tuple[Sealed, ...], Speakers]
     via: str | None
     newer: Bucket
-    older: Bucket
+    older: Bucket | None = None
     tied: Heard | None = None
-    loose: list[Heard] = field(default_factory=list)
+    loose: tuple[Heard, ...] = ()
     good: tuple[tuple[int, bytes], ...] = ()
     fork: ForkNews | None = None
     forwarded_ms: int = 0
@@ -120,7 +120,7 @@ class Log:
     def learn(self, told: tuple[tuple[Sealed, ...], Speakers], speakers: Speakers) -> None:
         """Take what an announcement told of its keys, and which speak for it by all that is known."""
         self.told, self.speakers = told, speakers
-        self._keys = sum(len(data) + len(seal) for data, seal in (*told[0], *speakers.told))
+        self._keys = _size(told[0]) + (0 if speakers is told[1] else _size(speakers.told))
 
     @property
     def heads(self) -> list[Heard]:
@@ -145,6 +145,18 @@ class Log:
             notes += len(one.note) + _HEAD_BYTES
         return _BASE_BYTES + self._keys + proof + notes
 
+    def forget(self, head: Heard) -> None:
+        """Keep a loose head no longer. ValueError if it is none."""
+        index = self.loose.index(head)
+        self.loose = self.loose[:index] + self.loose[index + 1 :]
+
     def replaced(self, head: Heard) -> None:
         """Remember a head as the log's own, although another stands in its place now."""
         self.good = (*self.good, (head.size, head.root))[-REPLAYS:]
+
+
+def _size(told: tuple[Sealed, ...]) -> int:
+    size = 0
+    for data, seal in told:
+        size += len(data) + len(seal)
+    return size

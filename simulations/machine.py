@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -49,6 +50,7 @@ Procedure = Generator[Ask | Rest, Any, None]
 """What a node does over several messages."""
 
 
+@cache
 def peer_name(index: int) -> str:
     """Return how a member is called on the network."""
     return f"member-{index}"
@@ -74,6 +76,7 @@ class Machine:
         "_numbers",
         "_pending",
         "_secrets",
+        "_signing",
         "agent",
         "behaviour",
         "disk",
@@ -96,6 +99,7 @@ class Machine:
         self, world: World, index: int, group: str, agent: tuple[Record, bytes, SigningKey], honest: bool = True
     ) -> None:
         self.world = world
+        self._signing = world.signing
         self.index = index
         self.group = group
         self.genesis, self.seal, self.key = agent
@@ -225,11 +229,12 @@ class Machine:
         self._charge()
 
     def _charge(self) -> None:
-        disk = self.disk
-        spent = self.world.spent() + disk.owed
-        disk.owed = 0
-        now = self.world.loop.now
-        self._busy = (self._busy if self._busy > now else now) + spent
+        disk, signing, now = self.disk, self._signing, self.world.loop.now
+        if self._busy < now:
+            self._busy = now
+        if signing.owed or disk.owed:
+            self._busy += signing.owed + disk.owed
+            signing.owed = disk.owed = 0
 
     def _send(self, peer: int, size: int, method: Callable[..., None], *args: Any) -> None:
         self._charge()

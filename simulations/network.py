@@ -77,13 +77,14 @@ class Net:
         sent, lost, bytes: counts of messages and their payload.
     """
 
-    __slots__ = ("_chance", "_cuts", "_links", "_past", "_usual", "bytes", "loop", "lost", "members", "sent")
+    __slots__ = ("_arrive", "_chance", "_cuts", "_links", "_past", "_usual", "bytes", "loop", "lost", "members", "sent")
 
     def __init__(self, loop: Loop, chance: random.Random, usual: Weather) -> None:
         self.loop = loop
         self.members: list[Member] = []
         self.sent = self.lost = self.bytes = 0
         self._chance = chance
+        self._arrive = self._deliver
         self._usual = usual
         self._links: dict[tuple[str, str], Weather] = {}
         self._cuts: list[Cut] = []
@@ -140,7 +141,7 @@ class Net:
                     self.lost += 1
                     return
                 arrives = max(arrives, cut.until)
-        deliver = self._deliver
+        deliver = self._arrive
         if not weather.calm:
             if weather.loss and chance.random() < weather.loss:
                 self.lost += 1

@@ -50,8 +50,12 @@ def _speaking(read: Callable[..., Speakers]) -> Callable[..., Speakers]:
     def asked(agent: Link, told: tuple[Sealed, ...], federation: Link, manifest: Manifests, now_ms: int) -> Speakers:
         key = agent, told, federation
         found = known.get(key)
-        if found is not None and all(manifest(id) is not None for id in found[1]):
-            return found[0]
+        if found is not None:
+            for id in found[1]:
+                if manifest(id) is None:
+                    break
+            else:
+                return found[0]
         speakers = read(agent, told, federation, manifest, now_ms)
         records = [telling.parse(data, agent, manifest) for data, _ in told]
         if len(known) >= _MOST:

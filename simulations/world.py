@@ -14,7 +14,7 @@ from tslg.simulations.member import Member
 from tslg.simulations.network import Net, Weather
 from tslg.simulations.oracle import Oracle
 from tslg.simulations.pedigrees import Pedigrees
-from tslg.simulations.signing import SIGN_US, VERIFY_US, Signing
+from tslg.simulations.signing import Signing
 from tslg.simulations.testimony import Testimony
 
 if TYPE_CHECKING:
@@ -100,7 +100,6 @@ class World:
         """The witnesses by name."""
         self.testimony = Testimony(self, fork_bound_s * SECOND)
         self.notices: deque[Notice] = deque(maxlen=_NOTICES)
-        self._spent = 0
         self._everybody: list[int] = []
         for record, seal in founding.log:
             self.oracle.true(record, seal)
@@ -118,13 +117,6 @@ class World:
     def notice(self, record: Link, author: Link, teller: Member) -> None:
         """Let others learn of a record."""
         self.notices.append(Notice(record, author, teller.index))
-
-    def spent(self) -> int:
-        """Return what signatures cost since the last call, µs of one node's time."""
-        signing = self.signing
-        total = signing.verified * VERIFY_US + signing.signed * SIGN_US
-        before, self._spent = self._spent, total
-        return total - before
 
     def lost_power(self, member: Machine) -> None:
         """A member's machine stops in the middle of something; it is started again a while later."""

@@ -159,8 +159,10 @@ class MemoryStore(Store):
 
     def newest_seq(self, owner: Link) -> int | None:
         """See `Store.newest_seq`."""
+        places = self._places.get(owner)
+        if places is None:
+            return None
         with self._lock:
-            places = self._places.get(owner, {})
             return max((seq for seq, cid in places.items() if cid in self._records), default=None)
 
     def leaves(self, owner: Link, size: int) -> list[bytes]:
@@ -227,10 +229,11 @@ class MemoryStore(Store):
 
     def by_kind(self, kind: str, owner: Link | None = None, limit: int = 1000) -> list[Link]:
         """See `Store.by_kind`."""
+        held = self._kinds.get(kind)
+        if held is None:
+            return []
         with self._lock:
-            records = [
-                record for record in self._kinds.get(kind, {}).values() if owner is None or record.owner == owner
-            ]
+            records = [record for record in held.values() if owner is None or record.owner == owner]
         records.sort(key=lambda record: (-record.time, -record.seq, record.id))
         return [record.id for record in records[:limit]]
 
