@@ -80,18 +80,20 @@ News = HeadNews | ForkNews
 
 
 class OpenedHead(NamedTuple):
-    """An announced head, the checkpoint in it, whose log that is of, and what its path leads to, if it is one."""
+    """An announced head, and all that it says by itself.
+
+    Attributes:
+        news: as it was announced.
+        signed, agent: the checkpoint in it, and whose log that is of.
+        led: what its path leads to, None without one.
+        sound: whether it is a head of something, and its path, if there is one, leads to it.
+    """
 
     news: HeadNews
     signed: Signed
     agent: Link
     led: extending.Roots | None
-
-    @property
-    def sound(self) -> bool:
-        """Whether it is a head of something, and its path, if there is one, leads to it."""
-        _, size, root, _ = self.signed.checkpoint
-        return size > 0 and (not self.news.path or (self.led is not None and self.led.new == root))
+    sound: bool
 
 
 def read(data: bytes, limits: Limits = DEFAULT) -> News:
@@ -131,9 +133,10 @@ def open_news(data: bytes, limits: Limits = DEFAULT) -> OpenedHead | ForkNews:
 def open_head(news: HeadNews, limits: Limits = DEFAULT) -> OpenedHead:
     """Read all that an announced head says by itself; verifies nothing. Raises CheckpointError."""
     signed = parse_log(news.note, limits)
-    size, agent = signed.checkpoint.size, signed.checkpoint.agent
+    _, size, root, _ = signed.checkpoint
     led = extending.roots(news.since, size, news.path) if news.path else None
-    return OpenedHead(news, signed, agent, led)
+    sound = size > 0 and (not news.path or (led is not None and led.new == root))
+    return OpenedHead(news, signed, signed.checkpoint.agent, led, sound)
 
 
 def contradicts(old: Checkpoint, new: Checkpoint, path: Sequence[bytes]) -> bool:

@@ -71,10 +71,11 @@ class Heads:
         newest, repeated, bucket = None, False, None
         if log is not None:
             newest = log.newest
-            known = any((one.size, one.root) == (size, root) for one in log.heads)
+            known = log.knows(size, root)
             repeated = known and newest is not None and newest.size == size
-            stale = known or (size, root) in log.good
-            if stale and not (repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms):
+            if (known or (size, root) in log.good) and not (
+                repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms
+            ):
                 return Outcome(Verdict.IGNORE, "known", agent)
             # What anybody can replay must not use up what the log itself may say.
             bucket = log.newer if newest is None or size > newest.size else self._older(log, now_ms)
@@ -191,7 +192,7 @@ class Heads:
                 log.learn((news.told, speakers), speakers)
         log.forwarded_ms = now_ms
         heard = Heard(head.signed, news.note, peer, peer, now_ms)
-        if any((one.size, one.root) == (heard.size, heard.root) for one in log.heads):
+        if log.knows(heard.size, heard.root):
             return Outcome(Verdict.ACCEPT, "again", agent)
         asks, fork = self._place(log, heard, head)
         self._change(log)

@@ -136,6 +136,10 @@ class Log:
             return self.tied
         return max(self.heads, key=lambda one: one.size, default=None)
 
+    def knows(self, size: int, root: bytes) -> bool:
+        """Tell whether one of its heads has that size and root."""
+        return (size, root) in [(one.size, one.root) for one in self.heads]
+
     @property
     def weight(self) -> int:
         """About how many bytes it takes in memory."""

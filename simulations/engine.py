@@ -89,7 +89,12 @@ class Loop:
     def at(self, when: int, tag: int, who: int, call: Callable[..., None], *args: Any) -> None:
         """Have something called at a time (µs), at once if that is past."""
         self._count += 1
-        self._put(((when if when > self.now else self.now), self._count, tag, who, call, args))
+        entry = when if when > self.now else self.now, self._count, tag, who, call, args
+        others = self._later.get(entry[0] >> _SLOT)
+        if others is not None:
+            others.append(entry)
+        else:
+            self._put(entry)
 
     def after(self, delay: int, tag: int, who: int, call: Callable[..., None], *args: Any) -> None:
         """Have something called after a delay (µs)."""
@@ -100,7 +105,13 @@ class Loop:
         """Have what is being carried out called again after a delay (µs), as an event of its own."""
         self._count += 1
         _, _, tag, who, call, args = self._this
-        self._put((self.now + delay, self._count, tag, who, call, args))
+        entry = self.now + delay, self._count, tag, who, call, args
+        # As `_put` does, without a call for each.
+        others = self._later.get(entry[0] >> _SLOT)
+        if others is not None:
+            others.append(entry)
+        else:
+            self._put(entry)
 
     def _put(self, entry: _Entry) -> None:
         slot = entry[0] >> _SLOT

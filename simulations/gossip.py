@@ -10,6 +10,7 @@ from tslg.protocol.announcing import ForkNews
 from tslg.protocol.codec import Link
 from tslg.protocol.heads import UNKNOWN_MANIFEST, Heads
 from tslg.protocol.heard import Outcome
+from tslg.protocol.keys import NO_REVOCATIONS
 from tslg.protocol.log import Peaks
 from tslg.protocol.manifest import Manifest
 from tslg.protocol.recalling import HEADS, Recall, Recalled
@@ -49,7 +50,7 @@ class Gossip(Machine):
 
     def ends(self, agent: Link) -> Mapping[Link, int]:
         """See `heard.Held`."""
-        return self.ledger.context.revocations(agent).ends
+        return self.ledger.context.revocations(agent).ends if self.holds(agent) else NO_REVOCATIONS.ends
 
     # --- announcements -----------------------------------------------------------------------------------------------
 
@@ -67,8 +68,7 @@ class Gossip(Machine):
         self._remember(payload)
         if self.world.heartbeat:
             self._recent.append((payload, self.world.hops))
-        for peer in self.peers:
-            self._send(peer, len(payload), Gossip.hear, payload, self.world.hops)
+        self._send_all(self.peers, len(payload), Gossip.hear, payload, self.world.hops)
 
     def send_news(self, peer: int, payload: bytes) -> None:
         """Hand an announcement to one peer, whatever it is."""
@@ -85,10 +85,8 @@ class Gossip(Machine):
         if hops > 1:
             if self.world.heartbeat:
                 self._recent.append((payload, hops - 1))
-            size = len(payload)
-            for peer in self.peers:
-                if peer != source:
-                    self._send(peer, size, Gossip.hear, payload, hops - 1)
+            others = [peer for peer in self.peers if peer != source]
+            self._send_all(others, len(payload), Gossip.hear, payload, hops - 1)
 
     def _remember(self, payload: bytes) -> None:
         seen = self._seen

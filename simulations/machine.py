@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -239,6 +239,13 @@ class Machine:
     def _send(self, peer: int, size: int, method: Callable[..., None], *args: Any) -> None:
         self._charge()
         self.world.net.send(self.index, peer, self._busy, size, method, *args)
+
+    def _send_all(self, peers: Iterable[int], size: int, method: Callable[..., None], *args: Any) -> None:
+        """Send many the same."""
+        self._charge()
+        send, index, busy = self.world.net.send, self.index, self._busy
+        for peer in peers:
+            send(index, peer, busy, size, method, *args)
 
     # --- what the oracle is told -------------------------------------------------------------------------------------
 

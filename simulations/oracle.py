@@ -294,8 +294,10 @@ class Oracle:
     def heard(self, member: Gossip, agent: Link) -> None:
         """Take note of which signed heads an honest node holds of a log that has two histories."""
         sides = self._sides.get(agent)
+        if sides is None:
+            return
         log = member.heads.logs.get(agent)
-        if sides is None or log is None or not member.honest:
+        if log is None or not member.honest:
             return
         holders = self._holders.setdefault(agent, {})
         for head in log.heads:

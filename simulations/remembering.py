@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from tslg.manifests import agent_keys
-from tslg.node import ledger, verifying
+from tslg.node import kept_checkpoints, kept_proofs, ledger, verifying
 from tslg.node.heads import making
 from tslg.protocol import announcing, checkpoint, cid, heads, record, signatures, telling
 from tslg.protocol.checkpoint import Signed
@@ -88,7 +88,7 @@ def remembering() -> Iterator[None]:
     """Remember what records, announcements and checkpoints say for the length of a block."""
     parse_as, parse = _remembered(record.parse_as), _remembered(record.parse)
     read, parse_log = _remembered(announcing.read), _remembered(checkpoint.parse_log)
-    secret = _remembered(signatures.ed25519_secret)
+    secret, to_text = _remembered(signatures.ed25519_secret), _remembered(cid.to_text)
     places: list[tuple[Any, str, Any]] = [
         (record, "parse_as", parse_as),
         (record, "parse", parse),
@@ -103,7 +103,9 @@ def remembering() -> Iterator[None]:
         (making, "ed25519_secret", secret),
         (ledger, "ed25519_secret", secret),
         (agent_keys, "ed25519_secret", secret),
-        (cid, "to_text", _remembered(cid.to_text)),
+        (cid, "to_text", to_text),
+        (kept_checkpoints, "to_text", to_text),
+        (kept_proofs, "to_text", to_text),
         (cid, "from_text", _remembered(cid.from_text)),
     ]
     before = [vars(place)[name] for place, name, _ in places]

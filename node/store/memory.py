@@ -132,6 +132,8 @@ class MemoryStore(Store):
 
     def log_state(self, owner: Link) -> LogState | None:
         """See `Store.log_state`."""
+        if owner not in self._states:
+            return None
         with self._lock:
             state = self._states.get(owner)
             return None if state is None else state._replace(peaks=state.peaks.copy())
