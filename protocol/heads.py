@@ -73,9 +73,8 @@ class Heads:
             newest = log.newest
             known = log.knows(size, root)
             repeated = known and newest is not None and newest.size == size
-            if (known or (size, root) in log.good) and not (
-                repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms
-            ):
+            stale = known or (size, root) in log.good
+            if stale and not (repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms):
                 return Outcome(Verdict.IGNORE, "known", agent)
             # What anybody can replay must not use up what the log itself may say.
             bucket = log.newer if newest is None or size > newest.size else self._older(log, now_ms)
