@@ -38,3 +38,7 @@ class Bucket:
         if enough:
             self.left -= cost
         return enough
+
+    def took(self, cost: float = 1.0) -> None:
+        """Take what it was just seen to hold."""
+        self.left -= cost

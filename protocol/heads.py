@@ -84,7 +84,7 @@ class Heads:
         if log is None:
             return refused or Outcome(Verdict.IGNORE, "no room", agent)
         if bucket is not None:
-            bucket.take(now_ms)
+            bucket.took()
         if repeated:
             log.forwarded_ms = now_ms
             return Outcome(Verdict.ACCEPT, "again", agent)
@@ -236,7 +236,8 @@ class Heads:
             log = self.logs[agent] = self._new((told, own), merged, via if stranger else None, now_ms)
         elif log.speakers is not merged or log.told[1] is not own:
             log.learn((told, own), merged)
-        self._drop_dead(log, speakers)
+        if speakers.ends:
+            self._drop_dead(log, speakers)
         return log, None
 
     def _merged(self, known: Iterable[telling.Event], own: Speakers) -> Speakers:
@@ -255,8 +256,6 @@ class Heads:
 
     def _drop_dead(self, log: Log, speakers: Speakers) -> None:
         """Forget heads by keys of which it is now known that they were dead."""
-        if not speakers.ends:
-            return
         alive = [one for one in log.heads if speaks(one.signed, speakers)]
         if log.tied not in alive:
             log.tied = alive[0] if alive else None

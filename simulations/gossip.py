@@ -36,7 +36,7 @@ class Gossip(Machine):
         self._announced: Peaks | None = None
         if self.world.heartbeat:
             wait = int(self.chance.random() * self.world.heartbeat)
-            self.world.loop.after(wait, TIMER, self.index, self._beat, self._epoch)
+            self.world.loop.after(wait, TIMER, self.index, Gossip._beat, self, self._epoch)
 
     # --- what the heads ask of it ------------------------------------------------------------------------------------
 
@@ -46,7 +46,8 @@ class Gossip(Machine):
 
     def holds(self, agent: Link) -> bool:
         """See `heard.Held`."""
-        return self.disk.at(agent, 0) is not None or self.disk.newest_seq(agent) is not None
+        disk = self.disk
+        return disk.at(agent, 0) is not None or disk.newest_seq(agent) is not None
 
     def ends(self, agent: Link) -> Mapping[Link, int]:
         """See `heard.Held`."""

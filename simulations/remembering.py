@@ -28,7 +28,7 @@ def _remembered(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def asked(*args: Any) -> Any:
         # The usual limits are the same everywhere, and dear to hash.
-        key = args[:-1] if args[-1] is DEFAULT else args
+        key = args if args[-1] is not DEFAULT else args[0] if len(args) == 2 else args[:-1]
         found = known.get(key)
         if found is None:
             found = function(*args)

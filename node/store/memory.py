@@ -157,7 +157,8 @@ class MemoryStore(Store):
 
     def at(self, owner: Link, seq: int) -> Link | None:
         """See `Store.at`."""
-        return self._places.get(owner, {}).get(seq)
+        places = self._places.get(owner)
+        return None if places is None else places.get(seq)
 
     def newest_seq(self, owner: Link) -> int | None:
         """See `Store.newest_seq`."""
