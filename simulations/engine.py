@@ -23,9 +23,11 @@ _Entry = tuple[int, int, int, int, Callable[..., None], tuple[Any, ...]]
 class EventLog:
     """A digest over the events of a run: two runs are the same if and only if their digests are.
 
+    The loop appends events to the buffer itself: there are more of them than calls can be afforded for.
+
     Attributes:
         buffer: what is not in the digest yet; cleared in place by `settle`.
-        pack: makes an event the bytes that stand for it.
+        pack: makes of an event the bytes that stand for it: when (µs) it happened, of which kind, to whom.
     """
 
     __slots__ = ("_hash", "buffer", "pack")
@@ -34,10 +36,6 @@ class EventLog:
         self._hash = hashlib.sha256()
         self.buffer = bytearray()
         self.pack = struct.Struct(">QHI").pack
-
-    def event(self, time: int, tag: int, who: int) -> None:
-        """Take in that something happened: when (µs), of which kind, to whom."""
-        self.buffer += self.pack(time, tag, who)
 
     def say(self, data: bytes) -> None:
         """Take in what came of an event: the id of a record, a verdict."""
@@ -153,7 +151,6 @@ class Loop:
             now, _, tag, who, call, args = entry
             self.now = now
             self.events += 1
-            # As `EventLog.event` does, without a call for each.
             buffer += pack(now, tag, who)
             call(*args)
         if not self._stopping:

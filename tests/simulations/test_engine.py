@@ -27,6 +27,41 @@ def test_what_is_asked_for_in_the_past_is_done_now_and_time_never_goes_back():
     assert times == [10]
 
 
+def test_whatever_is_asked_for_when_is_done_in_the_order_of_time_and_of_asking():
+    loop, chance, asked, done = Loop(), stream(1, "loop"), [], []
+
+    def ask(depth):
+        number, when = len(asked), loop.now + chance.choice((0, 1, 900, 20_000, 3_000_000))
+        asked.append((when, number))
+        loop.at(when, 1, 0, carry_out, when, number, depth)
+
+    def carry_out(when, number, depth):
+        assert loop.now == when
+        done.append((when, number))
+        for _ in range(2 if depth else 0):
+            ask(depth - 1)
+
+    for _ in range(50):
+        ask(4)
+    for until in (0, 16_383, 16_384, 500_000, 500_001, 20_000_000):
+        loop.run(until)
+        assert done == sorted(one for one in asked if one[0] <= until)
+    assert len(done) == len(asked) == loop.events == 50 * 31
+
+
+def test_what_happens_again_is_an_event_each_time():
+    loop, times = Loop(), []
+
+    def beat(who):
+        times.append((loop.now, who))
+        loop.again(1_000_000)
+
+    for who in (0, 1):
+        loop.after(5, 1, who, beat, who)
+    loop.run(2_000_005)
+    assert times == [(at + 5, who) for at in (0, 1_000_000, 2_000_000) for who in (0, 1)] and loop.events == 6
+
+
 def test_a_stopped_loop_does_nothing_more():
     loop, done = Loop(), []
     loop.at(1, 1, 0, loop.stop)
@@ -40,7 +75,7 @@ def test_the_digest_hangs_on_every_part_of_an_event_and_on_what_came_of_it(other
     def digest(*events, said=b""):
         log = EventLog()
         for event in events:
-            log.event(*event)
+            log.buffer += log.pack(*event)
         log.say(said)
         return log.digest()
 
