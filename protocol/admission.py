@@ -122,9 +122,6 @@ RULES: Final[tuple[Rule, ...]] = STRUCTURE_RULES + LOG_RULES + SEAL_RULES
 SHAPE_RULES: Final[tuple[Rule, ...]] = (rule_issuer, rule_classes, rule_manifest, rule_hash, rule_address)
 """Rules that judge alike all records of one `shape`."""
 
-_BEYOND_SHAPE: Final = tuple((rule, OF_SHAPE.get(rule)) for rule in STRUCTURE_RULES if rule not in SHAPE_RULES)
-"""The other rules, each with what tells whether it concerns records of a shape, None if it concerns all."""
-
 _KEPT: Final = 4_096
 """Shapes that are remembered, and sets of policies cited with one: mere memory, which strangers could fill."""
 
@@ -188,8 +185,12 @@ class _Concerned(NamedTuple):
     @classmethod
     def with_records_like(cls, record: Record, context: Context) -> Self:
         """Ask which rules are concerned with records of this one's shape."""
-        rules = [rule for rule, concerns in _BEYOND_SHAPE if concerns is None or concerns(record, context)]
-        return cls(tuple(rules), {})
+        rules = tuple(
+            rule
+            for rule in STRUCTURE_RULES
+            if rule not in SHAPE_RULES and (rule not in OF_SHAPE or OF_SHAPE[rule](record, context))
+        )
+        return cls(rules, {})
 
     def learn(self, record: Record, context: Context) -> tuple[Rule, ...]:
         """Ask which rules are concerned with records that cite the same policies, and remember it."""

@@ -71,7 +71,7 @@ class Heads:
         newest, repeated, bucket = None, False, None
         if log is not None:
             newest = log.newest
-            known = log.knows(size, root)
+            known = newest is not None and size <= newest.size and log.knows(size, root)
             repeated = known and newest is not None and newest.size == size
             stale = known or (size, root) in log.good
             if stale and not (repeated and now_ms - log.forwarded_ms >= self._limits.head_repeat_ms):

@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Callable
 from heapq import heappop, heappush
+from operator import itemgetter
 from typing import Any, Final
 
 EPOCH_MS: Final = 1_700_000_000_000
@@ -16,18 +17,19 @@ MILLISECOND: Final = 1_000
 _FLUSH: Final = 1 << 16
 _SLOT: Final = 14
 """Events that are due in the same 2^14 µs are sorted together: fewer than a message takes, mostly."""
-_Entry = tuple[int, int, int, int, Callable[..., None], tuple[Any, ...]]
-"""When it is due, how many were asked for before it, its tag, whose it is, and what to call."""
+Call = Callable[..., int | None]
+"""What is called; it may return after how many µs it is to be called again, as an event of its own."""
+_Entry = tuple[int, int, int, Call, tuple[Any, ...]]
+"""When it is due, its tag, whose it is, and what to call."""
+_WHEN: Final = itemgetter(0)
 
 
 class EventLog:
     """A digest over the events of a run: two runs are the same if and only if their digests are.
 
-    The loop appends events to the buffer itself: there are more of them than calls can be afforded for.
-
     Attributes:
         buffer: what is not in the digest yet; cleared in place by `settle`.
-        pack: makes of an event the bytes that stand for it: when (µs) it happened, of which kind, to whom.
+        pack: makes of an event the bytes that stand for it.
     """
 
     __slots__ = ("_hash", "buffer", "pack")
@@ -36,6 +38,11 @@ class EventLog:
         self._hash = hashlib.sha256()
         self.buffer = bytearray()
         self.pack = struct.Struct(">QHI").pack
+
+    def event(self, time: int, tag: int, who: int) -> None:
+        """Take in that something happened: when (µs), of which kind, to whom."""
+        self.buffer += self.pack(time, tag, who)
+        self.settle()
 
     def say(self, data: bytes) -> None:
         """Take in what came of an event: the id of a record, a verdict."""
@@ -66,7 +73,7 @@ class Loop:
         log: the digest of the run.
     """
 
-    __slots__ = ("_count", "_due", "_later", "_slot", "_slots", "_soon", "_stopping", "_this", "events", "log", "now")
+    __slots__ = ("_count", "_due", "_later", "_slot", "_slots", "_soon", "_stopping", "events", "log", "now")
 
     def __init__(self) -> None:
         self.now = 0
@@ -76,40 +83,21 @@ class Loop:
         self._slot = -1
         self._due: list[_Entry] = []
         """What is left of the slot that is carried out, last first."""
-        self._soon: list[_Entry] = []
-        """A heap of what was asked for since that slot was sorted, and belongs there."""
+        self._soon: list[tuple[int, int, _Entry]] = []
+        """A heap of what was asked for since that slot was sorted, and belongs there; after what is due when it is."""
         self._later: dict[int, list[_Entry]] = {}
+        """Later slots, each in the order of asking."""
         self._slots: list[int] = []
         """A heap of the numbers of later slots."""
-        self._this: _Entry = (0, 0, 0, 0, self.stop, ())
         self._stopping = False
 
-    def at(self, when: int, tag: int, who: int, call: Callable[..., None], *args: Any) -> None:
+    def at(self, when: int, tag: int, who: int, call: Call, *args: Any) -> None:
         """Have something called at a time (µs), at once if that is past."""
-        self._count += 1
-        entry = when if when > self.now else self.now, self._count, tag, who, call, args
-        others = self._later.get(entry[0] >> _SLOT)
-        if others is not None:
-            others.append(entry)
-        else:
-            self._put(entry)
+        self._put((when if when > self.now else self.now, tag, who, call, args))
 
-    def after(self, delay: int, tag: int, who: int, call: Callable[..., None], *args: Any) -> None:
+    def after(self, delay: int, tag: int, who: int, call: Call, *args: Any) -> None:
         """Have something called after a delay (µs)."""
-        self._count += 1
-        self._put((self.now + delay, self._count, tag, who, call, args))
-
-    def again(self, delay: int) -> None:
-        """Have what is being carried out called again after a delay (µs), as an event of its own."""
-        self._count += 1
-        _, _, tag, who, call, args = self._this
-        entry = self.now + delay, self._count, tag, who, call, args
-        # As `_put` does, without a call for each.
-        others = self._later.get(entry[0] >> _SLOT)
-        if others is not None:
-            others.append(entry)
-        else:
-            self._put(entry)
+        self._put((self.now + delay, tag, who, call, args))
 
     def _put(self, entry: _Entry) -> None:
         slot = entry[0] >> _SLOT
@@ -117,7 +105,8 @@ class Loop:
         if others is not None:
             others.append(entry)
         elif slot <= self._slot:
-            heappush(self._soon, entry)
+            self._count += 1
+            heappush(self._soon, (entry[0], self._count, entry))
         else:
             self._later[slot] = [entry]
             heappush(self._slots, slot)
@@ -128,33 +117,47 @@ class Loop:
 
     def run(self, until: int) -> None:
         """Carry out all that is due up to a time (µs)."""
-        soon, log, pack = self._soon, self.log, self.log.pack
+        soon, later, log, pack = self._soon, self._later, self.log, self.log.pack
         buffer, due = log.buffer, self._due
         while not self._stopping:
-            if soon and (not due or soon[0] < due[-1]):
+            if soon and (not due or soon[0][0] < due[-1][0]):
                 if soon[0][0] > until:
                     break
-                entry = heappop(soon)
+                entry = heappop(soon)[2]
             elif due:
                 if due[-1][0] > until:
                     break
                 entry = due.pop()
             elif self._slots and self._slots[0] << _SLOT <= until:
-                self._slot = heappop(self._slots)
-                self._due = due = self._later.pop(self._slot)
-                due.sort(reverse=True)
+                due = self._open()
                 log.settle()
                 continue
             else:
                 break
-            self._this = entry
-            now, _, tag, who, call, args = entry
+            now, tag, who, call, args = entry
             self.now = now
             self.events += 1
+            # As `EventLog.event` does, without a call for each.
             buffer += pack(now, tag, who)
-            call(*args)
+            delay = call(*args)
+            if delay is not None:
+                entry = now + delay, tag, who, call, args
+                others = later.get(entry[0] >> _SLOT)
+                if others is not None:
+                    others.append(entry)
+                else:
+                    self._put(entry)
         if not self._stopping:
             self.now = max(self.now, until)
+
+    def _open(self) -> list[_Entry]:
+        """Sort the next slot, and return it."""
+        self._slot = heappop(self._slots)
+        self._due = due = self._later.pop(self._slot)
+        # What is due at one time stays in the order of asking.
+        due.sort(key=_WHEN)
+        due.reverse()
+        return due
 
     @property
     def now_ms(self) -> int:

@@ -95,18 +95,16 @@ class Gossip(Machine):
             del seen[next(iter(seen))]
         seen[payload] = None
 
-    def _beat(self, epoch: int) -> None:
+    def _beat(self, epoch: int) -> int | None:
         """Tell one neighbour which announcements came lately, as gossip does every so often, so that none stay lost."""
         if epoch != self._epoch:
-            return
-        world = self.world
+            return None
         recent = self._recent
         if recent and self.peers:
             peer = self.peers[int(self.chance.random() * len(self.peers))]
             self._send(peer, 20 * len(recent), Gossip.told, tuple(recent))
             self._recent = []
-        # The event that there are most of goes the shortest way.
-        world.loop.again(world.heartbeat)
+        return self.world.heartbeat
 
     def told(self, source: int, news: tuple[tuple[bytes, int], ...]) -> None:
         """Learn which announcements a neighbour has, and ask for those that did not come here."""
