@@ -14,13 +14,19 @@ GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
 PROSE = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 NEED_A_DATABASE = {"postgresql.md"}
+FIRST = {"README.md", "quickstart.md"}
+"""What everybody reads; the pages behind it take seconds each."""
 
 
 def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDE], ids=relative)
+def runs(page: Path) -> object:
+    return pytest.param(page, id=relative(page), marks=() if page.name in FIRST else pytest.mark.thorough)
+
+
+@pytest.mark.parametrize("page", [runs(page) for page in (ROOT / "README.md", *GUIDE)])
 def test_the_page_does_what_it_shows(page, runner, request):
     if page.name in NEED_A_DATABASE:
         server = request.getfixturevalue("cluster")
