@@ -65,7 +65,7 @@ def write_once(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> bool:
             give_name(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         return _same(path, data)
     except OSError as error:
@@ -93,7 +93,8 @@ def give_name(temporary: Path, path: Path) -> None:
         temporary.rename(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep the names that were given in a folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

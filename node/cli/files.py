@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tslg.manifests.files import give_name
+from tslg.manifests.files import give_name, sync_folder
 from tslg.protocol.errors import UsageError
 
 
@@ -34,6 +34,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             temporary = Path(name)
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
+            sync_folder(path.parent)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -59,6 +60,7 @@ def fresh(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             give_name(Path(name), path)
+            sync_folder(path.parent)
         finally:
             Path(name).unlink(missing_ok=True)
     except FileExistsError as error:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from tslg.node.access import WITHHELD, Gate
 from tslg.node.context import StoreContext
 from tslg.node.exporting.standing import CHUNK, Standing
+from tslg.node.standing import operative
 from tslg.node.store.interface import Store
 from tslg.protocol.classes import FLAT
 from tslg.protocol.codec import Link
@@ -24,11 +25,18 @@ _FEW: Final = 512
 
 
 class Item(NamedTuple):
-    """One record that is exported: itself, its seal, and what was verified of it (`Standing.of`)."""
+    """One record that is exported.
+
+    Attributes:
+        record, seal: itself.
+        verified: what was verified of it (`Standing.of`).
+        holds: whether nothing that is held takes it back, amends or corrects it; looked up of verifications alone.
+    """
 
     record: Record
     seal: bytes
     verified: str
+    holds: bool = True
 
 
 class Chosen(NamedTuple):
@@ -85,7 +93,8 @@ def read(
             record = disclosed(id, pair)
             if FLAT in record.preds:
                 record = recover(record, context.record)
-            yield Item(record, pair[1], standing.of(record))
+            holds = record.kind != "verification" or operative(store, id).holds == (id,)
+            yield Item(record, pair[1], standing.of(record), holds)
 
 
 def _chunks(ids: Sequence[Link], size: int) -> Iterator[Sequence[Link]]:

@@ -78,8 +78,9 @@ def statements(
     if "record" in predicates:
         subjects = [_subject(record), *map(_described, naming.outputs(record))]
         yield _statement(subjects, RECORD, _predicate(item, standing, names, signer, bodies))
-    # SLSA's predicate has no place to say that nobody looked at whose word it is.
-    if "summary" in predicates and record.kind == "verification" and item.verified != NONE:
+    # SLSA's predicate has no place to say that nobody looked at whose word it is, or that it was taken back.
+    holds = item.verified != NONE and item.holds
+    if "summary" in predicates and record.kind == "verification" and holds:
         yield from _summaries(record)
     if "link" in predicates and record.kind in _STEPS:
         made = [_described(content) for content in naming.outputs(record)]

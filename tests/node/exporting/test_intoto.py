@@ -8,6 +8,7 @@ import json
 
 import google.protobuf.json_format as pb_json
 import pytest
+from export_scene import Scene, build
 from in_toto_attestation.predicates.link.v0 import link_pb2
 from in_toto_attestation.predicates.vsa.v1 import vsa_pb2
 from in_toto_attestation.v1 import statement_pb2
@@ -112,6 +113,21 @@ def test_a_summary_says_no_more_than_the_verdict(scene, verdict, depth, said):
     found = [(one["predicate"]["verificationResult"], one["predicate"]["verifiedLevels"]) for one in told("log")]
     assert found == ([] if said is None else [said])
     assert told("none") == [], "what nobody verified passes nothing"
+
+
+@pytest.mark.spec("EXP-13")
+@pytest.mark.parametrize("act", ["retract", "amend", "correct"])
+def test_a_verification_that_does_not_hold_any_more_passes_nothing(tmp_path, act):
+    home, made = build(tmp_path / "data")
+    scene = Scene(home, made)
+    asked = {"kinds": ("verification",), "predicates": ("summary",)}
+    assert len(scene.lines("in-toto", **asked)) == 1
+    more = {} if act == "retract" else {"data": {"verdict": "undetermined"}}
+    taken_back = getattr(home.agent("alpha"), act)(made["verification"], reason="looked at the wrong copy", **more)
+    assert scene.lines("in-toto", **asked) == []
+    home.agent("alpha").retract(taken_back, reason="it was the right one")
+    assert len(scene.lines("in-toto", **asked)) == 1
+    home.close()
 
 
 @pytest.mark.spec("EXP-13")
