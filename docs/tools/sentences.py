@@ -9,6 +9,7 @@ is up to date, that every sentence has a test, and that every sentence that a te
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ def sentences() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def marked() -> dict[str, list[str]]:
     """Return the tests that name a sentence, by its id: `path::function`, or the path for a whole file."""
     held: dict[str, list[str]] = {}

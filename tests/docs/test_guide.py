@@ -14,8 +14,8 @@ GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
 PROSE = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 NEED_A_DATABASE = {"postgresql.md"}
-FIRST = {"README.md", "quickstart.md"}
-"""What everybody reads; the pages behind it take seconds each."""
+FIRST = {"quickstart.md"}
+"""Where everybody begins; the other pages take seconds each."""
 
 
 def relative(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ PAGES = sorted(SPEC.glob("*.md"))
 SENTENCE = re.compile(r"^- \[([A-Z]{3})-(\d+)\] ", re.MULTILINE)
 
 
+@functools.cache
 def tool(name: str):
     """Load a script of docs/tools, which is no package."""
     spec = importlib.util.spec_from_file_location(f"docs_tools_{name}", ROOT / "docs" / "tools" / f"{name}.py")

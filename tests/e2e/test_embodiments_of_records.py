@@ -24,6 +24,8 @@ from tslg.protocol import bundle, seal
 from tslg.protocol.cid import hash_name, to_text
 from tslg.protocol.errors import BundleError, Refusal, UsageError
 
+pytestmark = pytest.mark.thorough
+
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 

@@ -18,9 +18,10 @@ from tslg.protocol.attestation import key_digest
 from tslg.protocol.rules.bodies import rule_attestation
 from tslg.protocol.rules.seals import rule_suite
 
-pytestmark = pytest.mark.spec(
-    "ATS-1", "ATS-3", "ATS-4", "ATS-5", "ATS-6", "ATS-7", "ATS-8", "ATS-9", "ATS-10", "ATS-11"
-)
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.spec("ATS-1", "ATS-3", "ATS-4", "ATS-5", "ATS-6", "ATS-7", "ATS-8", "ATS-9", "ATS-10", "ATS-11"),
+]
 
 BROKEN = [case for case in CASES if case.breach.__module__ == "breaches_attestation"]
 

@@ -18,6 +18,8 @@ from tslg.node.verifying import verify
 from tslg.protocol import bundle, cid, codec, committed, disclosure, record, seal
 from tslg.protocol.kinds import KINDS
 
+pytestmark = pytest.mark.thorough
+
 own = Log.own
 
 

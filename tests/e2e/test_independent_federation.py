@@ -10,6 +10,8 @@ from world import THREE, World, founded, sign
 
 from tslg.protocol import seal as seals
 
+pytestmark = pytest.mark.thorough
+
 own, foreign = Log.own, Log.foreign
 KINDS = ["action", "decision", "delegation", "policy"]
 FIRST = Federation()

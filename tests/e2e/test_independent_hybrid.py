@@ -10,6 +10,8 @@ from federations import Federation, Log
 
 from tslg.protocol import cid, record, seal
 
+pytestmark = pytest.mark.thorough
+
 own = Log.own
 
 

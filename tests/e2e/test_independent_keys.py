@@ -15,7 +15,7 @@ from tslg.node.verifying import verify
 from tslg.protocol import bundle, seal
 from tslg.protocol.proofs import HeadClaim
 
-pytestmark = pytest.mark.spec("KEY-2", "KEY-3", "KEY-5", "KEY-6", "SEA-9", "SEA-10", "SEA-11")
+pytestmark = [pytest.mark.thorough, pytest.mark.spec("KEY-2", "KEY-3", "KEY-5", "KEY-6", "SEA-9", "SEA-10", "SEA-11")]
 
 
 def agreed(w: World, target, without=()) -> tuple[str, set[str]]:

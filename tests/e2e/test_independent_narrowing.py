@@ -17,6 +17,8 @@ from tslg.protocol.zk import group, narrowing
 from tslg.protocol.zk.commitments import Opening
 from tslg.protocol.zk.narrowing import Hidden, Open
 
+pytestmark = pytest.mark.thorough
+
 VOCABULARY = ("pay", "scan", "sign")
 WIDE = Opening(frozenset({"pay", "scan"}), {"eur": 500}, b"\x01" * 32)
 NARROW = Opening(frozenset({"scan"}), {"eur": 20}, b"\x02" * 32)

@@ -20,6 +20,8 @@ from tslg.protocol.codec import Link
 from tslg.protocol.commitment import stretch_root
 from tslg.protocol.errors import BundleError
 
+pytestmark = pytest.mark.thorough
+
 own, foreign = Log.own, Log.foreign
 
 

@@ -53,6 +53,7 @@ def test_both_traverse_the_same_edges(world, depth):
     assert report.edges == document["targets"][0]["edges"] == min(depth, 25)
 
 
+@pytest.mark.thorough
 def test_the_program_runs_alone(world, tmp_path):
     path = tmp_path / "demo.car"
     path.write_bytes(world.bundle(world.target))

@@ -24,9 +24,10 @@ NEEDS_THE_STORE = {
     "a_result_after_the_delegate_heard_of_the_retraction",
 }
 
-pytestmark = pytest.mark.spec(
-    "COR-1", "COR-2", "COR-3", "COR-5", "COR-6", "COR-7", "COR-8", "COR-9", "DEL-18", "DEL-20"
-)
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.spec("COR-1", "COR-2", "COR-3", "COR-5", "COR-6", "COR-7", "COR-8", "COR-9", "DEL-18", "DEL-20"),
+]
 
 
 def said(w: Scene, target) -> tuple[str, set[str]]:

@@ -57,6 +57,7 @@ def request(tree: Tree, old: int, size: int) -> Request:
     return Request(old, proof, Signed(head, (note.sign(head.text, ORIGIN, SECRET),)))
 
 
+@pytest.mark.thorough
 @pytest.mark.spec("ANC-5")
 def test_a_killed_witness_remembers_all_that_it_signed(tmp_path):
     subprocess.run(

@@ -107,6 +107,7 @@ def test_every_step_repeated_gives_the_same_files(table: Table) -> None:
     assert table.files() == before
 
 
+@pytest.mark.thorough
 def test_a_step_killed_at_any_write_is_taken_up_again(
     tmp_path: Path, randomness: Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,6 +188,7 @@ with Home.open(Path(sys.argv[1])) as home:
 """
 
 
+@pytest.mark.thorough
 def test_no_acknowledged_record_is_lost_when_the_process_is_killed(tmp_path):
     """The process is killed at moments that a seed chooses: while it starts, founds, appends, or commits a batch."""
     moments = random.Random(20)

@@ -363,6 +363,7 @@ class Crash(Exception):
     pass
 
 
+@pytest.mark.thorough
 @pytest.mark.spec("PRN-8")
 @pytest.mark.parametrize("method", ["append", "begin_prune", "drop_pruned", "drop_blobs", "reclaim", "set_meta"])
 @pytest.mark.parametrize("after", [False, True])
@@ -416,6 +417,7 @@ with Home.open(Path(sys.argv[2]), clock=lambda: int(sys.argv[3])) as home:
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_pruning_is_finished_or_was_never_begun(setting, clock):
     rng = random.Random(5)
     for life in range(4):

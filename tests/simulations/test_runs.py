@@ -43,6 +43,7 @@ def test_stand_ins_for_signatures_change_nothing_but_the_signatures(quiet):
     assert real.counts == modelled.counts and real.digest == modelled.digest
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", names())
 def test_the_shipped_scenarios_hold_for_a_while(name):
     scenario = load(name)
@@ -75,6 +76,7 @@ def test_the_shipped_scenarios_hold_on_many_seeds(name):
     assert together(list(sweep(load(name), range(1, 101))))["broken"] == []
 
 
+@pytest.mark.thorough
 def test_a_failure_is_made_smaller_and_repeats(monkeypatch):
     patch, text, _ = BUGS["forgets an fsync"]
     patch(monkeypatch)

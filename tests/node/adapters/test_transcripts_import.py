@@ -234,6 +234,7 @@ def test_a_call_without_result_stays_without_outcome_and_can_be_walked_to(home):
     assert verify_targets(home, [target])[0].verdict == "valid"
 
 
+@pytest.mark.thorough
 def test_more_evidence_than_one_record_holds_is_gathered(home):
     many = [{"role": "user", "content": str(n)} for n in range(600)]
     imported = import_transcript(home, transcript([*many, {"role": "assistant", "content": "all read"}]))

@@ -25,6 +25,8 @@ from tslg.node.verifying import verify
 from tslg.protocol.errors import NetworkError, Refusal, UsageError
 from tslg.protocol.record import Record, parse_as
 
+pytestmark = pytest.mark.thorough
+
 WRITERS, RECORDS = 8, 40
 SOURCES = str(Path(__file__).parents[3] / "src")
 WRITER = """

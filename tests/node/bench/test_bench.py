@@ -21,6 +21,8 @@ from tslg.node.store.sqlite import SqliteStore
 from tslg.node.verifying import verify
 from tslg.protocol.record import parse_as
 
+pytestmark = pytest.mark.thorough
+
 RECORDS = 50
 
 

@@ -30,6 +30,7 @@ def test_it_keeps_what_it_acknowledges(cluster):
             assert db.execute("SELECT current_setting(%s)", (setting,)).fetchone() == ("on",)
 
 
+@pytest.mark.thorough
 def test_a_killed_process_leaves_no_server_behind():
     command = [sys.executable, "-c", KILLED]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

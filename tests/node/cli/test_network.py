@@ -126,6 +126,7 @@ def test_an_interrupt_ends_a_node_in_order(world):
     assert process.returncode == 0 and "Traceback" not in err
 
 
+@pytest.mark.thorough
 def test_a_node_starts_again_on_the_same_directory(world):
     with node(world.data) as first:
         pass

@@ -78,6 +78,7 @@ def test_the_commands_need_a_data_directory(cli, tmp_path):
     cli.error("peers", "add", ADDRESS, "--data", tmp_path / "nowhere")
 
 
+@pytest.mark.thorough
 @pytest.mark.spec("FND-14")
 def test_a_node_that_runs_is_told_and_an_auditor_finds_it_through_another(cli, world, made, tmp_path):
     hub = tmp_path / "hub"

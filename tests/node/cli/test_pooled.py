@@ -101,6 +101,7 @@ def bundles(world):
     return {"whole": written(world), "false seal": written(world, false_seal(world)), "broken block": bytes(broken)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("which", ["whole", "false seal"])
 def test_targets_in_processes_are_reported_on_as_by_one(world, bundles, which):
     data = bundles[which]

@@ -62,6 +62,7 @@ def test_nobody_to_ask_is_undetermined(made, cli, replica):
     assert list(found["unreachable"]) == [NOBODY] and "TSLG-N-UNREACHABLE" in found["unreachable"][NOBODY]
 
 
+@pytest.mark.thorough
 def test_all_logs_come_over_and_are_followed_until_told_to_stop(made, cli, replica):
     file, data = replica
     with process("node", "run", "--data", made.data, "--api", "off", "--json") as node:

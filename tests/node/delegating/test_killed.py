@@ -45,6 +45,7 @@ def said(process: subprocess.Popen[str], *states: str) -> str:
     raise AssertionError(f"it ended without {states}")
 
 
+@pytest.mark.thorough
 @pytest.mark.spec("DLG-5", "DLG-9", "DLG-10", "DLG-13")
 def test_either_side_is_killed_at_work(company):
     runs = company.path / "runs"

@@ -20,6 +20,8 @@ from tslg.node.home import Home, wall_clock
 from tslg.protocol import cid
 from tslg.protocol.manifest import Manifest
 
+pytestmark = pytest.mark.thorough
+
 COMMAND = [sys.executable, "-m", "tslg.node.cli", "demo"]
 
 

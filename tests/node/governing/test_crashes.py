@@ -18,6 +18,7 @@ def killed_again_and_again(tmp_path, count, seed, each=25):
     verified(path)
 
 
+@pytest.mark.thorough
 @pytest.mark.spec("INF-13")
 def test_a_process_that_is_killed_leaves_state_and_log_agreeing(tmp_path):
     killed_again_and_again(tmp_path, 8, seed=8)

@@ -61,6 +61,7 @@ async def converged(network, peer, agent, size: int) -> None:
             await trio.sleep(0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.spec("RPL-21")
 @pytest.mark.parametrize("appends", [200, pytest.param(2_000, marks=pytest.mark.slow)])
 async def test_a_hot_replica_outlives_a_kill_and_its_leader(scene, appends):

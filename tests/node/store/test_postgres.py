@@ -125,6 +125,7 @@ while True:
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_writer_loses_nothing_that_it_acknowledged_and_the_next_takes_over(store, place, impatient):
     rng = random.Random(20)
     acknowledged = []
@@ -269,6 +270,7 @@ def test_only_one_may_spread_logs_over_a_store(place, impatient):
 # --- a server that goes away -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_restart_of_the_server_is_waited_out(cluster, store, new_log, state_of):
     log = new_log("restarted")
     store.claim(log.owner)

@@ -72,6 +72,7 @@ def reading(ran):
 # --- the five exit criteria ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_every_candidate_is_reproduced_bit_for_bit_from_its_record(ran, reading):
     bred = reproducing.bred(reading.store)
     made = {one["package"] for each in ran.document["rounds"] for one in each["candidates"]}
