@@ -52,8 +52,7 @@ class Events:
         """A member registers another key, and revokes the one before."""
         member = self._chosen(event, chance)
         if member is not None:
-            member.enter(Member.rotate)
-            member.enter(Member.announce_own)
+            member.enter(Member.renew)
 
 
 def _take(member: Member, record: Record, seal: bytes) -> None:

@@ -25,6 +25,28 @@ class Member(Gossip):
 
     __slots__ = ()
 
+    # --- its key -----------------------------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        """Go on under another key, in a log that was forked as in any other."""
+        try:
+            self.rotate()
+            self.announce_own()
+        except TslgError as error:
+            self.world.oracle.gave_up(self, error)
+            if error.code == "TSLG-U-FORKED":
+                self.confess()
+
+    def confess(self) -> None:
+        """Say that its own log is forked, which whoever stole its key did, and go on under another key."""
+        try:
+            self.acknowledge(self.agent.equivocation(self.id, reason="its key was stolen"))
+            self.rotate()
+            self.world.oracle.counts["confessions"] += 1
+            self.announce_own()
+        except TslgError as error:
+            self.world.oracle.gave_up(self, error)
+
     # --- requests ----------------------------------------------------------------------------------------------------
 
     def spawn(self, procedure: Procedure) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from tslg.simulations.adversaries import BEHAVIOURS
@@ -27,6 +29,8 @@ from tslg.simulations.witnesses import Witnessing
 from tslg.simulations.work import Worker
 from tslg.simulations.world import World
 
+FORESIGHT: Final = "foresight"
+"""The invariant that nothing fails in a way that nobody foresaw."""
 STEPS: Final = 100
 """So often a run tells how far it is."""
 _PRUNABLE: Final = ("action", "decision", "observation")
@@ -102,6 +106,15 @@ def _run(scenario: Scenario, seed: int, tick: Tick | None) -> Outcome:
                 "event": world.loop.events,
                 "explanation": error.explanation,
             }
+        except Exception as error:
+            # Nobody foresaw it: a defect like any other, which has its seed, and can be made smaller.
+            broken = {
+                "invariant": FORESIGHT,
+                "at_s": world.loop.now / SECOND,
+                "who": "",
+                "event": world.loop.events,
+                "explanation": _where(error),
+            }
         ended, used = time.perf_counter(), time.process_time() - used
     net, oracle = world.net, world.oracle
     return Outcome(
@@ -123,6 +136,13 @@ def _run(scenario: Scenario, seed: int, tick: Tick | None) -> Outcome:
         storage=sum(member.disk.weight() for member in world.members if member.honest),
         broken=broken,
     )
+
+
+def _where(error: Exception) -> str:
+    """Return what went wrong and where, in one line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__} in {last.name} ({Path(last.filename).name}:{last.lineno}): {said}"
 
 
 @contextmanager

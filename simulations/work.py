@@ -342,19 +342,8 @@ def _tick(member: Member, seconds: float, what: Callable[[Member], Any]) -> None
     except TslgError as error:
         member.world.oracle.gave_up(member, error)
         if error.code == "TSLG-U-FORKED":
-            _confess(member)
+            member.confess()
     member.after(int(seconds * SECOND * (0.75 + member.chance.random() / 2)), _tick, seconds, what)
-
-
-def _confess(member: Member) -> None:
-    """Say that its own log is forked, which whoever stole its key did, and go on under another key."""
-    try:
-        member.acknowledge(member.agent.equivocation(member.id, reason="its key was stolen"))
-        member.rotate()
-        member.world.oracle.counts["confessions"] += 1
-        member.announce_own()
-    except TslgError as error:
-        member.world.oracle.gave_up(member, error)
 
 
 def _record(member: Member) -> None:

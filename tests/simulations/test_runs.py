@@ -59,6 +59,23 @@ def test_a_defect_that_is_put_in_on_purpose_is_found_soon(name, monkeypatch):
     assert found.broken["invariant"] in invariants
 
 
+def test_an_owner_whose_key_was_stolen_can_rotate_once_it_says_that_its_log_is_forked():
+    """Seed 108 once ended in an error that no member had an answer to."""
+    outcome = run(load("key-compromise").changed(hours=0.03, signatures="modelled"), 108)
+    assert outcome.broken is None and outcome.given_up["TSLG-U-FORKED"]
+    assert outcome.counts["confessions"] >= 1 and outcome.counts["rotations"] >= 2
+
+
+def test_what_nobody_foresaw_ends_a_run_with_its_place(quiet, monkeypatch):
+    def fail(*_):
+        raise KeyError("what nobody thought of")
+
+    monkeypatch.setattr("tslg.simulations.member.Member.announce_own", fail)
+    broken = run(read(quiet, "q.toml"), 3).broken
+    assert broken["invariant"] == "foresight"
+    assert "KeyError in fail (test_runs.py:" in broken["explanation"] and "thought of" in broken["explanation"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BUGS)
 def test_every_defect_is_found_within_two_hundred_seeds(name, monkeypatch):
