@@ -97,6 +97,9 @@ def play(links: Links, hosts: list[Process], parted_seconds: float) -> Outcome:
     logs = converge(hosts, CONVERGED)
     until_same = time.monotonic() - healed
     audits += [audit("whole", checker, builder, hosts) for _ in range(AUDITS)]
+    # The same audits undisturbed: the logs have grown since the first ones.
+    links.conditions.loss = 0.0
+    audits += [audit("calm again", checker, builder, hosts) for _ in range(AUDITS)]
     return Outcome(audits, logs, {host.last("agent"): 1 + max(host.acked) for host in hosts}, until_same)
 
 
