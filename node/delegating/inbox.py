@@ -109,7 +109,11 @@ class Inbox(Driver[Effect]):
         else:
             await self._check_proof(asked, peer, entry)
         given = entry._replace(addresses=tuple(self._site.only_of(peer, asked.addresses)[1:]))
-        if entry.live:
+        # The node may have stopped between keeping a retraction and acting on it.
+        gone = withdrawn(self._site.ledger, asked.delegation)
+        if entry.live and gone is not None:
+            await self._do(lambda: self._machine.withdrawn(asked.delegation, gone, given))
+        elif entry.live:
             await self._do(lambda: self._machine.offer(given, self._site.clock()))
         async for state in self._follow(asked.delegation):
             yield state.to_bytes()

@@ -168,7 +168,10 @@ class Network(RuleBasedStateMachine):
             self.in_queue.append(Reply(id))
         elif what == "offer":
             given = Taken(id, B, A, about.expires, again=self.again)
-            self.in_queue += [*self.inbox.offer(given, self.now), Reply(id)]
+            # The retraction is held from when it is heard of, whatever the machine forgot of it in a crash.
+            gone = self.retracted[id] if id in self.heard_of else None
+            taken = self.inbox.offer(given, self.now) if gone is None else self.inbox.withdrawn(id, gone, given)
+            self.in_queue += [*taken, Reply(id)]
         else:
             self.heard_of.add(id)
             given = Taken(id, B, A, about.expires, again=self.again)
