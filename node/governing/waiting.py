@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from tslg.manifests.files import sync_folder
 from tslg.node.governing.entries import Entry
 from tslg.protocol import codec
 from tslg.protocol.cid import to_text
@@ -159,7 +160,7 @@ class Queue:
         else:
             path.unlink(missing_ok=True)
         self._frames = len(self._waiting)
-        _sync(path.parent)
+        sync_folder(path.parent)
 
 
 def _read(path: Path) -> dict[int, dict[str, Any]]:
@@ -198,15 +199,7 @@ def _append(path: Path, data: bytes) -> None:
             file.truncate(size)
             raise
     if new:
-        _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(path.parent)
 
 
 def _unusable(path: Path, error: OSError) -> StoreError:
